@@ -1,0 +1,121 @@
+"""The model: item rows and the generators over them, the same class in the learner and in a replica.
+
+The learner calls `learn` and publishes `dump_touched`; a replica calls `apply` with just that.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.core import HISTORY, Batch, Example, Generator, Rows
+from models.registry import GENERATORS
+from models.rows import ItemRows
+
+
+class Model:
+    """Item rows and generators by name, in the order of `names`.
+
+    >>> model = Model(["popularity"], capacity=100)
+    >>> model.learn([Example("u", 0, 5, "click", "a")])
+    >>> replica = Model(["popularity"], capacity=100)
+    >>> replica.apply(replica.prepare(model.dump_touched().items()))
+    >>> replica.items.row("a")
+    0
+    """
+
+    def __init__(
+        self, names: Iterable[str], capacity: int, admit_after: int = 1, seed: int = 0
+    ) -> None:
+        self.items = ItemRows(capacity, admit_after)
+        self.generators: dict[str, Generator] = {name: GENERATORS[name](capacity, seed) for name in names}
+
+    def learn(self, examples: Sequence[Example]) -> None:
+        """Learn the examples, in order."""
+        if examples:
+            batch = self.batch(examples)
+            for generator in self.generators.values():
+                generator.learn(batch)
+
+    def batch(self, examples: Sequence[Example]) -> Batch:
+        """The examples as arrays; admits their items, and expires idle ones when no row is left."""
+        items = np.empty(len(examples), np.int32)
+        for n, example in enumerate(examples):
+            items[n] = self._admit(example, items[:n])
+        return Batch(
+            items,
+            self.sessions([example.session for example in examples]),
+            np.array([example.weight for example in examples], np.float32),
+            np.array([example.time for example in examples], np.int64),
+        )
+
+    def _admit(self, example: Example, batch_so_far: Rows) -> int:
+        if self.items.full and self.items.row(example.item) < 0:
+            freed = self.items.expire()
+            for generator in self.generators.values():
+                generator.forget(freed)
+            batch_so_far[np.isin(batch_so_far, freed)] = -1
+        return self.items.admit(example.item, example.time)
+
+    def sessions(self, sessions: Sequence[Sequence[str]]) -> Rows:
+        """Sessions (items oldest first) as int32[n, HISTORY], newest first; unknown items are left out."""
+        out = np.full((len(sessions), HISTORY), -1, np.int32)
+        row = self.items.row
+        for n, session in enumerate(sessions):
+            at = 0
+            for item in reversed(session):
+                number = row(item)
+                if number >= 0:
+                    out[n, at] = number
+                    at += 1
+                    if at == HISTORY:
+                        break
+        return out
+
+    def dump_touched(self) -> dict[bytes, bytes | None]:
+        """Rows changed since the last call: key ▶ value on the model topic; None deletes."""
+        rows = self.items.dump_touched()
+        for name, generator in self.generators.items():
+            touched = generator.touched()
+            dumped = generator.dump(touched)
+            size, data = dumped.dtype.itemsize, dumped.tobytes()
+            prefix = name.encode() + b"/%d"
+            for n, row in enumerate(touched.tolist()):
+                rows[prefix % row] = data[n * size : (n + 1) * size]
+        return rows
+
+    def prepare(self, rows: Iterable[tuple[bytes, bytes | None]]) -> "Prepared":
+        """Sort published rows, in their order, for `apply`; may run in another thread.
+
+        Rows of a generator that is off are ignored.  `ValueError` if a row has another layout than
+        this version writes.
+        """
+        by_part: dict[bytes, list[tuple[bytes, bytes | None]]] = {}
+        for key, value in rows:
+            part, _, rest = key.partition(b"/")
+            by_part.setdefault(part, []).append((rest, value))
+        return Prepared(
+            [(key, value) for key, value in by_part.get(b"items", ()) if value is not None],
+            by_part.get(b"waiting", []),
+            {
+                name: np.frombuffer(b"".join([v for _, v in by_part[name.encode()] if v]), generator.dtype)
+                for name, generator in self.generators.items()
+                if name.encode() in by_part
+            },
+        )
+
+    def apply(self, rows: "Prepared") -> None:
+        """Take over published rows."""
+        self.items.apply(rows.items)
+        self.items.apply_waiting(rows.waiting)
+        for name, dumped in rows.generators.items():
+            self.generators[name].apply(dumped)
+
+
+class Prepared(NamedTuple):
+    """Published rows, ready to be applied."""
+
+    items: list[tuple[bytes, bytes]]
+    waiting: list[tuple[bytes, bytes | None]]
+    generators: dict[str, NDArray[np.void]]

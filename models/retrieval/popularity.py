@@ -1,0 +1,115 @@
+"""Decayed popularity: what everybody looks at, lately.
+
+    p_i(t) = Σ_events w · 2^(−(t − t_event) / half-life)
+
+The same list for every session: the floor that any model must beat, and what fills a list when nothing
+else is known.  Cost: learn O(1) an event; propose O(items) once a state of the model, then O(k) a session.
+Memory: 24 bytes an item.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from models.core import Batch, Candidates, Floats, Rows
+from models.decay import DAY_MS, decayed
+
+
+class Popularity:
+    """Counts of events by item, each halved every `half_life_ms`."""
+
+    def __init__(self, capacity: int, half_life_ms: float = DAY_MS) -> None:
+        self.half_life_ms = half_life_ms
+        self.dtype = np.dtype([("row", "<i4"), ("events", "<i4"), ("value", "<f8"), ("time", "<i8")])
+        self.events = np.zeros(capacity, np.int32)
+        """Events learnt of each item, undecayed."""
+        self._value = np.zeros(capacity, np.float64)
+        self._time = np.zeros(capacity, np.int64)
+        self._dirty = np.zeros(capacity, np.bool_)
+        self._used = 0
+        self._now = 0
+        self._ranking: tuple[int, Rows, Floats] | None = None
+
+    def learn(self, batch: Batch) -> None:
+        """Count each example's item."""
+        _learn(
+            batch.items, batch.weights, batch.times, self.half_life_ms,
+            self.events, self._value, self._time, self._dirty,
+        )  # fmt: skip
+        if len(batch):
+            self._used = max(self._used, int(batch.items.max()) + 1)
+            self._now = max(self._now, int(batch.times.max()))
+            self._ranking = None
+
+    def touched(self) -> Rows:
+        """See `Generator`."""
+        rows = np.flatnonzero(self._dirty[: self._used]).astype(np.int32)
+        self._dirty[rows] = False
+        return rows
+
+    def dump(self, rows: Rows) -> NDArray[np.void]:
+        """See `Generator`."""
+        out = np.zeros(len(rows), self.dtype)
+        out["row"], out["events"] = rows, self.events[rows]
+        out["value"], out["time"] = self._value[rows], self._time[rows]
+        return out
+
+    def apply(self, rows: NDArray[np.void]) -> None:
+        """See `Generator`."""
+        if not len(rows):
+            return
+        at = rows["row"]
+        self.events[at], self._value[at], self._time[at] = rows["events"], rows["value"], rows["time"]
+        self._used = max(self._used, int(at.max()) + 1)
+        self._now = max(self._now, int(rows["time"].max()))
+        self._ranking = None
+
+    def forget(self, rows: Rows) -> None:
+        """See `Generator`."""
+        self.events[rows], self._value[rows], self._time[rows] = 0, 0.0, 0
+        self._dirty[rows] = True
+        self._ranking = None
+
+    def propose(self, sessions: Rows, k: int) -> Candidates:
+        """The k most popular items, for every session."""
+        rows, scores = self.top(k)
+        n, found = len(sessions), len(rows)
+        out = np.full((n, k), -1, np.int32)
+        out[:, :found] = rows
+        out_scores = np.zeros((n, k), np.float32)
+        out_scores[:, :found] = scores
+        return Candidates(out, out_scores, np.full((n, k), -1, np.int8))
+
+    def top(self, k: int) -> tuple[Rows, Floats]:
+        """The k most popular rows and their decayed counts, best first; ties to the lower row."""
+        if self._ranking is None or self._ranking[0] < k:
+            value = self.values(np.arange(self._used, dtype=np.int32))
+            keep = min(max(k, 200), self._used)
+            best = np.argpartition(-value, keep - 1)[:keep] if keep else np.zeros(0, np.int64)
+            best = best[np.lexsort((best, -value[best]))]
+            best = best[value[best] > 0]
+            self._ranking = max(k, 200), best.astype(np.int32), value[best].astype(np.float32)
+        _, rows, scores = self._ranking
+        return rows[:k], scores[:k]
+
+    def values(self, rows: Rows) -> NDArray[np.float64]:
+        """The decayed counts of these rows as of the latest event, float64[n]."""
+        elapsed = self._now - self._time[rows]
+        values: NDArray[np.float64] = self._value[rows] * np.exp2(-elapsed / self.half_life_ms)
+        return values
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _learn(items, weights, times, half_life_ms, events, value, time, dirty):  # type: ignore[no-untyped-def]
+    for n in range(len(items)):
+        i = items[n]
+        if i < 0:
+            continue
+        events[i] += 1
+        dirty[i] = True
+        w, t = np.float64(weights[n]), times[n]
+        if t >= time[i]:
+            value[i] = decayed(value[i], t - time[i], half_life_ms) + w
+            time[i] = t
+        else:
+            value[i] += decayed(w, time[i] - t, half_life_ms)

@@ -1,0 +1,54 @@
+"""The serving app: `faust -A streams.app worker`, or `freshet worker`.
+
+Events in, recommendations, examples and dead letters out; any number of workers, one consumer group,
+partitioned by user.
+"""
+
+import asyncio
+
+from mode import Service
+
+from streams import topics
+from streams.apps import make_app, prepare
+from streams.serving import Serving
+from streams.settings import load_or_exit
+from streams.web import pages
+
+settings = load_or_exit()
+app = make_app(topics.SERVING_APP, settings, chunk_topics=("events",))
+raw = {"key_type": bytes, "value_type": bytes, "partitions": settings.partitions}
+events = app.topic(settings.topic("events"), key_serializer="raw", value_serializer="raw", **raw)
+users = app.Table("users", extra_topic_configs=topics.COMPACTED, options=dict(topics.ROCKSDB), **raw)
+serving = Serving(app, users, settings)
+pages.install(app, serving)
+
+
+@app.on_worker_init.connect
+def begin(app, **kwargs):  # type: ignore[no-untyped-def]
+    """Refuse to start against topics that would break the state; read the model while Faust starts."""
+    prepare(settings)
+    serving.start()
+
+
+@app.agent(events)
+async def recommend(stream):  # type: ignore[no-untyped-def]
+    """One iteration a chunk; `noack` because the writer acks when the chunk is durable."""
+    stream = stream.noack()
+    await serving.loaded()  # else a restart would answer from an empty model
+    async for _ in stream:
+        await serving.step(stream, stream.current_event)
+
+
+@app.service
+class Replication(Service):
+    """Keeps the replica going, also while no events come."""
+
+    @Service.task
+    async def _advance(self) -> None:
+        while not self.should_stop:
+            serving.replica.advance()
+            await self.sleep(0.1)
+
+    async def on_stop(self) -> None:
+        """End the reading thread."""
+        await asyncio.to_thread(serving.replica.stop)

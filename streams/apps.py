@@ -1,0 +1,114 @@
+"""What the two Faust apps have in common: the settings that were measured, and the traps avoided."""
+
+import logging
+import sys
+
+from confluent_kafka import KafkaException
+from faust.web.drivers.aiohttp import Web
+from yarl import URL
+
+from streams import topics
+from streams.kafka.chunks import ChunkApp
+from streams.kafka.client import credentials, faust_brokers
+from streams.kafka.table import ChunkTable
+from streams.settings import Settings
+
+
+class _Web(Web):
+    """Faust's web server without its own page at `/`."""
+
+    production_blueprints = ()
+
+
+class FreshetApp(ChunkApp):
+    """With our pages only."""
+
+    def _new_web(self) -> Web:
+        return _Web(self)
+
+
+def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()) -> FreshetApp:
+    """A Faust app on the settings' Kafka."""
+    host = settings.web_advertised_host or settings.web_host
+    for name in ("aiokafka", "faust", "mode"):
+        logging.getLogger(name).addFilter(_Repeats())
+    return FreshetApp(
+        settings.topic(app_id),
+        chunk_topics=[settings.topic(name) for name in chunk_topics],
+        chunk_events=settings.chunk_events,
+        broker=faust_brokers(settings),
+        broker_credentials=credentials(settings),
+        store="rocksdb://?driver=rocksdict",
+        Table=ChunkTable,
+        datadir=str(settings.data_dir / app_id),
+        consumer_group_instance_id=settings.worker_id,
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication,
+        topic_allow_declare=not settings.embedded,
+        table_standby_replicas=0,  # a restore takes seconds
+        broker_commit_interval=0.5,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=min(1.0, settings.session_timeout_s / 3),
+        broker_request_timeout=40.0,
+        broker_max_poll_records=5000,
+        stream_buffer_maxsize=64,  # of chunks
+        producer_max_batch_size=512 * 1024,
+        producer_max_request_size=16 * 1024 * 1024,
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        web_bind=settings.web_host,
+        web_host=settings.web_host,
+        web_port=settings.web_port,
+        canonical_url=URL(f"http://{host}:{settings.web_port}"),
+        # Faust's own pages are open to all and show users' data
+        web_router_enabled=False,
+        web_tables_enabled=False,
+        web_graph_enabled=False,
+        web_stats_enabled=False,
+        web_metrics_enabled=False,
+    )
+
+
+def run(module: str, settings: Settings) -> None:
+    """Run the app of a module as `faust -A MODULE worker` does, until SIGINT or SIGTERM.  Does not return."""
+    from faust.cli.faust import cli
+
+    cli(["-A", module, "worker", "--loglevel", settings.log_level.removesuffix("ing"), "--web-port", str(settings.web_port)])
+
+
+def prepare(settings: Settings) -> None:
+    """Before a worker starts: its folder, and topics that are there with the right partitions.
+
+    Exits with 2 and a line on what is wrong and how to mend it.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        topics.require(settings)
+    except topics.TopicsDiffer as error:
+        for line in str(error).splitlines():
+            print(f"freshet: {line}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KafkaException as error:
+        print(
+            f"freshet: no Kafka at {settings.brokers} ({error.args[0].str()}): set FRESHET_BROKERS,"
+            " or start one with `make kafka`",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+
+
+class _Repeats(logging.Filter):
+    """An outage makes aiokafka log 100 warnings a second: each says the same once in ten seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place = (record.pathname, record.lineno)
+        if record.levelno < logging.WARNING:
+            return True
+        last = self._last.get(place, 0.0)
+        if record.created - last < 10:
+            return False
+        self._last[place] = record.created
+        return True

@@ -1,0 +1,481 @@
+"""The command line: `freshet COMMAND`, also `python -m streams COMMAND`.
+
+A command reads its options and calls the module that does the work; imports are late, so that `--help`
+does not pay for Kafka and numba.  What goes wrong is one line on stderr; exit code 2 is for options and
+settings, 1 for what fails at run time, 130 for Ctrl-C.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from streams.logs import Log
+    from streams.settings import Settings
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+POSITIVE = click.FloatRange(0, min_open=True)
+
+
+class Freshet(click.Group):
+    """A group of commands whose every failure is one line."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+        """Run a command and exit; a command returns its exit code."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **more)
+        try:
+            sys.exit(super().main(*args, standalone_mode=False, **more) or 0)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "freshet"
+            _say(f"{error.format_message()} (see {command} --help)", USAGE)
+        except click.ClickException as error:
+            _say(error.format_message(), error.exit_code)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:  # `freshet subscribe | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(FAILED)
+        except Exception as error:
+            code = _known(error)
+            if not code:
+                raise
+            _say(str(error), code)
+
+
+def _known(error: Exception) -> int | None:
+    """The exit code for what can go wrong through no fault of the program's."""
+    codes = {
+        "streams.settings": {"BadSetting": USAGE},
+        "streams.topics": {"TopicsDiffer": FAILED},
+        "streams.logs": {"BadLog": FAILED, "BadRow": FAILED},
+        "streams.demo": {"Died": FAILED},
+    }
+    kind = type(error)
+    return codes.get(kind.__module__, {}).get(kind.__name__)
+
+
+def _say(text: str, code: int) -> None:
+    click.echo(f"freshet: {text}", err=True)
+    sys.exit(code)
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            click.echo(f"freshet {version('freshet')}")
+        except PackageNotFoundError:
+            click.echo("freshet, run from its sources without being installed")
+        ctx.exit()
+
+
+@click.group(
+    cls=Freshet,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_examples("freshet demo", "freshet publish events.csv.gz", "freshet COMMAND --help"),
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Say which."
+)
+def cli() -> None:
+    """Freshet: a streaming recommender, from Kafka back to Kafka.
+
+    Settings come from the environment (FRESHET_BROKERS=kafka:9092) or from the TOML file that
+    FRESHET_FILE names; `freshet settings` prints them all.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    cli(prog_name="freshet")
+
+
+brokers = click.option("--brokers", metavar="HOST:PORT,...", help="Kafka; over FRESHET_BROKERS.")
+
+
+def _settings(**overrides: Any) -> "Settings":
+    from streams.settings import load
+
+    return load(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _reachable(settings: "Settings", *needed: str) -> None:
+    """Fail, with what to do, unless Kafka answers and has the topics."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    from streams.kafka.client import confluent
+
+    client = AdminClient(confluent(settings, log_level=0, error_cb=lambda error: None))
+    try:
+        there = client.list_topics(timeout=10).topics
+    except KafkaException as error:
+        raise click.ClickException(
+            f"Kafka does not answer at {settings.brokers} ({error.args[0].str()}): is it running?"
+            " Set FRESHET_BROKERS or --brokers"
+        ) from None
+    missing = [settings.topic(name) for name in needed if settings.topic(name) not in there]
+    if missing and not settings.embedded:
+        raise click.ClickException(f"there is no topic {missing[0]}: `freshet topics` creates it")
+
+
+# demo, worker, learner
+
+
+@cli.command(epilog=_examples("freshet demo", "freshet demo --data events.csv.gz --rate 500 --seconds 60"))
+@click.option("--data", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="A log of yours.")
+@click.option("--rate", type=POSITIVE, metavar="N", default=200, show_default=True, help="Events/s.")
+@click.option("--seconds", type=POSITIVE, metavar="S", help="End by itself after so long.")
+def demo(data: str | None, rate: float, seconds: float | None) -> None:
+    """Run it all on this machine, with a simulated shop.
+
+    Broker, worker, learner and shop, until Ctrl-C.  Needs neither Kafka nor Java: the broker is the
+    one that confluent-kafka has for tests.  Instead of the shop, a log of yours (CSV or JSON lines,
+    .gz or not) can be played.
+    """
+    from streams.demo import demo as run
+
+    run(_open(data, run="demo") if data else None, rate, seconds)
+
+
+@cli.command(
+    epilog=_examples("freshet worker", "freshet worker --worker-id a --web-port 6066 --data-dir /var/lib/a")
+)
+@brokers
+@click.option("--worker-id", metavar="NAME", help="Stable name: a restart keeps its partitions.")
+@click.option("--web-port", type=click.IntRange(0, 65535), metavar="PORT", help="Of the pages.")
+@click.option("--data-dir", type=click.Path(file_okay=False), help="Local state; one folder a worker.")
+def worker(**overrides: Any) -> int:
+    """Turn events into recommendations."""
+    return _process("streams.app", overrides)
+
+
+@cli.command(
+    epilog=_examples("freshet learner", "freshet learner --brokers kafka:9092 --data-dir /var/lib/learner")
+)
+@brokers
+@click.option("--data-dir", type=click.Path(file_okay=False), help="Local state.")
+def learner(**overrides: Any) -> int:
+    """Learn the model from what users did.
+
+    One learner works at a time; others stand by.
+    """
+    return _process("streams.learner", overrides)
+
+
+def _process(module: str, overrides: dict[str, Any]) -> int:
+    from streams.settings import PREFIX, load
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    settings = load(**given)  # refuses what is bad, before anything else is imported
+    os.environ |= {PREFIX + name.upper(): str(value) for name, value in given.items()}
+    code: int = import_module(module).main(settings)
+    return code
+
+
+# topics, settings, schema
+
+
+@cli.command(epilog=_examples("freshet topics", "freshet topics --check --brokers kafka:9092"))
+@brokers
+@click.option("--check", is_flag=True, help="Create nothing, only say what differs.")
+def topics(brokers: str | None, check: bool) -> int:
+    """Create the topics and check them.
+
+    Creates what is missing, then says what is not as it should be; exit code 1 if anything is not.
+    """
+    from streams.topics import create, differences
+
+    settings = _settings(brokers=brokers)
+    _reachable(settings)
+    for name in [] if check else create(settings):
+        click.echo(f"created {name}")
+    for line in (found := differences(settings)):
+        click.echo(line)
+    if not found:
+        click.echo("all topics are as they should be")
+    return FAILED if found else 0
+
+
+@cli.command(epilog=_examples("freshet settings", "FRESHET_PARTITIONS=24 freshet settings --json"))
+@click.option("--json", "as_json", is_flag=True, help="JSON, with what each setting means.")
+def settings(as_json: bool) -> None:
+    """Print every setting and where it is from.
+
+    Name, origin and value; of a secret only that it is set.
+    """
+    from streams.settings import PREFIX, Settings, load, origins
+
+    now = load()
+    origin = origins(now)
+    found = {name: _printable(getattr(now, name)) for name in Settings.model_fields}
+    if as_json:
+        fields = Settings.model_fields
+        about = {
+            n: {"value": v, "origin": origin[n], "about": fields[n].description} for n, v in found.items()
+        }
+        return click.echo(json.dumps(about, indent=2))
+    for name, value in found.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        click.echo(f"{PREFIX + name.upper():32} {origin[name]:12} {text}")
+
+
+def _printable(value: Any) -> Any:
+    if hasattr(value, "get_secret_value"):
+        return "********"
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return value if value is None or isinstance(value, str | int | float | dict) else str(value)
+
+
+@cli.command(epilog=_examples("freshet schema", "freshet schema events > events.schema.json"))
+@click.argument("name", required=False)
+def schema(name: str | None) -> None:
+    """Print the JSON Schema of a record.
+
+    NAME is a topic; without one, the topics are listed.
+    """
+    from streams import messages
+
+    if name is None:
+        for topic, record in messages.RECORDS.items():
+            click.echo(f"{topic:16} {record.__doc__.splitlines()[0]}")
+    elif name not in messages.RECORDS:
+        raise click.BadParameter(f"{name} is none of {', '.join(messages.RECORDS)}", param_hint="NAME")
+    else:
+        click.echo(json.dumps(messages.schema(name), indent=2))
+
+
+# publish, replay, subscribe
+
+
+def _speed(ctx: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """`10x` as 10.0."""
+    if text is None:
+        return None
+    try:
+        return POSITIVE(text.removesuffix("x"))
+    except click.BadParameter:
+        raise click.BadParameter(f"{text} is no speed: 10x, say") from None
+
+
+def _log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """FILE, how to read it and how fast to publish it."""
+    options = [
+        click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True)),
+        click.option("--user", metavar="COLUMN", help="Of the user id; default: found by common names."),
+        click.option("--item", metavar="COLUMN", help="Of the item id."),
+        click.option("--type", metavar="COLUMN", help="Of the event type; =NAME: the same for all. [view]"),
+        click.option("--time", metavar="COLUMN", help="Of the time: a number, or RFC 3339."),
+        click.option("--session", metavar="COLUMN", help="Of the session id; an empty COLUMN: none."),
+        click.option("--value", metavar="COLUMN", help="Of the value, or a product: price*quantity."),
+        click.option("--context", metavar="COLUMN", multiple=True, help="To send along; repeatable."),
+        click.option("--time-unit", type=click.Choice(["ms", "s"]), default="ms", show_default=True),
+        click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True),
+        click.option(
+            "--run", metavar="NAME", default=lambda: f"r{int(time.time()):x}", help="For ids: NAME-LINE."
+        ),
+        click.option("--rate", type=POSITIVE, metavar="N", help="Events a second."),
+        click.option("--speed", metavar="10x", callback=_speed, help="So much faster than it happened."),
+        click.option(
+            "--copies",
+            type=click.IntRange(1),
+            metavar="N",
+            default=1,
+            help="Publish each event so often. [1]",
+        ),
+        brokers,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _open(
+    file: str,
+    run: str,
+    on_error: str = "stop",
+    time_unit: str = "ms",
+    context: tuple[str, ...] = (),
+    **columns: str | None,
+) -> "Log":
+    """The log, having said in one line how it is read."""
+    from streams.logs import BadLog, open_log, stop
+
+    def skip(bad: Exception) -> None:
+        click.echo(f"freshet: skipped {bad}", err=True)
+
+    try:
+        log = open_log(
+            file,
+            run=run,
+            columns=columns,
+            context=context,
+            time_unit=time_unit,
+            on_bad=skip if on_error == "skip" else stop,
+        )
+    except BadLog as error:
+        raise click.ClickException(f"{file} {error}") from None
+    read = " ".join(f"{field}={column}" for field, column in log.columns.items())
+    begins = (
+        f"; begins {datetime.fromtimestamp(log.first.time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        if log.first
+        else ""
+    )
+    click.echo(f"reading {file}: {read}{begins}", err=True)
+    return log
+
+
+def _pace(rate: float | None, speed: float | None) -> dict[str, Any]:
+    """How to send: one by one when paced, else in large batches."""
+    if rate and speed:
+        raise click.UsageError("--rate and --speed exclude each other")
+    return {"linger.ms": 0 if rate or speed else 5}
+
+
+@cli.command(
+    epilog=_examples(
+        "freshet publish events.csv.gz --speed 100x",
+        "freshet publish clicks.jsonl --user visitor --time at --context device",
+        "tail -f clicks.jsonl | freshet publish -",
+    )
+)
+@_log_options
+@click.option("--event-id", metavar="COLUMN", help="Of the event's id: sent again, it counts once.")
+@click.option("--live/--replay", default=None, help="Whether it happens now. [replay; live from stdin]")
+def publish(
+    file: str,
+    brokers: str | None,
+    live: bool | None,
+    rate: float | None,
+    speed: float | None,
+    copies: int,
+    **reading: Any,
+) -> int:
+    """Publish a log of events.
+
+    FILE is CSV or JSON lines, .gz or not; - is stdin.  Events keep their times.  With --replay each
+    record also says when it would have arrived, so that times of years ago are believed.
+    """
+    from streams.progress import progress
+    from streams.publish import EventProducer, schedule
+    from streams.publish import publish as send
+
+    pace = _pace(rate, speed)
+    settings = _settings(brokers=brokers)
+    _reachable(settings, "events")
+    log = _open(file, **reading)
+    producer = EventProducer(settings, **pace)
+    interrupted = False
+    try:
+        with progress(log.fraction) as show:
+            dues = schedule(log, live=file == "-" if live is None else live, rate=rate, speed=speed)
+            send(dues, producer, show, copies)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        producer.flush(5)
+        click.echo(f"{producer.delivered:,} events delivered, {producer.sent - producer.delivered:,} not")
+    if producer.failed:
+        raise click.ClickException(f"{producer.failed:,} events were not delivered: {producer.reason}")
+    return INTERRUPTED if interrupted else 0
+
+
+@cli.command(
+    epilog=_examples(
+        "freshet replay events.csv.gz",
+        "freshet replay events.csv.gz --rate 1000 --json",
+    )
+)
+@_log_options
+@click.option(
+    "--in-flight", type=click.IntRange(1), metavar="N", help="Unanswered at most. [20000; embedded 2000]"
+)
+@click.option("--timeout", type=POSITIVE, metavar="S", default=30, show_default=True, help="Without answer.")
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def replay(
+    file: str,
+    brokers: str | None,
+    rate: float | None,
+    speed: float | None,
+    copies: int,
+    in_flight: int | None,
+    timeout: float,
+    as_json: bool,
+    **reading: Any,
+) -> int:
+    """Publish a log and wait for every answer.
+
+    Prints throughput and ages at the end.  Every event gets the id RUN-LINE, whatever the log calls
+    it.  Exit code 1 when answers are missing.
+    """
+    from streams.progress import progress
+    from streams.publish import EventProducer, schedule
+    from streams.replay import Replay, text
+    from streams.subscribe import follow
+
+    pace = _pace(rate, speed)
+    settings = _settings(brokers=brokers)
+    _reachable(settings, "events", "recommendations", "dead-letter")
+    log = _open(file, event_id="", **reading)
+    consumer = follow(settings, "recommendations", "dead-letter")
+    run = Replay(settings, EventProducer(settings, **pace), consumer, reading["run"])
+    # The embedded broker keeps 5 MiB a partition.
+    most = in_flight or (2000 if settings.embedded else 20_000)
+    interrupted = False
+    try:
+        with progress(log.fraction) as show:
+            run.go(
+                schedule(log, rate=rate, speed=speed), show, in_flight=most, timeout_s=timeout, copies=copies
+            )
+    except KeyboardInterrupt:
+        interrupted = True
+    result = run.result()
+    click.echo(json.dumps(result, indent=2) if as_json else text(result))
+    if complaint := run.complaint():
+        click.echo(f"freshet: {complaint}", err=True)
+    return INTERRUPTED if interrupted else FAILED if complaint else 0
+
+
+@cli.command(
+    epilog=_examples(
+        "freshet subscribe",
+        "freshet subscribe --user ann --json -n 1",
+    )
+)
+@click.option("--user", help="Only this user's.")
+@click.option("--json", "as_json", is_flag=True, help="The records as they are, a line each.")
+@click.option("--from-start", is_flag=True, help="All that Kafka has, then on.")
+@click.option("-n", "count", type=click.IntRange(1), metavar="N", help="Stop after so many.")
+@brokers
+def subscribe(
+    user: str | None, as_json: bool, from_start: bool, count: int | None, brokers: str | None
+) -> int:
+    """Follow the recommendations.
+
+    A line each: when, for whom, upon what, the best items and why, the ages.
+    """
+    from streams.subscribe import follow
+    from streams.subscribe import subscribe as run
+
+    settings = _settings(brokers=brokers)
+    _reachable(settings, "recommendations")
+    consumer = follow(settings, "recommendations", from_start=from_start)
+    try:
+        run(consumer, click.echo, user=user, as_json=as_json, count=count)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,1 @@
+"""What Faust lacks, one idea a file."""

@@ -1,0 +1,66 @@
+"""How both Kafka clients connect: one setting each, passed to confluent-kafka and to Faust."""
+
+import ssl
+from typing import Any
+
+import faust
+
+from streams.settings import Settings
+
+
+def confluent(settings: Settings, **more: Any) -> dict[str, Any]:
+    """Configuration of a confluent-kafka client.  It writes keys where Java's clients write them.
+
+    >>> confluent(Settings(brokers="kafka:9092"))["bootstrap.servers"]
+    'kafka:9092'
+    """
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.brokers,
+        "security.protocol": settings.security_protocol,
+        "ssl.ca.location": _text(settings.ssl_ca_file),
+        "ssl.certificate.location": _text(settings.ssl_cert_file),
+        "ssl.key.location": _text(settings.ssl_key_file),
+    }
+    if settings.security_protocol.startswith("SASL"):
+        assert settings.sasl_password is not None  # Settings refuses otherwise
+        config |= {
+            "sasl.mechanism": settings.sasl_mechanism,
+            "sasl.username": settings.sasl_username,
+            "sasl.password": settings.sasl_password.get_secret_value(),
+        }
+    return {name: value for name, value in (config | more).items() if value is not None}
+
+
+def producer_config(settings: Settings, **more: Any) -> dict[str, Any]:
+    """As `confluent`, for a producer: idempotent, and partitioned by key as Java's clients do."""
+    safe = {} if settings.embedded else {"enable.idempotence": True}
+    return confluent(settings, partitioner="murmur2_random", **safe, **more)
+
+
+def credentials(settings: Settings) -> Any:
+    """The same for `faust.App(broker_credentials=...)`; None for plain text."""
+    if settings.security_protocol == "PLAINTEXT":
+        return None
+    context = None
+    if settings.security_protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=_text(settings.ssl_ca_file))
+        if settings.ssl_cert_file:
+            context.load_cert_chain(settings.ssl_cert_file, settings.ssl_key_file)
+    if settings.security_protocol == "SSL":
+        return faust.SSLCredentials(context=context)
+    assert settings.sasl_password is not None
+    return faust.SASLCredentials(
+        ssl_context=context,
+        mechanism=settings.sasl_mechanism,
+        username=settings.sasl_username,
+        password=settings.sasl_password.get_secret_value(),
+    )
+
+
+def faust_brokers(settings: Settings) -> list[str]:
+    """The bootstrap servers as Faust's URLs."""
+    return [f"kafka://{server.strip()}" for server in settings.brokers.split(",")]
+
+
+def _text(path: Any) -> str | None:
+    return None if path is None else str(path)

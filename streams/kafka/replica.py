@@ -1,0 +1,182 @@
+"""The replica of the model in a serving worker: read in the background, applied between micro-batches.
+
+A thread reads the `model` topic with a plain read-committed consumer (Faust's table over a topic that is
+written in transactions never becomes ready: the last offset is a commit marker), sorts the rows of each
+checkpoint, and queues them; `advance`, called between two micro-batches, applies what is queued.  So a
+micro-batch sees one model, and always a whole checkpoint.
+
+Rows are kept on disk with their offset, hence a restart reads the tail only.
+"""
+
+import shutil
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from rocksdict import AccessType, Options, Rdict, WriteBatch
+
+from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.model import Model, Prepared
+from streams.kafka.client import confluent
+from streams.settings import Settings
+
+CACHE_INTERVAL_S = 5.0
+"""Between writes to disk: rows that change at every click are written once."""
+BATCH = 10_000
+_NEXT = b"__next offset"
+
+
+class ModelBeganAnew(Exception):
+    """The topic has an older model than the one held: it was made again.  Start the worker again."""
+
+
+class Replica:
+    """Keeps `model` up to date, `start` to `stop`."""
+
+    def __init__(self, settings: Settings, model: Model) -> None:
+        self.model = model
+        self.current = Checkpoint()
+        """The checkpoint that `model` is at; number 0 before the first."""
+        self.torn = 0
+        """Checkpoints that came with another number of rows than they say.  Stays 0."""
+        self.error: BaseException | None = None
+        """Why the thread ended, if it did."""
+        self._settings, self._topic = settings, settings.topic("model")
+        self._path = settings.data_dir / "model-cache"
+        self._queue: deque[tuple[Checkpoint | None, Prepared]] = deque()
+        self._caught_up, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="replica", daemon=True)
+
+    def start(self) -> None:
+        """Begin reading; a second call does nothing (Faust announces a worker twice)."""
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what it read is on disk."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything published before the start is applied."""
+        return self._caught_up.is_set() and not self._queue
+
+    def advance(self) -> None:
+        """Apply the checkpoints read since the last call.  Raises what ended the thread."""
+        while self._queue:
+            checkpoint, rows = self._queue.popleft()
+            self.model.apply(rows)
+            if checkpoint is not None:
+                self.current = checkpoint
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except BaseException as error:
+            self.error = error
+
+    def _follow(self) -> None:
+        cache = self._open()
+        consumer = Consumer(
+            confluent(
+                self._settings,
+                **{
+                    "group.id": "freshet-replica",  # never joined nor committed
+                    "isolation.level": "read_committed",
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest",
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": 100,
+                },
+            )
+        )
+        try:
+            low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), 30)
+            number, position = self._from_cache(cache)
+            if position is not None and not low <= position <= end:
+                cache, number, position = self._forget(cache), 0, None
+            start = OFFSET_BEGINNING if position is None else position
+            consumer.assign([TopicPartition(self._topic, 0, start)])
+            self._read(consumer, cache, number)
+        finally:
+            consumer.close()
+            cache.close()
+
+    def _read(self, consumer: Consumer, cache: Rdict, number: int) -> None:
+        rows: list[tuple[bytes, bytes | None]] = []
+        unsaved: dict[bytes, bytes | None] = {}
+        saved_at = time.monotonic()
+        while not self._stopping.is_set():
+            first = consumer.poll(0.05)
+            messages = [] if first is None else [first, *consumer.consume(BATCH, 0)]
+            for message in messages:
+                if error := message.error():
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        self._caught_up.set()
+                    continue  # from other errors librdkafka recovers by itself
+                key, value = message.key() or b"", message.value()
+                if key != CHECKPOINT_KEY:
+                    rows.append((key, value))
+                    continue
+                checkpoint = Checkpoint.decode(value or b"{}")
+                if checkpoint.number < number:
+                    self._stopping.set()
+                    shutil.rmtree(self._path, ignore_errors=True)
+                    raise ModelBeganAnew(f"checkpoint {checkpoint.number} came after {number}")
+                self.torn += self._caught_up.is_set() and checkpoint.rows != len(rows)
+                number = checkpoint.number
+                self._queue.append((checkpoint, self.model.prepare(rows)))
+                unsaved.update(rows)
+                unsaved[CHECKPOINT_KEY] = value
+                unsaved[_NEXT] = str((message.offset() or 0) + 1).encode()
+                rows = []
+            if unsaved and time.monotonic() - saved_at > CACHE_INTERVAL_S:
+                _save(cache, unsaved)
+                unsaved, saved_at = {}, time.monotonic()
+        if unsaved:
+            _save(cache, unsaved)
+
+    def _open(self) -> Rdict:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_write_buffer_size(8 * 1024 * 1024)
+        return Rdict(str(self._path), options, access_type=AccessType.read_write())
+
+    def _from_cache(self, cache: Rdict) -> tuple[int, int | None]:
+        """Queue what is on disk; its checkpoint's number and the offset to go on from, if it is of use."""
+        saved = cache.get(CHECKPOINT_KEY)
+        if saved is None:
+            return 0, None
+        rows = [(k, v) for k, v in cache.items() if k not in (CHECKPOINT_KEY, _NEXT)]
+        try:
+            prepared = self.model.prepare(rows)
+        except ValueError:  # written by a version with other rows
+            return 0, -1
+        checkpoint = Checkpoint.decode(saved)
+        self._queue.append((checkpoint, prepared))
+        return checkpoint.number, int(cache.get(_NEXT))
+
+    def _forget(self, cache: Rdict) -> Rdict:
+        """Start from nothing: what is on disk is not of this topic."""
+        cache.close()
+        shutil.rmtree(self._path)
+        self._queue.clear()
+        return self._open()
+
+
+def _save(cache: Rdict, rows: dict[bytes, bytes | None]) -> None:
+    batch = WriteBatch(raw_mode=True)
+    for key, value in rows.items():
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
+    cache.write(batch)
+

@@ -1,0 +1,108 @@
+"""The learning app: `faust -A streams.learner worker`, or `freshet learner`.
+
+One learner is active; any other waits and takes over.  Faust's leader election gives the liveness, the
+publisher's fence the safety: a learner that lost its place without knowing can publish nothing more.
+"""
+
+import asyncio
+import threading
+import time
+
+from mode import Service
+
+from models.learning import Checkpoint, learn
+from models.model import Model
+from streams import topics
+from streams.apps import make_app, prepare
+from streams.kafka.publisher import Fenced, Publisher
+from streams.messages import decode_example
+from streams.settings import load_or_exit
+from streams.web import learner_pages
+
+settings = load_or_exit()
+app = make_app(topics.LEARNING_APP, settings)
+
+
+@app.on_worker_init.connect
+def check(app, **kwargs):  # type: ignore[no-untyped-def]
+    """Refuse to start against topics that would break the state."""
+    prepare(settings)
+
+
+class Learning:
+    """The learner at work: reads, learns, publishes, until `stop` is set."""
+
+    def __init__(self) -> None:
+        self.checkpoint = Checkpoint()
+        self.lag = 0
+        self.items = 0
+        self.active = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Take over and learn.  `Fenced` when another took over from us."""
+        publisher = Publisher(settings)
+        try:
+            model = Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
+            checkpoint = publisher.restore(model)
+            self.active = True
+            due = time.monotonic()
+            published = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
+            while not stop.is_set():
+                records = publisher.poll(settings.learn_batch, 0.05)
+                learn([_Record(m) for m in records], decode_example, model, checkpoint)
+                read = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
+                if read > published and time.monotonic() >= due:
+                    self._publish(publisher, model, checkpoint)
+                    published, due = read, time.monotonic() + settings.publish_interval_s
+                self.lag, self.items = publisher.lag(checkpoint), len(model.items)
+            if read > published:
+                self._publish(publisher, model, checkpoint)
+        finally:
+            self.active = False
+            publisher.close()
+
+    def _publish(self, publisher: Publisher, model: Model, checkpoint: Checkpoint) -> None:
+        rows = model.dump_touched()
+        checkpoint.number += 1
+        checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
+        publisher.publish(rows, checkpoint)
+        self.checkpoint = Checkpoint.decode(checkpoint.encode())
+
+
+class _Record:
+    """A message of confluent-kafka as `learn` takes it."""
+
+    __slots__ = ("offset", "partition", "value")
+
+    def __init__(self, message) -> None:  # type: ignore[no-untyped-def]
+        self.partition, self.offset, self.value = message.partition(), message.offset(), message.value()
+
+
+learning = Learning()
+learner_pages.install(app, learning)
+
+
+@app.service
+class Leadership(Service):
+    """Runs the learner in a thread while this process leads."""
+
+    @Service.task
+    async def _lead(self) -> None:
+        while not self.should_stop:
+            if settings.embedded or app.is_leader():
+                await self._learn()
+            await self.sleep(0.2)
+
+    async def _learn(self) -> None:
+        self.log.info("leading: taking over the model")
+        stop = threading.Event()
+        work = asyncio.ensure_future(asyncio.to_thread(learning.run, stop))
+        while not work.done():
+            if self.should_stop or not (settings.embedded or app.is_leader()):
+                stop.set()
+            await asyncio.wait([work], timeout=0.2)
+        try:
+            work.result()
+        except Fenced as error:
+            self.log.error("another learner took over, stopping: %s", error)
+            await self.crash(error)

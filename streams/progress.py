@@ -1,0 +1,47 @@
+"""What a long command says while it runs: a bar on a terminal, else a line every few seconds; on stderr."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
+Show = Callable[[Callable[[], str]], None]
+"""Called as often as one likes, with what would make the text; it is made only when it is due."""
+
+REDRAW_S, LINE_S = 0.1, 5.0
+
+
+@contextmanager
+def progress(fraction: Callable[[], float | None] = lambda: None) -> Iterator[Show]:
+    """Yields `show`.  `fraction` is how much is done, 0 to 1; None: not known, a spinner is drawn."""
+    if sys.stderr.isatty():
+        with _bar(fraction) as draw:
+            yield _every(REDRAW_S, draw)
+    else:
+        yield _every(LINE_S, lambda text: print(text, file=sys.stderr, flush=True))
+
+
+def _every(interval_s: float, say: Callable[[str], None]) -> Show:
+    due = time.monotonic() + interval_s
+
+    def show(text: Callable[[], str]) -> None:
+        nonlocal due
+        if (now := time.monotonic()) >= due:
+            due = now + interval_s
+            say(text())
+
+    return show
+
+
+@contextmanager
+def _bar(fraction: Callable[[], float | None]) -> Iterator[Callable[[str], None]]:
+    known = fraction() is not None
+    columns = [BarColumn(), TaskProgressColumn()] if known else [SpinnerColumn()]
+    with Progress(
+        *columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("", total=1.0 if known else None)
+        yield lambda text: bar.update(task, completed=fraction() or 0.0, description=text)

@@ -1,0 +1,124 @@
+"""The parts of a serving worker, put together: what the agent and the pages share."""
+
+import asyncio
+import time
+from typing import Any
+
+from models.core import Slate
+from models.model import Model
+from models.recommender import Recommender
+from streams.kafka.chunks import ChunkApp
+from streams.kafka.replica import Replica
+from streams.kafka.table import ChunkTable
+from streams.kafka.writer import BatchWriter
+from streams.metrics import Metrics
+from streams.serve import Policy, serve
+from streams.settings import Settings
+from streams.users import User, decode_user
+
+
+class ModelRecommender:
+    """Recommends from the replica, at its checkpoint."""
+
+    def __init__(self, replica: Replica, weights: dict[str, float]) -> None:
+        self._replica = replica
+        self._recommender = Recommender(replica.model, weights)
+        self.recommend, self.popular = self._recommender.recommend, self._recommender.popular
+
+    @property
+    def checkpoint(self) -> int:
+        """Number of the checkpoint; 0 before the first."""
+        return self._replica.current.number
+
+    @property
+    def checkpoint_time(self) -> int | None:
+        """When it was published, ms."""
+        return self._replica.current.time or None
+
+
+class ConstantRecommender:
+    """The same list for everybody: measures the plumbing alone."""
+
+    checkpoint = 0
+    checkpoint_time = None
+
+    def recommend(self, sessions: Any, k: int) -> list[Slate]:
+        """k items that are always the same."""
+        slate = Slate(
+            tuple(f"item-{n}" for n in range(k)), tuple(1.0 - n / k for n in range(k)), ("constant",) * k
+        )
+        return [slate] * len(sessions)
+
+    def popular(self, k: int) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
+
+class Serving:
+    """A serving worker's state and its one step."""
+
+    def __init__(self, app: ChunkApp, table: ChunkTable, settings: Settings) -> None:
+        self.app, self.table, self.settings = app, table, settings
+        self.metrics = Metrics()
+        self.policy = Policy.of(settings)
+        self.model = Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
+        self.replica = Replica(settings, self.model)
+        self.recommender = (
+            ModelRecommender(self.replica, settings.generators)
+            if settings.recommender == "model"
+            else ConstantRecommender()
+        )
+        self._writer = BatchWriter(app, table)
+        self._topics = {
+            name: settings.topic(name) for name in ("events", "recommendations", "examples", "dead-letter")
+        }
+
+    async def step(self, stream: Any, event: Any) -> None:
+        """Serve one chunk and hand over what it writes."""
+        partition = event.message.partition
+        self.replica.advance()
+        writes = serve(
+            event.message.chunk,
+            self._topics["events"],
+            partition,
+            lambda key: self._writer.get(partition, key),
+            self.recommender,
+            self.policy,
+            int(time.time() * 1000),
+        )
+        self.metrics.add(writes.counts, writes.ages_ms)
+        await self._writer.write(
+            stream,
+            event,
+            writes.users,
+            {
+                self._topics["recommendations"]: ((k, v, []) for k, v in writes.recommendations),
+                self._topics["examples"]: ((k, v, []) for k, v in writes.examples),
+                self._topics["dead-letter"]: writes.dead_letters,
+            },
+        )
+
+    def start(self) -> None:
+        """Compile the kernels, so that no event waits for them, and begin to read the model."""
+        self.recommender.recommend([()], self.settings.list_length)
+        self.replica.start()
+
+    async def loaded(self) -> None:
+        """Return when the model that was published before the start is applied."""
+        while not self.replica.ready:
+            self.replica.advance()
+            await asyncio.sleep(0.01)
+
+    @property
+    def ready(self) -> bool:
+        """Whether tables and replica are there to answer from."""
+        restored = self.app.tables.recovery.completed.is_set() and not self.app.rebalancing
+        return bool(restored and self.replica.ready)
+
+    def user(self, user_id: str) -> tuple[int, User] | None:
+        """A user of this worker: partition and record; None if this worker has none such."""
+        key = user_id.encode()
+        for partition in self.table.partitions():
+            if (value := self._writer.get(partition, key)) is not None:
+                return partition, decode_user(value)
+        return None

@@ -1,0 +1,199 @@
+"""Every setting, once: the only reader of the environment.
+
+A setting comes from, strongest first: an environment variable `FRESHET_<NAME>`, the TOML file that
+`FRESHET_FILE` names, the default below.  An unknown or bad one is refused by name, at start.
+
+    >>> Settings(partitions=6).partitions
+    6
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "FRESHET_"
+FILE = "FRESHET_FILE"
+
+
+def _loopback_or_named(host: str) -> str:
+    if not host or "/" in host or " " in host:
+        raise ValueError("is not a host name or address")
+    return host
+
+
+class Settings(BaseSettings):
+    """One frozen object, read at start; `freshet settings` prints it with where each value is from."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    # Kafka
+    brokers: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how both Kafka clients connect"
+    )
+    ssl_ca_file: Path | None = Field(None, description="PEM of the authority that signed the brokers")
+    ssl_cert_file: Path | None = Field(None, description="PEM of the client's certificate")
+    ssl_key_file: Path | None = Field(None, description="PEM of the client's key")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    embedded: bool = Field(
+        False, description="the broker is librdkafka's mock cluster (demo, tests): topics appear by themselves"
+    )
+
+    # Topics
+    topic_prefix: str = Field("", max_length=100, pattern=r"^[A-Za-z0-9._-]*$", description="before every name")
+    partitions: int = Field(12, ge=1, le=1000, description="of events, recommendations, examples, dead-letter")
+    replication: int = Field(1, ge=1, le=9, description="copies of each topic; 3 in production")
+    events_retention_h: float = Field(168, gt=0)
+    examples_retention_h: float = Field(168, gt=0, description="examples are an offline training set too")
+    dead_letter_retention_h: float = Field(720, gt=0)
+
+    # Events
+    event_weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(
+        default={
+            "click": 1.0, "view": 1.0, "purchase": 1.0, "cart": 1.0, "favorite": 1.0, "rating": 1.0,
+            "impression": 0.0, "request": 0.0,
+        },
+        description="how much an event of each type teaches; 0: neither taught nor part of the session",
+    )  # fmt: skip
+    unknown_event_weight: float = Field(1.0, ge=0, le=100, description="of a type not listed above")
+    accept_unknown_types: bool = Field(True, description="else they go to the dead-letter topic")
+    unanswered_types: frozenset[str] = Field(
+        frozenset({"impression"}), description="event types that cause no recommendation"
+    )
+    max_event_bytes: int = Field(65_536, ge=256, le=10_000_000)
+    max_ahead_s: float = Field(
+        300, ge=0, description="an event stamped further ahead of its arrival gets its arrival as time"
+    )
+    grace_s: float = Field(3600, ge=0, description="a late event younger than this is ordered in")
+
+    # Users
+    session_gap_s: float = Field(1800, gt=0, description="inactivity that ends a session")
+    history_length: int = Field(50, ge=1, le=1000, description="events kept of a user")
+    dedupe_events: int = Field(128, ge=1, le=10_000, description="latest event ids of a user remembered")
+
+    # Recommendations
+    list_length: int = Field(20, ge=1, le=200, description="items in a recommendation")
+    recommender: Literal["model", "constant"] = Field(
+        "model", description="constant: a fixed list, to measure the plumbing alone"
+    )
+
+    # Model
+    generators: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={"next": 1.0, "previous": 0.6, "embedding": 0.1, "popularity": 0.05},
+        description="the parts of the model and their weight in the blend",
+    )
+    max_items: int = Field(1_000_000, ge=100, le=20_000_000, description="rows of every item table")
+    admit_after: int = Field(1, ge=1, le=255, description="events before an item gets a row")
+    publish_interval_s: float = Field(0.5, gt=0, le=60, description="between checkpoints of the model")
+    learn_batch: int = Field(2000, ge=1, le=100_000, description="examples learnt at once, at the most")
+    seed: int = 0
+
+    # Worker
+    data_dir: Path = Field(Path("data"), description="local state; one folder a worker")
+    worker_id: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._-]+$", description="stable name: a restart keeps its partitions"
+    )
+    chunk_events: int = Field(1000, ge=1, le=20_000, description="events in a micro-batch, at the most")
+    web_host: Annotated[str, AfterValidator(_loopback_or_named)] = Field(
+        "127.0.0.1", description="address the pages listen on"
+    )
+    web_port: int = Field(6066, ge=0, le=65_535)
+    web_advertised_host: str | None = Field(
+        None, description="name by which other workers reach this one's pages; default: web_host"
+    )
+    session_timeout_s: float = Field(10, ge=6, le=300, description="until Kafka gives a dead worker's partitions away")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _together(self) -> "Settings":
+        from models.registry import GENERATORS  # late: settings are read before numba is paid for
+
+        unknown = sorted(set(self.generators) - set(GENERATORS))
+        if unknown:
+            raise ValueError(f"generators: unknown {', '.join(unknown)}; known: {', '.join(GENERATORS)}")
+        if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
+            raise ValueError("sasl_username, sasl_password: needed when security_protocol is SASL_*")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get(FILE)
+        toml = (TomlConfigSettingsSource(settings_cls, toml_file=file),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+    def topic(self, name: str) -> str:
+        """The full name of one of `topics.TOPICS`."""
+        return self.topic_prefix + name
+
+
+class BadSetting(Exception):
+    """A setting that cannot be used; the message names it and says why, on one line."""
+
+
+def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """The settings of this process.  `BadSetting` names whatever is unknown or wrong."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {FILE}
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise BadSetting(f"unknown setting {', '.join(unknown)}: see `freshet settings` for their names")
+    file = environ.get(FILE)
+    if file and not Path(file).is_file():
+        raise BadSetting(f"{FILE}: there is no file {file}")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise BadSetting("; ".join(_explain(e) for e in error.errors(include_input=False))) from None
+    except Exception as error:  # pydantic-settings on a value that is no JSON, tomllib on a broken file
+        cause = error.__cause__
+        raise BadSetting(f"{error}{f' ({cause})' if cause else ''}") from None
+
+
+def _explain(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    why = "is not a setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    return f"{name}: {why}" if name else why
+
+
+def origins(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where the value of each setting is from: `environment`, `file`, `default` or `command line`."""
+    in_file: set[str] = set()
+    if file := environ.get(FILE):
+        in_file = set(tomllib.loads(Path(file).read_text()))
+    found = {}
+    for name in Settings.model_fields:
+        if PREFIX + name.upper() in environ:
+            found[name] = "environment"
+        elif name in in_file:
+            found[name] = "file"
+        else:
+            found[name] = "command line" if name in settings.model_fields_set else "default"
+    return found
+
+
+def load_or_exit(**overrides: Any) -> Settings:
+    """`load`, or one line on stderr and exit code 2."""
+    try:
+        return load(**overrides)
+    except BadSetting as error:
+        print(f"freshet: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,56 @@
+"""Brokers for the tests: Apache Kafka where Java and Maven are, librdkafka's mock everywhere.
+
+A test that takes the fixture `kafka`, or is marked so, is skipped where there is no Java or Maven, and
+the summary says so loudly; with CI=true it fails.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.kafka import KafkaBroker, available
+from streams.kafka.embedded import EmbeddedBroker
+
+_skipped: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A real broker, one for all tests: use topics of your own, or a `topic_prefix`."""
+    folder = tmp_path_factory.mktemp("kafka")
+    with KafkaBroker(folder) as broker:
+        yield broker
+    shutil.rmtree(folder / "data")  # pytest keeps the folders of three runs
+
+
+@pytest.fixture(scope="session")
+def embedded() -> EmbeddedBroker:
+    """The mock broker, one for all tests."""
+    return EmbeddedBroker()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever takes the fixture is marked, so that `-m 'not kafka'` leaves all of them out."""
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker("kafka")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip or fail before any fixture is made."""
+    if item.get_closest_marker("kafka") and (reason := available()):
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must run the Kafka tests, but {reason}", pytrace=False)
+        _skipped[item.nodeid] = reason
+        pytest.skip(f"no real Kafka: {reason}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tested."""
+    if _skipped:
+        reason = next(iter(_skipped.values()))
+        terminalreporter.section(f"{len(_skipped)} KAFKA TESTS WERE SKIPPED", sep="!", red=True, bold=True)
+        terminalreporter.write_line(f"Nothing was tested on a real Kafka: {reason}.")
