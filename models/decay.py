@@ -12,7 +12,7 @@ HOUR_MS = 3_600_000.0
 DAY_MS = 24 * HOUR_MS
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def decayed(value: float, elapsed_ms: float, half_life_ms: float) -> float:
     """`value` after so much time: value × 2^(−elapsed / half-life)."""
     return value * math.exp(-0.6931471805599453 * elapsed_ms / half_life_ms)

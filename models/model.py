@@ -25,9 +25,7 @@ class Model:
     0
     """
 
-    def __init__(
-        self, names: Iterable[str], capacity: int, admit_after: int = 1, seed: int = 0
-    ) -> None:
+    def __init__(self, names: Iterable[str], capacity: int, admit_after: int = 1, seed: int = 0) -> None:
         self.items = ItemRows(capacity, admit_after)
         self.generators: dict[str, Generator] = {name: GENERATORS[name](capacity, seed) for name in names}
 
@@ -60,18 +58,13 @@ class Model:
 
     def sessions(self, sessions: Sequence[Sequence[str]]) -> Rows:
         """Sessions (items oldest first) as int32[n, HISTORY], newest first; unknown items are left out."""
-        out = np.full((len(sessions), HISTORY), -1, np.int32)
-        row = self.items.row
-        for n, session in enumerate(sessions):
-            at = 0
-            for item in reversed(session):
-                number = row(item)
-                if number >= 0:
-                    out[n, at] = number
-                    at += 1
-                    if at == HISTORY:
-                        break
-        return out
+        row, none = self.items.row, [-1] * HISTORY
+        flat: list[int] = []
+        for session in sessions:
+            known = [r for item in reversed(session) if (r := row(item)) >= 0][:HISTORY]
+            flat += known
+            flat += none[len(known) :]
+        return np.array(flat, np.int32).reshape(-1, HISTORY)
 
     def dump_touched(self) -> dict[bytes, bytes | None]:
         """Rows changed since the last call: key ▶ value on the model topic; None deletes."""

@@ -31,8 +31,8 @@ class ItemRows:
 
     def __init__(self, capacity: int, admit_after: int = 1) -> None:
         self.capacity, self.admit_after = capacity, admit_after
-        self.ids: list[str | None] = []
-        """Id of each row; None: free."""
+        self.ids: list[str] = []
+        """Id of each row; empty: free."""
         self.last_seen = np.zeros(capacity, np.int32)
         """Event time at which each row's item was last learnt, in hours: so coarse that a busy item's
         row need not be published at every event."""
@@ -104,7 +104,7 @@ class ItemRows:
 
     def _free_rows(self) -> list[int]:
         if self._free is None:
-            self._free = [row for row, item in enumerate(self.ids) if item is None]
+            self._free = [row for row, item in enumerate(self.ids) if not item]
         return self._free
 
     def expire(self) -> Rows:
@@ -115,9 +115,9 @@ class ItemRows:
         freed = np.sort(order[:count]).astype(np.int32)
         for row in freed.tolist():
             item = self.ids[row]
-            if item is not None:
+            if item:
                 del self._rows[item]
-                self.ids[row] = None
+                self.ids[row] = ""
                 self._touched.add(row)
         self._free = None
         return freed
@@ -128,7 +128,7 @@ class ItemRows:
         for row in sorted(self._touched):
             item = self.ids[row]
             stamp = int(self.last_seen[row]).to_bytes(4, "little")
-            rows[b"items/%d" % row] = stamp + (item.encode() if item is not None else b"")
+            rows[b"items/%d" % row] = stamp + item.encode()
         for item in sorted(self._touched_waiting):
             count = self._waiting.get(item)
             rows[b"waiting/" + item.encode()] = None if count is None else bytes([min(count, 255)])
@@ -139,14 +139,14 @@ class ItemRows:
     def apply(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
         """Take over dumped rows: (what follows `items/` in the key, value)."""
         for key, value in rows:
-            row, item = int(key), value[4:].decode() or None
+            row, item = int(key), value[4:].decode()
             if row >= len(self.ids):
-                self.ids.extend([None] * (row + 1 - len(self.ids)))
+                self.ids.extend([""] * (row + 1 - len(self.ids)))
             old = self.ids[row]
             if old != item:
-                if old is not None and self._rows.get(old) == row:
+                if old and self._rows.get(old) == row:
                     del self._rows[old]
-                if item is not None:
+                if item:
                     self._rows[item] = row
                 self.ids[row] = item
             self.last_seen[row] = int.from_bytes(value[:4], "little")
@@ -162,4 +162,4 @@ class ItemRows:
 
     def active(self) -> NDArray[np.bool_]:
         """bool[rows]: which rows belong to an item."""
-        return np.array([item is not None for item in self.ids], dtype=np.bool_)
+        return np.array([item != "" for item in self.ids], dtype=np.bool_)

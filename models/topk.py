@@ -8,12 +8,12 @@ from typing import Any
 from numba import njit
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")
 def _worse(score_a: float, row_a: int, score_b: float, row_b: int) -> bool:
     return score_a < score_b or (score_a == score_b and row_a > row_b)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _sift_down(rows: Any, scores: Any, start: int, size: int) -> None:
     at = start
     while True:
@@ -29,7 +29,7 @@ def _sift_down(rows: Any, scores: Any, start: int, size: int) -> None:
         at = child
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def select(values: Any, among: Any, count: int, rows: Any, scores: Any) -> int:
     """Write the best of `among[:count]` by `values[row]` into `rows`, `scores` (k each), best first.
 

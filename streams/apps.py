@@ -69,10 +69,11 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
 
 
 def run(module: str, settings: Settings) -> None:
-    """Run the app of a module as `faust -A MODULE worker` does, until SIGINT or SIGTERM.  Does not return."""
+    """Run the app of a module as `faust -A MODULE worker` does, until SIGINT or SIGTERM; exits."""
     from faust.cli.faust import cli
 
-    cli(["-A", module, "worker", "--loglevel", settings.log_level.removesuffix("ing"), "--web-port", str(settings.web_port)])
+    level = settings.log_level.removesuffix("ing")
+    cli(["-A", module, "worker", "--loglevel", level, "--web-port", str(settings.web_port)])
 
 
 def prepare(settings: Settings) -> None:

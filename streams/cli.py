@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+PATIENCE_S = 10
+"""With a Kafka that does not answer."""
 POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -121,7 +122,7 @@ def _reachable(settings: "Settings", *needed: str) -> None:
 
     client = AdminClient(confluent(settings, log_level=0, error_cb=lambda error: None))
     try:
-        there = client.list_topics(timeout=10).topics
+        there = client.list_topics(timeout=PATIENCE_S).topics
     except KafkaException as error:
         raise click.ClickException(
             f"Kafka does not answer at {settings.brokers} ({error.args[0].str()}): is it running?"
@@ -132,6 +133,87 @@ def _reachable(settings: "Settings", *needed: str) -> None:
         raise click.ClickException(f"there is no topic {missing[0]}: `freshet topics` creates it")
 
 
+# How to read a log, and how fast to publish it
+
+
+def _all(*options: Any) -> Callable[..., Any]:
+    """Several options as one decorator, in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _speed(ctx: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """`10x` as 10.0."""
+    if text is None:
+        return None
+    try:
+        return POSITIVE(text.removesuffix("x"))
+    except click.BadParameter:
+        raise click.BadParameter(f"{text} is no speed: 10x, say") from None
+
+
+log_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+reading_options = _all(
+    click.option("--user", metavar="COLUMN", help="Of the user id; default: found by common names."),
+    click.option("--item", metavar="COLUMN", help="Of the item id."),
+    click.option("--type", metavar="COLUMN", help="Of the event type; =NAME: the same for all. [view]"),
+    click.option("--time", metavar="COLUMN", help="Of the time: a number, or RFC 3339."),
+    click.option("--session", metavar="COLUMN", help="Of the session id; an empty COLUMN: none."),
+    click.option("--value", metavar="COLUMN", help="Of the value, or a product: price*quantity."),
+    click.option("--context", metavar="COLUMN", multiple=True, help="To send along; repeatable."),
+    click.option("--time-unit", type=click.Choice(["ms", "s"]), default="ms", show_default=True),
+    click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True),
+)
+pace_options = _all(
+    click.option(
+        "--run", metavar="NAME", default=lambda: f"r{int(time.time()):x}", help="For ids: NAME-LINE."
+    ),
+    click.option("--rate", type=POSITIVE, metavar="N", help="Events a second."),
+    click.option("--speed", metavar="10x", callback=_speed, help="So much faster than it happened."),
+    click.option("--copies", type=click.IntRange(1), metavar="N", default=1, help="Of each event. [1]"),
+)
+
+
+class _Skip:
+    """For bad rows: says the first few, and in the end how many there were."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        click.get_current_context().call_on_close(self._total)
+
+    def __call__(self, bad: Exception) -> None:
+        self.rows += 1
+        if self.rows <= 3:
+            click.echo(f"freshet: skipped {bad}", err=True)
+
+    def _total(self) -> None:
+        if self.rows:
+            click.echo(f"freshet: skipped {self.rows:,} rows that are no events", err=True)
+
+
+def _open(
+    file: str, run: str, on_error: str, time_unit: str, context: tuple[str, ...], **columns: str | None
+) -> "Log":
+    """The log, having said in one line how it is read."""
+    from streams.logs import BadLog, open_log, stop
+
+    on_bad = _Skip() if on_error == "skip" else stop
+    try:
+        log = open_log(file, run=run, columns=columns, context=context, time_unit=time_unit, on_bad=on_bad)
+    except BadLog as error:
+        raise click.ClickException(f"{file} {error}") from None
+    line = f"reading {file}: " + " ".join(f"{field}={column}" for field, column in log.columns.items())
+    if log.first:
+        line += f"; begins {datetime.fromtimestamp(log.first.time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    click.echo(line, err=True)
+    return log
+
+
 # demo, worker, learner
 
 
@@ -139,16 +221,20 @@ def _reachable(settings: "Settings", *needed: str) -> None:
 @click.option("--data", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="A log of yours.")
 @click.option("--rate", type=POSITIVE, metavar="N", default=200, show_default=True, help="Events/s.")
 @click.option("--seconds", type=POSITIVE, metavar="S", help="End by itself after so long.")
-def demo(data: str | None, rate: float, seconds: float | None) -> None:
+@reading_options
+def demo(data: str | None, rate: float, seconds: float | None, **reading: Any) -> None:
     """Run it all on this machine, with a simulated shop.
 
     Broker, worker, learner and shop, until Ctrl-C.  Needs neither Kafka nor Java: the broker is the
     one that confluent-kafka has for tests.  Instead of the shop, a log of yours (CSV or JSON lines,
-    .gz or not) can be played.
+    .gz or not) can be played; the other options say how to read it.
     """
     from streams.demo import demo as run
 
-    run(_open(data, run="demo") if data else None, rate, seconds)
+    run(_open(data, "demo", **reading) if data else None, rate, seconds)
+
+
+web_port = click.option("--web-port", type=click.IntRange(0, 65535), metavar="PORT", help="Of the pages.")
 
 
 @cli.command(
@@ -156,34 +242,35 @@ def demo(data: str | None, rate: float, seconds: float | None) -> None:
 )
 @brokers
 @click.option("--worker-id", metavar="NAME", help="Stable name: a restart keeps its partitions.")
-@click.option("--web-port", type=click.IntRange(0, 65535), metavar="PORT", help="Of the pages.")
+@web_port
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Local state; one folder a worker.")
-def worker(**overrides: Any) -> int:
+def worker(**overrides: Any) -> None:
     """Turn events into recommendations."""
-    return _process("streams.app", overrides)
+    _process("streams.app", overrides)
 
 
-@cli.command(
-    epilog=_examples("freshet learner", "freshet learner --brokers kafka:9092 --data-dir /var/lib/learner")
-)
+@cli.command(epilog=_examples("freshet learner", "freshet learner --brokers kafka:9092 --web-port 6067"))
 @brokers
+@web_port
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Local state.")
-def learner(**overrides: Any) -> int:
+def learner(**overrides: Any) -> None:
     """Learn the model from what users did.
 
     One learner works at a time; others stand by.
     """
-    return _process("streams.learner", overrides)
+    _process("streams.learner", overrides)
 
 
-def _process(module: str, overrides: dict[str, Any]) -> int:
+def _process(module: str, overrides: dict[str, Any]) -> None:
     from streams.settings import PREFIX, load
 
     given = {name: value for name, value in overrides.items() if value is not None}
     settings = load(**given)  # refuses what is bad, before anything else is imported
-    os.environ |= {PREFIX + name.upper(): str(value) for name, value in given.items()}
-    code: int = import_module(module).main(settings)
-    return code
+    os.environ |= {PREFIX + name.upper(): str(value) for name, value in given.items()}  # the module reads it
+
+    from streams.apps import run
+
+    run(module, settings)
 
 
 # topics, settings, schema
@@ -262,88 +349,11 @@ def schema(name: str | None) -> None:
 # publish, replay, subscribe
 
 
-def _speed(ctx: click.Context, option: click.Parameter, text: str | None) -> float | None:
-    """`10x` as 10.0."""
-    if text is None:
-        return None
-    try:
-        return POSITIVE(text.removesuffix("x"))
-    except click.BadParameter:
-        raise click.BadParameter(f"{text} is no speed: 10x, say") from None
-
-
-def _log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """FILE, how to read it and how fast to publish it."""
-    options = [
-        click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True)),
-        click.option("--user", metavar="COLUMN", help="Of the user id; default: found by common names."),
-        click.option("--item", metavar="COLUMN", help="Of the item id."),
-        click.option("--type", metavar="COLUMN", help="Of the event type; =NAME: the same for all. [view]"),
-        click.option("--time", metavar="COLUMN", help="Of the time: a number, or RFC 3339."),
-        click.option("--session", metavar="COLUMN", help="Of the session id; an empty COLUMN: none."),
-        click.option("--value", metavar="COLUMN", help="Of the value, or a product: price*quantity."),
-        click.option("--context", metavar="COLUMN", multiple=True, help="To send along; repeatable."),
-        click.option("--time-unit", type=click.Choice(["ms", "s"]), default="ms", show_default=True),
-        click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True),
-        click.option(
-            "--run", metavar="NAME", default=lambda: f"r{int(time.time()):x}", help="For ids: NAME-LINE."
-        ),
-        click.option("--rate", type=POSITIVE, metavar="N", help="Events a second."),
-        click.option("--speed", metavar="10x", callback=_speed, help="So much faster than it happened."),
-        click.option(
-            "--copies",
-            type=click.IntRange(1),
-            metavar="N",
-            default=1,
-            help="Publish each event so often. [1]",
-        ),
-        brokers,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _open(
-    file: str,
-    run: str,
-    on_error: str = "stop",
-    time_unit: str = "ms",
-    context: tuple[str, ...] = (),
-    **columns: str | None,
-) -> "Log":
-    """The log, having said in one line how it is read."""
-    from streams.logs import BadLog, open_log, stop
-
-    def skip(bad: Exception) -> None:
-        click.echo(f"freshet: skipped {bad}", err=True)
-
-    try:
-        log = open_log(
-            file,
-            run=run,
-            columns=columns,
-            context=context,
-            time_unit=time_unit,
-            on_bad=skip if on_error == "skip" else stop,
-        )
-    except BadLog as error:
-        raise click.ClickException(f"{file} {error}") from None
-    read = " ".join(f"{field}={column}" for field, column in log.columns.items())
-    begins = (
-        f"; begins {datetime.fromtimestamp(log.first.time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        if log.first
-        else ""
-    )
-    click.echo(f"reading {file}: {read}{begins}", err=True)
-    return log
-
-
-def _pace(rate: float | None, speed: float | None) -> dict[str, Any]:
-    """How to send: one by one when paced, else in large batches."""
+def _linger(rate: float | None, speed: float | None, at_once_ms: int) -> dict[str, int]:
+    """How long the client gathers events into a batch: not at all when they are paced."""
     if rate and speed:
         raise click.UsageError("--rate and --speed exclude each other")
-    return {"linger.ms": 0 if rate or speed else 5}
+    return {"linger.ms": 0 if rate or speed else at_once_ms}
 
 
 @cli.command(
@@ -353,7 +363,10 @@ def _pace(rate: float | None, speed: float | None) -> dict[str, Any]:
         "tail -f clicks.jsonl | freshet publish -",
     )
 )
-@_log_options
+@log_file
+@reading_options
+@pace_options
+@brokers
 @click.option("--event-id", metavar="COLUMN", help="Of the event's id: sent again, it counts once.")
 @click.option("--live/--replay", default=None, help="Whether it happens now. [replay; live from stdin]")
 def publish(
@@ -374,11 +387,11 @@ def publish(
     from streams.publish import EventProducer, schedule
     from streams.publish import publish as send
 
-    pace = _pace(rate, speed)
+    config = _linger(rate, speed, at_once_ms=50)
     settings = _settings(brokers=brokers)
     _reachable(settings, "events")
     log = _open(file, **reading)
-    producer = EventProducer(settings, **pace)
+    producer = EventProducer(settings, **config)
     interrupted = False
     try:
         with progress(log.fraction) as show:
@@ -400,7 +413,10 @@ def publish(
         "freshet replay events.csv.gz --rate 1000 --json",
     )
 )
-@_log_options
+@log_file
+@reading_options
+@pace_options
+@brokers
 @click.option(
     "--in-flight", type=click.IntRange(1), metavar="N", help="Unanswered at most. [20000; embedded 2000]"
 )
@@ -427,12 +443,12 @@ def replay(
     from streams.replay import Replay, text
     from streams.subscribe import follow
 
-    pace = _pace(rate, speed)
+    config = _linger(rate, speed, at_once_ms=20)  # those in flight wait for it
     settings = _settings(brokers=brokers)
     _reachable(settings, "events", "recommendations", "dead-letter")
     log = _open(file, event_id="", **reading)
     consumer = follow(settings, "recommendations", "dead-letter")
-    run = Replay(settings, EventProducer(settings, **pace), consumer, reading["run"])
+    run = Replay(settings, EventProducer(settings, **config), consumer, reading["run"])
     # The embedded broker keeps 5 MiB a partition.
     most = in_flight or (2000 if settings.embedded else 20_000)
     interrupted = False

@@ -48,8 +48,8 @@ class Child:
 
     def __init__(self, name: str, overrides: Mapping[str, Any], folder: Path) -> None:
         self.name, self._log = name, folder / f"{name}.log"
-        mine = {"data_dir": folder / name, "log_level": "warning"}
-        env = {PREFIX + key.upper(): str(value) for key, value in {**overrides, **mine}.items()}
+        mine = {**overrides, "data_dir": folder / name, "log_level": "warning"}
+        env = {PREFIX + key.upper(): str(value) for key, value in mine.items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "streams", name],
@@ -99,8 +99,8 @@ def children(overrides: Mapping[str, Any], folder: Path) -> Iterator[list[Child]
     """The worker and the learner, started; stopped together at the end."""
     started: list[Child] = []
     try:
-        for name in ("worker", "learner"):
-            started.append(Child(name, overrides, folder))
+        started.append(Child("worker", overrides, folder))
+        started.append(Child("learner", {**overrides, "web_port": _free_port(0)}, folder))
         yield started
     finally:
         _hold_signals()

@@ -44,6 +44,7 @@ class Learning:
         try:
             model = Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
             checkpoint = publisher.restore(model)
+            self.checkpoint = Checkpoint.decode(checkpoint.encode())
             self.active = True
             due = time.monotonic()
             published = checkpoint.examples + checkpoint.repeated + checkpoint.unusable

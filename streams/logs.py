@@ -79,7 +79,9 @@ class Log:
 
     def fraction(self) -> float | None:
         """How much of the file is read, 0 to 1; None where its size is not known."""
-        return min(1.0, self._source.tell() / self._size) if self._size and self._source.seekable() else None
+        if not self._size:
+            return None
+        return 1.0 if self._source.closed else min(1.0, self._source.tell() / self._size)
 
 
 def open_log(

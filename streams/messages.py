@@ -56,14 +56,20 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     event_id: Annotated[Id, Meta(description="says which event it is: sent again, it counts once")]
     user: Id
-    type: Annotated[Name, Meta(description="click, view, purchase, impression, cart, favorite, rating, request ...")]
+    type: Annotated[
+        Name, Meta(description="click, view, purchase, impression, cart, favorite, rating, request ...")
+    ]
     time: Milliseconds | Timestamp
     item: Id | None = None
-    session: Annotated[Id | None, Meta(description="ends the session before it; without: inactivity does")] = None
+    session: Annotated[
+        Id | None, Meta(description="ends the session before it; without: inactivity does")
+    ] = None
     value: Annotated[float | None, Meta(description="price × quantity, or the rating")] = None
     recommendation_id: Annotated[Id | None, Meta(description="the recommendation that it came from")] = None
     context: Context = {}
-    schema: Annotated[int, Meta(ge=1, description="version of the record")] = msgspec.field(default=1, name="version")
+    schema: Annotated[int, Meta(ge=1, description="version of the record")] = msgspec.field(
+        default=1, name="version"
+    )
 
     @property
     def time_ms(self) -> int:
@@ -82,7 +88,9 @@ class Recommended(Struct, frozen=True):
 class Recommendation(Struct, frozen=True, kw_only=True):
     """On `recommendations`, key = user id, compacted: the last one is the current one."""
 
-    recommendation_id: Annotated[str, Meta(description="the same when an event is answered twice after a crash")]
+    recommendation_id: Annotated[
+        str, Meta(description="the same when an event is answered twice after a crash")
+    ]
     user: str
     time: Annotated[int, Meta(description="when it was made, ms since the epoch")]
     event_id: Annotated[str, Meta(description="the event that caused it")]

@@ -251,7 +251,7 @@ def _recommendation(
         time=now,
         event_id=one.event.event_id,
         event_type=one.event.type,
-        items=[Recommended(*item) for item in zip(slate.items, slate.scores, slate.reasons, strict=True)],
+        items=list(map(Recommended, slate.items, slate.scores, slate.reasons)),
         checkpoint=recommender.checkpoint,
         age_ms=age,
         model_age_ms=None if made is None else max(now - made, 0),

@@ -1,7 +1,9 @@
 """The parts of a serving worker, put together: what the agent and the pages share."""
 
 import asyncio
+import gc
 import time
+from collections import Counter
 from typing import Any
 
 from models.core import Slate
@@ -68,6 +70,11 @@ class Serving:
             if settings.recommender == "model"
             else ConstantRecommender()
         )
+        self.positions: dict[int, int] = {}
+        """Partition of `events` ▶ offset after the last event served by this process."""
+        self.new_users: Counter[int] = Counter()
+        """Partition ▶ users that this process was the first to see."""
+        self._model_loaded = False
         self._writer = BatchWriter(app, table)
         self._topics = {
             name: settings.topic(name) for name in ("events", "recommendations", "examples", "dead-letter")
@@ -87,6 +94,7 @@ class Serving:
             int(time.time() * 1000),
         )
         self.metrics.add(writes.counts, writes.ages_ms)
+        self.new_users[partition] += writes.counts.users
         await self._writer.write(
             stream,
             event,
@@ -97,6 +105,7 @@ class Serving:
                 self._topics["dead-letter"]: writes.dead_letters,
             },
         )
+        self.positions[partition] = event.message.offset + 1
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""
@@ -108,12 +117,29 @@ class Serving:
         while not self.replica.ready:
             self.replica.advance()
             await asyncio.sleep(0.01)
+        gc.collect()
+        gc.freeze()  # what lives now lives on: not to be walked again and again
+        gc.set_threshold(50_000, 20, 50)
+
+    @property
+    def restored(self) -> bool:
+        """Whether the users of this worker's partitions are all in its table."""
+        return bool(self.app.tables.recovery.completed.is_set() and not self.app.rebalancing)
+
+    @property
+    def model_loaded(self) -> bool:
+        """Whether the model that was published before the start is applied; stays so."""
+        self._model_loaded = self._model_loaded or self.replica.ready
+        return self._model_loaded
 
     @property
     def ready(self) -> bool:
         """Whether tables and replica are there to answer from."""
-        restored = self.app.tables.recovery.completed.is_set() and not self.app.rebalancing
-        return bool(restored and self.replica.ready)
+        return self.restored and self.model_loaded
+
+    def unsaved(self, partition: int) -> list[bytes]:
+        """Keys of the users whose newest record is not in the table yet."""
+        return self._writer.unsaved(partition)
 
     def user(self, user_id: str) -> tuple[int, User] | None:
         """A user of this worker: partition and record; None if this worker has none such."""

@@ -49,12 +49,17 @@ class Settings(BaseSettings):
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     embedded: bool = Field(
-        False, description="the broker is librdkafka's mock cluster (demo, tests): topics appear by themselves"
+        False,
+        description="the broker is librdkafka's mock cluster (demo, tests): topics appear by themselves",
     )
 
     # Topics
-    topic_prefix: str = Field("", max_length=100, pattern=r"^[A-Za-z0-9._-]*$", description="before every name")
-    partitions: int = Field(12, ge=1, le=1000, description="of events, recommendations, examples, dead-letter")
+    topic_prefix: str = Field(
+        "", max_length=100, pattern=r"^[A-Za-z0-9._-]*$", description="before every name"
+    )
+    partitions: int = Field(
+        12, ge=1, le=1000, description="of events, recommendations, examples, dead-letter"
+    )
     replication: int = Field(1, ge=1, le=9, description="copies of each topic; 3 in production")
     events_retention_h: float = Field(168, gt=0)
     examples_retention_h: float = Field(168, gt=0, description="examples are an offline training set too")
@@ -114,7 +119,9 @@ class Settings(BaseSettings):
     web_advertised_host: str | None = Field(
         None, description="name by which other workers reach this one's pages; default: web_host"
     )
-    session_timeout_s: float = Field(10, ge=6, le=300, description="until Kafka gives a dead worker's partitions away")
+    session_timeout_s: float = Field(
+        10, ge=6, le=300, description="until Kafka gives a dead worker's partitions away"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -170,7 +177,11 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
 
 def _explain(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    why = "is not a setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    why = (
+        "is not a setting"
+        if error["type"] == "extra_forbidden"
+        else error["msg"].removeprefix("Value error, ")
+    )
     return f"{name}: {why}" if name else why
 
 

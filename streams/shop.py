@@ -23,6 +23,7 @@ WANTED = 3
 """Items that would please a visitor now."""
 P_LEAVE, P_CART, P_PURCHASE, P_LOOK = 0.06, 0.08, 0.4, 0.5
 """Of leaving, putting what is viewed into the cart, buying it then, looking at what is recommended."""
+NOTHING: Mapping[str, Recommendation] = {}
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Shop:
                 self._set_next(item, category)
         self._visitors = [self._enter() for _ in range(visitors)]
 
-    def event(self, time: int, recommended: Mapping[str, Recommendation] | None = None) -> Event:
+    def event(self, time: int, recommended: Mapping[str, Recommendation] = NOTHING) -> Event:
         """The next event, at `time` (ms, never less than before).
 
         recommended: user ▶ what they are shown now, if they look.
@@ -83,7 +84,7 @@ class Shop:
             return self._event(visitor, "cart", visitor.viewing, time)
         wanted = [self._want(visitor) for _ in range(WANTED)]  # before looking at what is recommended
         looks = self.rng.random() < P_LOOK
-        shown = (recommended or {}).get(visitor.user) if looks else None
+        shown = recommended.get(visitor.user) if looks else None
         clicked = next((r.item for r in shown.items if r.item in wanted), None) if shown else None
         visitor.viewing = clicked or wanted[0]
         if shown and clicked:

@@ -58,7 +58,10 @@ def topics(settings: Settings) -> dict[str, Topic]:
     found = (
         Topic("events", "user id", "what users did", by_user, kept(settings.events_retention_h)),
         Topic("recommendations", "user id", "the current one of each user", by_user, COMPACTED),
-        Topic("examples", "user id", "what the learner learns from", by_user, kept(settings.examples_retention_h)),
+        Topic(
+            "examples", "user id", "what the learner learns from", by_user,
+            kept(settings.examples_retention_h),
+        ),
         Topic(
             "dead-letter", "as it came", "records that could not be used", by_user,
             kept(settings.dead_letter_retention_h) | {"max.message.bytes": str(12 * 1024 * 1024)},
@@ -80,9 +83,7 @@ def create(settings: Settings) -> list[str]:
     missing = [t for t in topics(settings).values() if t.name not in there]
     if not missing:
         return []
-    requests = [
-        NewTopic(t.name, t.partitions, settings.replication, config=dict(t.config)) for t in missing
-    ]
+    requests = [NewTopic(t.name, t.partitions, settings.replication, config=dict(t.config)) for t in missing]
     for future in admin.create_topics(requests, operation_timeout=30).values():
         try:
             future.result(60)
@@ -122,8 +123,9 @@ def _config_differences(admin: AdminClient, wanted: list[Topic]) -> Iterable[str
         for name, value in t.config.items():
             if name in found and found[name].value != value:
                 yield (
-                    f"{t.name}: {name} is {found[name].value}, not {value}; mend it with kafka-configs.sh --alter"
-                    f" --entity-type topics --entity-name {t.name} --add-config {name}={value}"
+                    f"{t.name}: {name} is {found[name].value}, not {value}; mend it with"
+                    f" kafka-configs.sh --alter --entity-type topics --entity-name {t.name}"
+                    f" --add-config {name}={value}"
                 )
 
 

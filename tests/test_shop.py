@@ -5,12 +5,12 @@ from collections import Counter, defaultdict
 
 from streams import messages
 from streams.messages import Recommendation, Recommended
-from streams.shop import Shop
+from streams.shop import NOTHING, Shop
 
 START = 1_700_000_000_000
 
 
-def events(seed: int, n: int, step_ms: int = 5, recommended=None):
+def events(seed: int, n: int, step_ms: int = 5, recommended=NOTHING):
     shop = Shop(random.Random(seed))
     return [shop.event(START + i * step_ms, recommended) for i in range(n)]
 

@@ -60,7 +60,7 @@ class Blend:
         return rows, scores, columns
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _merge(  # type: ignore[no-untyped-def]
     rows, scores, sources, starts, weights, at, out_rows, out_scores, out_generators, out_sources
 ):
@@ -86,7 +86,7 @@ def _merge(  # type: ignore[no-untyped-def]
                     strongest[j], out_generators[n, j], out_sources[n, j] = part, g, sources[n, c]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _best(rows, scores, excluded, score, at, out_rows, out_scores, out_columns):  # type: ignore[no-untyped-def]
     for n in range(len(rows)):
         count = 0

@@ -55,12 +55,17 @@ class CoVisitation:
         self._total = np.zeros(capacity, np.float32)
         self._dirty = np.zeros(capacity, np.bool_)
         self._used = 0
-        self._scratch = np.zeros(capacity, np.float32), np.zeros(capacity, np.float32), np.zeros(capacity, np.int8)
+        self._scratch = (
+            np.zeros(capacity, np.float32),  # score
+            np.zeros(capacity, np.float32),  # the strongest part of it
+            np.zeros(capacity, np.int8),  # and the column of the session that gave it
+        )
 
     def learn(self, batch: Batch) -> None:
         """Join each example's item with the items of the session before it."""
         _learn(
-            batch.items, batch.sessions, batch.weights, batch.times, self.direction == "next", self.half_life_ms,
+            batch.items, batch.sessions, batch.weights, batch.times,
+            self.direction == "next", self.half_life_ms,
             self._neighbours, self._weights, self._size, self._time, self._total, self._dirty,
         )  # fmt: skip
         if len(batch):
@@ -111,7 +116,7 @@ class CoVisitation:
         return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _learn(  # type: ignore[no-untyped-def]
     items, sessions, item_weights, times, forward, half_life_ms, neighbours, weights, size, time, total, dirty
 ):
@@ -133,7 +138,7 @@ def _learn(  # type: ignore[no-untyped-def]
                     weights[a, j] *= keep
                 time[a] = times[n]
             else:
-                added = decayed(added, time[a] - times[n], half_life_ms)
+                added = np.float64(decayed(added, time[a] - times[n], half_life_ms))
             total[a] += added
             dirty[a] = True
             weakest = 0
@@ -153,7 +158,7 @@ def _learn(  # type: ignore[no-untyped-def]
                 weights[a, at] = added
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _forget(gone, used, neighbours, weights, size, dirty):  # type: ignore[no-untyped-def]
     for a in range(used):
         kept = 0
@@ -168,9 +173,20 @@ def _forget(gone, used, neighbours, weights, size, dirty):  # type: ignore[no-un
             dirty[a] = True
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _propose(  # type: ignore[no-untyped-def]
-    sessions, neighbours, weights, size, total, age_decay, score, strongest, source, out_rows, out_scores, out_sources
+    sessions,
+    neighbours,
+    weights,
+    size,
+    total,
+    age_decay,
+    score,
+    strongest,
+    source,
+    out_rows,
+    out_scores,
+    out_sources,
 ):
     among = np.empty(sessions.shape[1] * neighbours.shape[1], np.int32)
     for n in range(len(sessions)):

@@ -109,13 +109,14 @@ class Embedding:
         same = at[None, :] == at[: len(items), None]
         same[targets, targets] = False
         loss = F.cross_entropy(logits.masked_fill(same, -torch.inf), targets, reduction="none")
-        (loss * torch.from_numpy(weights)).sum().backward()
+        (loss * torch.from_numpy(weights)).sum().backward()  # type: ignore[no-untyped-call]
 
         for table, column, rows, gradient in (
             (self._input, 0, inputs, v.grad),
             (self._output, 1, outputs, w.grad),
             (self._bias, 2, outputs, b.grad),
         ):
+            assert gradient is not None
             self._adagrad(table, column, rows, gradient.numpy())
         self._dirty[inputs] = True
         self._dirty[outputs] = True
@@ -164,16 +165,17 @@ class Embedding:
 
     def propose(self, sessions: Rows, k: int) -> Candidates:
         """The k best of all items, exactly: O(items) a session."""
-        n, found = len(sessions), min(k, self._used)
+        used = self._used  # once: a page asks from a thread of its own
+        n, found = len(sessions), min(k, used)
         out = Candidates(
             np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32), np.full((n, k), -1, np.int8)
         )
-        learnt = self._squares[: self._used, 1] > EPSILON
+        learnt = self._squares[:used, 1] > EPSILON
         for at in range(n):  # one at a time bounds memory; the pages ask for one
             if sessions[at, 0] < 0 or not found:
                 continue
             u = _context(sessions[at], self._input, AGE_DECAY)
-            score = np.where(learnt, self._output[: self._used] @ u + self._bias[: self._used], -np.inf)
+            score = np.where(learnt, self._output[:used] @ u + self._bias[:used], -np.inf)
             best = np.argpartition(-score, found - 1)[:found]
             best = best[np.lexsort((best, -score[best]))]
             best = best[np.isfinite(score[best])]
@@ -196,13 +198,14 @@ def _softmax(score: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(e / e.sum())
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _start_vectors(rows, dim, seed):  # type: ignore[no-untyped-def]
     """Uniform in ±0.5/dim by splitmix64 of (seed, row, column)."""
     out = np.empty((len(rows), dim), np.float32)
     for n in range(len(rows)):
         for d in range(dim):
-            z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(rows[n]) * np.uint64(dim) + np.uint64(d)
+            z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+            z += np.uint64(rows[n]) * np.uint64(dim) + np.uint64(d)
             z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
             z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -211,7 +214,7 @@ def _start_vectors(rows, dim, seed):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _context(session, inputs, age_decay):  # type: ignore[no-untyped-def]
     u = np.zeros(inputs.shape[1], np.float32)
     vote, total = np.float32(1.0), np.float32(0.0)
@@ -229,7 +232,7 @@ def _context(session, inputs, age_decay):  # type: ignore[no-untyped-def]
     return u
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath=True)
 def _dot(u, v):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for d in range(len(u)):
@@ -237,7 +240,7 @@ def _dot(u, v):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _score(sessions, rows, inputs, outputs, bias, squares, age_decay, out):  # type: ignore[no-untyped-def]
     m = rows.shape[1]
     for n in range(len(sessions)):

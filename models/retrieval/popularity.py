@@ -99,7 +99,7 @@ class Popularity:
         return values
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _learn(items, weights, times, half_life_ms, events, value, time, dirty):  # type: ignore[no-untyped-def]
     for n in range(len(items)):
         i = items[n]

@@ -82,11 +82,7 @@ class ChunkConsumer(driver.Consumer):
         generation = self.app.consumer_generation_id
 
         def fresh() -> bool:
-            return (
-                self.flow_active
-                and self._seeks == seeks
-                and self.app.consumer_generation_id == generation
-            )
+            return self.flow_active and self._seeks == seeks and self.app.consumer_generation_id == generation
 
         for tp, fetched in records.items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:

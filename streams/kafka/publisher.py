@@ -8,7 +8,15 @@ reading `examples` is in the checkpoint itself.
 
 from collections.abc import Mapping
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model

@@ -12,7 +12,6 @@ import shutil
 import threading
 import time
 from collections import deque
-from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from rocksdict import AccessType, Options, Rdict, WriteBatch
@@ -179,4 +178,3 @@ def _save(cache: Rdict, rows: dict[bytes, bytes | None]) -> None:
         else:
             batch.put(key, value)
     cache.write(batch)
-

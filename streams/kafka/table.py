@@ -45,9 +45,11 @@ class ChunkTable(faust.Table):
 
     def count(self) -> int:
         """Keys in the open partitions; RocksDB's estimate."""
-        return sum(
-            db.property_int_value("rocksdb.estimate-num-keys") or 0 for db in self.data._dbs.values()
-        )
+        return sum(db.property_int_value("rocksdb.estimate-num-keys") or 0 for db in self.data._dbs.values())
+
+    def snapshot(self, partition: int) -> Any:
+        """The partition's store as it is now: `keys()` and `[key]`."""
+        return self.data._db_for_partition(partition).snapshot()
 
     def apply_changelog_batch(self, batch: Any) -> None:
         """Faust's hook: take over records of the changelog."""

@@ -37,6 +37,10 @@ class BatchWriter:
         value = self._pending[partition].get(key)
         return self._table.stored(partition, key) if value is None else value
 
+    def unsaved(self, partition: int) -> list[bytes]:
+        """Keys whose newest value is not in the table yet."""
+        return list(self._pending.get(partition, ()))
+
     async def write(
         self, stream: Any, event: Any, changed: dict[bytes, bytes], outputs: dict[str, Iterable[Output]]
     ) -> None:

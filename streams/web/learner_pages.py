@@ -1,7 +1,53 @@
-"""placeholder"""
-def install(app, learning):
-    @app.page("/")
-    class Over(__import__("faust").web.View):
-        async def get(self, request):
-            l=learning
-            return self.json({"active": l.active,"lag":l.lag,"items":l.items,"cp":l.checkpoint.number,"examples":l.checkpoint.examples,"repeated":l.checkpoint.repeated})
+"""The pages of a learner: which is where, and what each asks for.  Everything reads only."""
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from streams.web import learner_figures as figures
+from streams.web.exposition import exposition, learner_metrics
+from streams.web.learner_figures import Learning
+from streams.web.pages import REFRESH_S
+from streams.web.site import Handler, Page, attach
+
+
+def install(app: Any, learning: Learning) -> None:
+    """Serve the pages on the app's web server."""
+    attach(app.web.web_app, LearnerPages(learning).routes(), "Freshet learner")
+
+
+class LearnerPages:
+    """The handlers."""
+
+    def __init__(self, learning: Learning) -> None:
+        self._learning = learning
+
+    def routes(self) -> list[tuple[str, Handler]]:
+        """Path and handler of each page."""
+        return [
+            ("/", self.overview),
+            ("/health/live", self.live),
+            ("/health/ready", self.ready),
+            ("/metrics", self.metrics),
+        ]
+
+    async def overview(self, request: web.Request) -> Page:
+        """The learner at a glance."""
+        return Page("learner", self._overview(), refresh_s=REFRESH_S)
+
+    async def live(self, request: web.Request) -> Page:
+        """That the loop runs: this answer is the proof."""
+        return Page("health", {"live": True})
+
+    async def ready(self, request: web.Request) -> Page:
+        """Ready as soon as it lives, to learn or to take over."""
+        return Page("health", figures.health(self._learning))
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """For Prometheus."""
+        body, content_type = exposition(learner_metrics(self._overview()), request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    def _overview(self) -> dict[str, Any]:
+        return figures.overview(self._learning, int(time.time() * 1000))

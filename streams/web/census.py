@@ -1,0 +1,65 @@
+"""How many users this worker's partitions hold.
+
+RocksDB's own estimate counts a user once for every write that is not compacted yet: ten times too many is
+usual.  So the keys are counted, once for each partition after it came to this worker, and then the users
+seen for the first time are added.
+"""
+
+import asyncio
+from typing import Any
+
+from streams.kafka.table import OFFSET_KEY
+from streams.serving import Serving
+
+SLICE = 500
+"""Keys counted at once, in half a millisecond."""
+PAUSE_S = 0.005
+
+
+class Census:
+    """Counts when somebody asks; `users` is None until it has."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._before: dict[int, int] = {}
+        """Partition ▶ its users, less those that this process was the first to see."""
+        self._counting: asyncio.Task[None] | None = None
+        serving.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    def users(self) -> int | None:
+        """Users in the partitions of this worker; None while they are restored or counted."""
+        if not self._serving.restored:
+            return None
+        partitions = self._serving.table.partitions()
+        if any(p not in self._before for p in partitions):
+            if self._counting is None or self._counting.done():
+                self._counting = asyncio.create_task(self._count())
+            return None
+        return sum(self._before[p] + self._serving.new_users[p] for p in partitions)
+
+    async def _count(self) -> None:
+        for partition in self._serving.table.partitions():
+            if partition not in self._before:
+                new = self._serving.new_users[partition]
+                users = await self._keys(partition)
+                self._before[partition] = users - new
+
+    async def _keys(self, partition: int) -> int:
+        snapshot, unsaved = self._serving.table.snapshot(partition), self._serving.unsaved(partition)
+        count = -(OFFSET_KEY in snapshot)
+        for n, key in enumerate(unsaved):
+            count += key not in snapshot
+            if n % SLICE == SLICE - 1:
+                await asyncio.sleep(PAUSE_S)
+        for n, _ in enumerate(snapshot.keys()):
+            count += 1
+            if n % SLICE == SLICE - 1:
+                await asyncio.sleep(PAUSE_S)
+        return count
+
+    async def _on_revoked(self, app: Any, revoked: Any, **kwargs: Any) -> None:
+        """Another worker may add users before the partition comes back."""
+        if self._counting is not None:
+            self._counting.cancel()  # its snapshot keeps the store's files locked
+            self._counting = None
+        self._before.clear()

@@ -1,0 +1,193 @@
+"""What the pages of a serving worker say: dicts that become JSON as they are, and HTML.  Times are ms."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from models.core import HISTORY, Candidates, Generator
+from models.model import Model
+from models.recommender import Scorer
+from models.retrieval.popularity import Popularity
+from models.rows import HOUR_MS
+from streams.metrics import AGE_BUCKETS_MS, Histogram
+from streams.serving import Serving
+from streams.users import User
+
+NEIGHBOURS = 20
+"""Of an item, by each generator."""
+
+
+def overview(
+    serving: Serving, lag: Mapping[int, int], users: int | None, workers: Mapping[str, list[int]], now: int
+) -> dict[str, Any]:
+    """The worker at a glance: rates and ages of the latest seconds, totals since its start."""
+    seconds, latest, ages = serving.metrics.window()
+    totals = serving.metrics.totals
+    events = latest.accepted + latest.duplicates + latest.late + latest.replayed
+    return {
+        "worker": worker_id(serving),
+        "ready": serving.ready,
+        "waiting_for": waiting_for(serving),
+        "uptime_s": round(now / 1000 - serving.metrics.started, 1),
+        "events_per_s": round((events + sum(latest.dead_letters.values())) / seconds, 2),
+        "recommendations_per_s": round(latest.recommendations / seconds, 2),
+        "age_ms": {name: quantile(ages, share) for name, share in QUANTILES.items()},
+        "model": model(serving, now),
+        "hits": {
+            "predictions": totals.predictions,
+            "recommended": totals.recommended_hits,
+            "popularity": totals.popular_hits,
+        },
+        "counts": {
+            "accepted": totals.accepted,
+            "duplicates": totals.duplicates,
+            "late": totals.late,
+            "replayed": totals.replayed,
+            "recommendations": totals.recommendations,
+            "dead_letters": sum(totals.dead_letters.values()),
+            "users": users,
+        },
+        "dead_letters": dict(totals.dead_letters),
+        "lag": {str(partition): events for partition, events in sorted(lag.items())},
+        "partitions": serving.table.partitions(),
+        "workers": [{"url": url, "partitions": owned} for url, owned in sorted(workers.items())],
+    }
+
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def quantile(ages: Histogram, share: float) -> float | None:
+    """As the histogram's; what is older than its last bound counts as that, because JSON has no infinity."""
+    found = ages.quantile(share)
+    return None if found is None else min(found, float(AGE_BUCKETS_MS[-1]))
+
+
+def model(serving: Serving, now: int) -> dict[str, Any]:
+    """The model that this worker recommends from."""
+    current = serving.replica.current
+    return {
+        "checkpoint": current.number,
+        "age_ms": max(now - current.time, 0) if current.number else None,
+        "items": len(serving.model.items),
+        "torn": serving.replica.torn,
+    }
+
+
+def worker_id(serving: Serving) -> str:
+    """Its name where it has one, else where it listens."""
+    settings = serving.settings
+    host = settings.web_advertised_host or settings.web_host
+    return settings.worker_id or f"{host}:{settings.web_port}"
+
+
+def waiting_for(serving: Serving) -> list[str]:
+    """Why the worker is not ready, in words; empty when it is."""
+    reasons = []
+    if serving.app.rebalancing:
+        reasons.append("partitions are moving between workers")
+    elif not serving.restored:
+        reasons.append("the users table is being restored")
+    if not serving.model_loaded:
+        reasons.append("the model is being read")
+    return reasons
+
+
+def health(serving: Serving) -> dict[str, Any]:
+    """Whether the worker can answer events."""
+    return {"worker": worker_id(serving), "ready": serving.ready, "waiting_for": waiting_for(serving)}
+
+
+def user(serving: Serving, user_id: str, partition: int, record: User, now: int) -> dict[str, Any]:
+    """A user of this worker: history, what was sent last, and what would be recommended now, with reasons."""
+    session = record.session_items(HISTORY) or record.items[-HISTORY:]
+    (slate,) = serving.recommender.recommend([session], serving.settings.list_length)
+    return {
+        "user": user_id,
+        "worker": worker_id(serving),
+        "partition": partition,
+        "offset": record.offset,
+        "events": record.events,
+        "sessions": record.sessions,
+        "last": record.last or None,
+        "last_age_ms": max(now - record.last, 0) if record.last else None,
+        "session": {
+            "id": record.session,
+            "start": record.session_start or None,
+            "items": list(record.session_items(HISTORY)),
+        },
+        "history": history(record, serving.policy.users.session_gap_ms),
+        "sent": {"recommendation_id": record.slate_id or None, "items": list(record.slate)},
+        "now": {
+            "model": model(serving, now),
+            "items": [
+                {
+                    "item": item,
+                    "score": score,
+                    "reason": reason,
+                    "sent_position": record.slate.index(item) + 1 if item in record.slate else None,
+                }
+                for item, score, reason in zip(slate.items, slate.scores, slate.reasons, strict=True)
+            ],
+        },
+    }
+
+
+def history(record: User, gap_ms: int) -> list[dict[str, Any]]:
+    """The history in sessions, newest first, and so the events in each.
+
+    The record knows where its current session began.  Where an older one ended it does not keep: there,
+    inactivity of `gap_ms` divides.
+    """
+    sessions: list[dict[str, Any]] = []
+    times, start = record.times, record.session_start
+    for n, (time, type, item) in enumerate(zip(times, record.types, record.items, strict=True)):
+        before = times[n - 1] if n else None
+        current = time >= start
+        if before is None or (before < start if current else time - before > gap_ms):
+            sessions.append({"current": current, "start": time, "end": time, "events": []})
+        sessions[-1]["end"] = time
+        sessions[-1]["events"].append({"time": time, "type": type, "item": item})
+    for session in sessions:
+        session["events"].reverse()
+    return sessions[::-1]
+
+
+async def item(serving: Serving, item_id: str, now: int) -> dict[str, Any] | None:
+    """What the model knows of an item; None if it has no row."""
+    row = serving.model.items.row(item_id)
+    if row < 0:
+        return None
+    found = serving.model.generators.get("popularity")
+    popularity = found if isinstance(found, Popularity) else None
+    return {
+        "item": item_id,
+        "worker": worker_id(serving),
+        "row": row,
+        "events": int(popularity.events[row]) if popularity else None,
+        "popularity": round(float(popularity.values(np.array([row], np.int32))[0]), 4) if popularity else None,
+        "last_seen": int(serving.model.items.last_seen[row]) * HOUR_MS or None,
+        "model": model(serving, now),
+        "neighbours": {
+            name: await neighbours(serving.model, generator, item_id)
+            for name, generator in serving.model.generators.items()
+        },
+    }
+
+
+async def neighbours(model: Model, generator: Generator, item_id: str) -> list[dict[str, Any]]:
+    """What the generator proposes after this item alone, best first."""
+    session = model.sessions([(item_id,)])
+    if isinstance(generator, Scorer):  # it looks at every item: off the loop that serves
+        found: Candidates = await asyncio.to_thread(generator.propose, session, NEIGHBOURS + 1)
+    else:
+        found = generator.propose(session, NEIGHBOURS + 1)
+    ids, itself = model.items.ids, int(session[0, 0])
+    named = [
+        {"item": ids[row], "score": round(score, 4)}
+        for row, score in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True)
+        if row >= 0 and row != itself and ids[row]
+    ]
+    return named[:NEIGHBOURS]

@@ -1,0 +1,101 @@
+"""Figures to HTML: Jinja2, everything escaped, no script and no style inside the page."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+NONE = "–"
+"""Where there is no figure."""
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, data: dict[str, Any], **more: Any) -> str:
+    """The page of `templates/<template>.html` with the same figures as the JSON."""
+    return _ENV.get_template(f"{template}.html").render(data=data, **more)
+
+
+def number(value: float | None) -> str:
+    """
+    >>> number(12345), number(3.14), number(None)
+    ('12,345', '3.1', '–')
+    """
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
+
+
+def percent(part: float, whole: float) -> str:
+    """
+    >>> percent(1, 8), percent(0, 0)
+    ('12.5 %', '–')
+    """
+    return f"{100 * part / whole:.1f} %" if whole else NONE
+
+
+def span(ms: float | None) -> str:
+    """A length of time.
+
+    >>> span(3), span(1500), span(90_000), span(7_300_000), span(200_000_000), span(None)
+    ('3 ms', '1.5 s', '1 min 30 s', '2 h 1 min', '2 d 7 h', '–')
+    """
+    if ms is None:
+        return NONE
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f} s"
+    seconds = int(ms / 1000)
+    for big, name, small, rest in (
+        (86_400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if seconds >= big:
+            return f"{seconds // big} {name} {seconds % big // small} {rest}"
+    raise AssertionError(ms)
+
+
+def utc(ms: int) -> str:
+    """
+    >>> utc(1_700_000_000_000)
+    '2023-11-14 22:13:20'
+    """
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def address(kind: str, id: str) -> str:
+    """Where a user's or an item's page is.
+
+    >>> address("users", "a/b"), address("items", "a.json"), address("users", "..")
+    ('/users/a%2Fb', '/items?id=a.json', '/users?id=..')
+    """
+    quoted = quote(id, safe="")
+    if id in (".", "..") or id.endswith(".json"):  # browsers cut dots, `.json` asks for JSON
+        return f"/{kind}?id={quoted}"
+    return f"/{kind}/{quoted}"
+
+
+def _environment() -> Environment:
+    env = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    env.filters |= {"number": number, "span": span, "utc": utc}
+    env.globals |= {"percent": percent, "address": address}
+    return env
+
+
+_ENV = _environment()
+
+
+def warm() -> None:
+    """Compile the templates, so that no page does on the loop that serves the stream."""
+    for name in _ENV.list_templates():
+        _ENV.get_template(name)

@@ -1,0 +1,192 @@
+"""What every candidate generator promises, over the registry: a new one is tested by being listed."""
+
+import numpy as np
+import pytest
+
+from models.core import HISTORY, Batch, Example
+from models.model import Model
+from models.recommender import Recommender
+from models.registry import GENERATORS
+
+CAPACITY = 60
+GENERATOR_NAMES = sorted(GENERATORS)
+
+
+def batch(seed: int, n: int = 200, items: int = 40) -> Batch:
+    """Random sessions, some items and times odd on purpose."""
+    rng = np.random.default_rng(seed)
+    sessions = rng.integers(0, items, (n, HISTORY)).astype(np.int32)
+    lengths = rng.integers(0, HISTORY + 1, n)
+    sessions[np.arange(HISTORY)[None, :] >= lengths[:, None]] = -1
+    rows = rng.integers(-1, items, n).astype(np.int32)
+    times = rng.integers(0, 10**10, n).astype(np.int64)
+    return Batch(rows, sessions, rng.random(n).astype(np.float32), times)
+
+
+def sessions(seed: int = 9, n: int = 30) -> np.ndarray:
+    return batch(seed, n).sessions
+
+
+def make(name, seed=0, capacity=CAPACITY):
+    return GENERATORS[name](capacity, seed)
+
+
+def learnt(name, *seeds, seed=0):
+    generator = make(name, seed)
+    for one in seeds:
+        generator.learn(batch(one))
+    return generator
+
+
+def same(a, b) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip((a.rows, a.scores, a.sources), (b.rows, b.scores, b.sources), strict=True))
+
+
+@pytest.fixture(params=GENERATOR_NAMES)
+def name(request):
+    return request.param
+
+
+def test_cold_start_proposes_nothing_and_does_not_fail(name):
+    proposed = make(name).propose(sessions(), 10)
+    assert (proposed.rows == -1).all() and (proposed.scores == 0).all()
+
+
+def test_empty_batches_and_empty_sessions(name):
+    generator = learnt(name, 1)
+    generator.learn(batch(2, n=0))
+    empty = np.full((3, HISTORY), -1, np.int32)
+    assert generator.propose(empty, 5).rows.shape == (3, 5)
+    assert generator.propose(empty[:0], 5).rows.shape == (0, 5)
+
+
+def test_candidates_are_distinct_finite_known_and_best_first(name):
+    proposed = learnt(name, 1, 2, 3).propose(sessions(), 20)
+    assert proposed.rows.dtype == np.int32 and proposed.scores.dtype == np.float32
+    assert np.isfinite(proposed.scores).all() and (proposed.scores >= 0).all()
+    assert (np.diff(proposed.scores, axis=1) <= 0).all()
+    for rows, scores in zip(proposed.rows, proposed.scores, strict=True):
+        found = rows[rows >= 0]
+        assert len(set(found)) == len(found) and (found < 40).all()
+        assert (rows[len(found):] == -1).all() and (scores[: len(found)] > 0).all()
+    assert (proposed.rows >= 0).any()
+
+
+def test_sources_point_into_the_session(name):
+    asked = sessions()
+    proposed = learnt(name, 1, 2).propose(asked, 10)
+    at = proposed.sources
+    assert ((at >= -1) & (at < HISTORY)).all()
+    rows, columns = np.nonzero(at >= 0)
+    assert (asked[rows, at[rows, columns]] >= 0).all()
+
+
+def test_reading_never_changes_state(name):
+    generator = learnt(name, 1, 2)
+    everything = np.arange(CAPACITY, dtype=np.int32)
+    before = generator.dump(everything).tobytes()
+    first = generator.propose(sessions(), 10)
+    assert same(generator.propose(sessions(), 10), first)
+    assert generator.dump(everything).tobytes() == before
+
+
+def test_seeded_runs_repeat(name):
+    assert same(learnt(name, 1, 2, seed=5).propose(sessions(), 10), learnt(name, 1, 2, seed=5).propose(sessions(), 10))
+
+
+def test_replica_equals_learner_after_any_number_of_checkpoints(name):
+    learner, replica = make(name), make(name)
+    for one in range(6):
+        learner.learn(batch(one))
+        replica.apply(learner.dump(learner.touched()))
+        assert same(replica.propose(sessions(one), 15), learner.propose(sessions(one), 15))
+
+
+def test_a_restored_learner_goes_on_as_if_nothing_had_been(name):
+    uninterrupted, first, second = make(name), make(name), make(name)
+    for one in (1, 2):
+        uninterrupted.learn(batch(one))
+        first.learn(batch(one))
+    second.apply(first.dump(first.touched()))
+    uninterrupted.learn(batch(3))
+    second.learn(batch(3))
+    everything = np.arange(CAPACITY, dtype=np.int32)
+    assert second.dump(everything).tobytes() == uninterrupted.dump(everything).tobytes()
+
+
+def test_touched_rows_are_all_that_changed_and_are_told_once(name):
+    generator = make(name)
+    everything = np.arange(CAPACITY, dtype=np.int32)
+    for one in range(4):
+        before = generator.dump(everything)
+        generator.learn(batch(one, n=10))
+        changed = np.flatnonzero(before != generator.dump(everything))
+        touched = generator.touched()
+        assert set(changed) <= set(touched.tolist()) and sorted(set(touched.tolist())) == touched.tolist()
+        assert not len(generator.touched())
+
+
+def test_of_a_row_applied_twice_the_last_one_counts(name):
+    learner, replica = make(name), make(name)
+    dumps = []
+    for one in (1, 2):
+        learner.learn(batch(one))
+        dumps.append(learner.dump(learner.touched()))
+    replica.apply(np.concatenate(dumps))
+    assert same(replica.propose(sessions(), 10), learner.propose(sessions(), 10))
+
+
+def test_forgotten_items_are_gone_from_every_list(name):
+    learner, replica = learnt(name, 1, 2), make(name)
+    replica.apply(learner.dump(np.arange(CAPACITY, dtype=np.int32)))
+    gone = np.array([3, 7, 11], np.int32)
+    learner.touched()
+    learner.forget(gone)
+    assert not np.isin(learner.propose(sessions(), 30).rows, gone).any()
+    replica.apply(learner.dump(learner.touched()))
+    assert same(replica.propose(sessions(), 30), learner.propose(sessions(), 30))
+
+
+def test_unknown_items_teach_nothing(name):
+    generator = make(name)
+    one = batch(1)
+    generator.learn(Batch(np.full_like(one.items, -1), one.sessions, one.weights, one.times))
+    assert (generator.propose(sessions(), 10).rows == -1).all()
+
+
+def test_the_row_stays_below_two_kibibytes_with_its_siblings():
+    assert sum(make(name).dtype.itemsize for name in GENERATORS) <= 2048
+
+
+def test_memory_is_bounded_by_the_rows(name):
+    """Five times as many items as rows: nothing grows, nothing fails, and the model still proposes."""
+    model = Model([name], capacity=CAPACITY)
+    rng = np.random.default_rng(1)
+    hour = 3_600_000
+    for step in range(60):
+        names = [f"item-{step * 5 + n}" for n in rng.integers(0, 10, 20)]
+        model.learn([Example("u", n, step * hour, "view", item, session=(names[0],)) for n, item in enumerate(names)])
+    assert len(model.items) <= CAPACITY and len(model.items.ids) <= CAPACITY
+    assert (model.generators[name].propose(model.sessions([[names[0]]]), 5).rows >= 0).any()
+
+
+def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
+    weights = {name: 1.0 for name in GENERATORS}
+    learner, replica = Model(weights, CAPACITY), Model(weights, CAPACITY)
+    rng = np.random.default_rng(2)
+    for step in range(40):
+        names = [f"item-{step * 4 + n}" for n in rng.integers(0, 12, 30)]
+        learner.learn(
+            [
+                Example("u", n, step * 3_600_000 + n, "view", item, session=tuple(names[max(n - 3, 0) : n]))
+                for n, item in enumerate(names)
+            ]
+        )
+        replica.apply(replica.prepare(learner.dump_touched().items()))
+        asked = [tuple(names[:3]), (names[5],), ("never seen",), ()]
+        slates = Recommender(learner, weights).recommend(asked, 10)
+        assert Recommender(replica, weights).recommend(asked, 10) == slates
+        assert replica.items.ids == learner.items.ids
+        for session, slate in zip(asked, slates, strict=True):
+            assert len(set(slate.items)) == len(slate.items) == len(slate.reasons) and "" not in slate.items
+            assert not session or session[-1] not in slate.items

@@ -1,0 +1,331 @@
+"""What `deploy/` and its page in docs/ promise: a local Kafka, files that are valid, names that exist."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from deploy.kafka import KafkaBroker, KafkaFailed, available, free_port
+from streams.cli import cli
+from streams.settings import FILE, PREFIX, Settings
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+UNITS = sorted(DEPLOY.glob("*.service"))
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "freshet"}
+
+METRICS = {
+    "freshet_events_total",
+    "freshet_recommendations_total",
+    "freshet_event_age_seconds_bucket",
+    "freshet_model_age_seconds",
+    "freshet_lag_events",
+    "freshet_dead_letters_total",
+    "freshet_predictions_total",
+    "freshet_hits_total",
+}
+"""What the dashboard and the docs may rely on."""
+
+
+# The local Kafka
+
+
+def publish(brokers: str, topic: str, values: list[bytes], key: bytes | None = None) -> None:
+    producer = Producer({"bootstrap.servers": brokers, "log_level": 0})
+    for value in values:
+        producer.produce(topic, value, key)
+    assert producer.flush(30) == 0
+
+
+def read(brokers: str, topic: str, count: int, seconds: float = 60) -> list[bytes]:
+    """The first `count` values of a topic, or what came of them in time."""
+    config = {
+        "bootstrap.servers": brokers,
+        "group.id": "test",
+        "auto.offset.reset": "earliest",
+        "log_level": 0,
+    }
+    consumer = Consumer(config | {"enable.auto.commit": False})
+    consumer.subscribe([topic])
+    found, until = [], time.monotonic() + seconds
+    while len(found) < count and time.monotonic() < until:
+        message = consumer.poll(0.2)
+        if message is not None and message.error() is None:
+            found.append(message.value())
+    consumer.close()
+    return found
+
+
+def create(brokers: str, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(30)
+
+
+@pytest.mark.kafka
+def test_a_broker_keeps_its_data_and_address(tmp_path: Path) -> None:
+    values = [str(n).encode() for n in range(100)]
+    with KafkaBroker(tmp_path) as kafka:
+        address = kafka.brokers
+        create(kafka.brokers, "kept")
+        publish(kafka.brokers, "kept", values[:50])
+        kafka.stop()
+        assert kafka.pid is None
+        kafka.start()
+        assert kafka.brokers == address
+        publish(kafka.brokers, "kept", values[50:])
+        kafka.kill()
+        kafka.start()
+        assert read(kafka.brokers, "kept", 100) == values
+        with pytest.raises(KafkaFailed, match="already runs"):
+            KafkaBroker(tmp_path).start()
+        with pytest.raises(KafkaFailed, match=f"port {kafka.port} is taken"):
+            KafkaBroker(tmp_path / "other", kafka.port).start()
+    assert kafka.pid is None
+
+
+@pytest.mark.kafka
+def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(KafkaFailed, match=r"Invalid value no-number for configuration num\.io\.threads"):
+        KafkaBroker(tmp_path, config={"num.io.threads": "no-number"}).start()
+    with pytest.raises(KafkaFailed, match=r"(?s)ended at start.*kafka.log says:.*no-such-class"):
+        KafkaBroker(tmp_path, config={"authorizer.class.name": "no-such-class"}).start()
+
+
+@pytest.mark.kafka
+def test_the_command_line(tmp_path: Path) -> None:
+    def kafka(*arguments: str) -> str:
+        command = [sys.executable, DEPLOY / "kafka.py", *arguments, "--folder", tmp_path]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        return done.stdout.splitlines()[-1]
+
+    port = str(free_port())
+    try:
+        assert kafka("start", "--port", port).startswith(f"Kafka runs at 127.0.0.1:{port}")
+        assert kafka("start") == f"Kafka already runs at 127.0.0.1:{port}"
+        assert kafka("status").startswith(f"Kafka runs at 127.0.0.1:{port}, process ")
+    finally:
+        assert kafka("stop") == "Kafka has stopped"
+    assert kafka("stop") == kafka("status") == "Kafka does not run"
+
+
+def test_what_is_missing_is_said_on_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert "there is no java: install Java 17" in str(available())
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    java.chmod(0o755)
+    assert "is Java 11: install Java 17" in str(available())
+    java.write_text("#!/bin/sh\necho 'openjdk version \"21\"' >&2\n")
+    assert "there is no mvn" in str(available(jars=tmp_path / "none"))
+    with pytest.raises(KafkaFailed, match="there is no mvn"):
+        KafkaBroker(tmp_path / "broker", jars=tmp_path / "none").start()
+
+
+# TLS, SASL and access rights, as in docs/operations.md
+
+
+def documented_rights() -> Iterator[AclBinding]:
+    """The rights that the page's kafka-acls.sh commands give."""
+    text = (ROOT / "docs/operations.md").read_text().replace("\\\n", " ")
+    for line in re.findall(r"^kafka-acls\.sh .*", text, re.MULTILINE):
+        words = shlex.split(line)
+        options = dict(pairwise(words))
+        operations = [after for word, after in pairwise(words) if word == "--operation"]
+        resource = next(r for r in ("topic", "group", "transactional-id") if f"--{r}" in options)
+        pattern = options.get("--resource-pattern-type", "literal").upper()
+        for operation in operations:
+            yield AclBinding(
+                ResourceType[resource.replace("-", "_").upper()],
+                options[f"--{resource}"],
+                ResourcePatternType[pattern],
+                options["--allow-principal"],
+                "*",
+                AclOperation[re.sub(r"(?<!^)([A-Z])", r"_\1", operation).upper()],
+                AclPermissionType.ALLOW,
+            )
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[KafkaBroker, dict[str, str]]]:
+    """A broker that also listens with TLS and SASL; settings of a user who may what the page says."""
+    key_store, authority, port = tmp_path / "broker.p12", tmp_path / "ca.pem", free_port()
+    entry = ["-alias", "broker", "-keystore", key_store, "-storepass", "changeit"]
+    name = ["-dname", "CN=localhost", "-ext", "san=ip:127.0.0.1"]
+    for command in (
+        ["keytool", "-genkeypair", "-keyalg", "RSA", "-storetype", "PKCS12", *name, *entry],
+        ["keytool", "-exportcert", "-rfc", "-file", authority, *entry],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    kafka = KafkaBroker(tmp_path / "broker")
+    of_sasl = "listener.name.guarded.{}.sasl.jaas.config"
+    of_tls = "listener.name.guarded.ssl.keystore"
+    kafka.config = {
+        "listeners": f"{kafka.listeners},GUARDED://127.0.0.1:{port}",
+        "advertised.listeners": f"PLAINTEXT://{kafka.brokers},GUARDED://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_SSL",
+        "listener.name.guarded.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        of_sasl.format("scram-sha-512"): "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+        f"{of_tls}.type": "PKCS12",
+        f"{of_tls}.location": key_store,
+        f"{of_tls}.password": "changeit",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",  # whoever comes by the plain listener, this test and the broker
+    }
+    with kafka:
+        admin = AdminClient({"bootstrap.servers": kafka.brokers, "log_level": 0})
+        credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        user = UserScramCredentialUpsertion("freshet", credential, b"secret")
+        admin.alter_user_scram_credentials([user])["freshet"].result(30)
+        for future in admin.create_acls(list(documented_rights())).values():
+            future.result(30)
+        yield (
+            kafka,
+            {
+                "FRESHET_BROKERS": f"127.0.0.1:{port}",
+                "FRESHET_SECURITY_PROTOCOL": "SASL_SSL",
+                "FRESHET_SSL_CA_FILE": str(authority),
+                "FRESHET_SASL_MECHANISM": "SCRAM-SHA-512",
+                "FRESHET_SASL_USERNAME": "freshet",
+                "FRESHET_SASL_PASSWORD": "secret",
+                "FRESHET_TOPIC_PREFIX": "shop.",
+                "FRESHET_PARTITIONS": "2",
+            },
+        )
+
+
+@pytest.mark.kafka
+def test_it_runs_with_the_documented_rights_over_tls_and_sasl(
+    guarded: tuple[KafkaBroker, dict[str, str]], tmp_path: Path
+) -> None:
+    kafka, settings = guarded
+    environ = os.environ | settings
+    command = [sys.executable, "-m", "streams"]
+    subprocess.run([*command, "topics"], env=environ, cwd=ROOT, check=True, timeout=120)
+    processes = []
+    try:
+        for name in ("worker", "learner"):
+            own = {"FRESHET_WORKER_ID": name, "FRESHET_DATA_DIR": str(tmp_path / name)}
+            own["FRESHET_WEB_PORT"] = str(free_port())
+            log = (tmp_path / f"{name}.log").open("wb")
+            processes.append(
+                subprocess.Popen([*command, name], env=environ | own, cwd=ROOT, stdout=log, stderr=log)
+            )
+        event = {"user": "u", "type": "click", "item": "i", "time": int(time.time() * 1000)}
+        events = [json.dumps(event | {"event_id": str(n)}).encode() for n in range(20)]
+        publish(kafka.brokers, "shop.events", events, b"u")
+        logs = [(tmp_path / f"{name}.log") for name in ("worker", "learner")]
+        assert len(read(kafka.brokers, "shop.recommendations", 20)) == 20, logs[0].read_text()
+        assert read(kafka.brokers, "shop.model", 1), logs[1].read_text()
+        assert [process.poll() for process in processes] == [None, None]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+# Files
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {FILE}
+    files = [ROOT / "README.md", ROOT / "Makefile", *ROOT.glob("docs/**/*.md"), *DEPLOY.rglob("*")]
+    named = {
+        (name, str(file.relative_to(ROOT)))
+        for file in files
+        if file.is_file() and file.suffix != ".pyc"
+        for name in re.findall(r"FRESHET_[A-Z_]*[A-Z]", file.read_text())
+    }
+    assert [pair for pair in sorted(named) if pair[0] not in known] == []
+
+
+def test_compose_file_is_valid() -> None:
+    compose = ["docker", "compose"]
+    if not shutil.which("docker") or subprocess.run([*compose, "version"], capture_output=True).returncode:
+        pytest.skip("there is no docker compose")
+    command = [*compose, "--file", DEPLOY / "compose.yaml", "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_compose_runs_every_command_and_publishes_on_loopback_only() -> None:
+    assert {service["command"][0] for service in OURS.values()} == {"topics", "worker", "learner"}
+    assert {service["command"][0] for service in OURS.values()} <= set(cli.commands)
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert ports and all(port.startswith("127.0.0.1:") for port in ports)
+    published = [port.split(":")[1] for port in ports]
+    assert len(published) == len(set(published))
+
+
+def test_each_process_in_compose_has_a_name_a_folder_and_an_address_of_its_own() -> None:
+    running = {name: service for name, service in OURS.items() if service["command"] != ["topics"]}
+    ids = [service["environment"]["FRESHET_WORKER_ID"] for service in running.values()]
+    folders = [service["volumes"][0] for service in running.values()]
+    assert len(set(ids)) == len(set(folders)) == len(running) == 3
+    for name, service in running.items():
+        assert service["environment"]["FRESHET_WEB_ADVERTISED_HOST"] == name
+
+
+def test_prometheus_reads_every_process() -> None:
+    prometheus = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
+    read_from = [t for group in prometheus["scrape_configs"][0]["static_configs"] for t in group["targets"]]
+    port = Settings.model_fields["web_port"].default
+    assert sorted(read_from) == sorted(f"{n}:{port}" for n, s in OURS.items() if s["command"] != ["topics"])
+
+
+def test_the_dashboard_and_the_docs_use_metrics_that_there_are() -> None:
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/freshet.json").read_text())
+    shown = {target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
+    assert set(re.findall(r"freshet_\w+", " ".join(shown))) == METRICS
+    page = (ROOT / "docs/operations.md").read_text()
+    assert set(re.findall(r"`(freshet_\w+)", page)) <= METRICS
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_unit_is_valid(unit: Path, tmp_path: Path) -> None:
+    command = re.search(r"^ExecStart=/opt/freshet/bin/freshet (\w+)$", unit.read_text(), re.MULTILINE)
+    assert command and command[1] in cli.commands
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("there is no systemd-analyze")
+    copy = tmp_path / unit.name.replace("@", "@6066")
+    copy.write_text(unit.read_text().replace("/opt/freshet/bin/freshet", "/bin/true"))  # must be there
+    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_image_copies_what_there_is_and_nothing_that_is_ignored() -> None:
+    copied = re.findall(r"^COPY (.*) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    sent = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().split() if line[0] == "!"}
+    assert sent == set(" ".join(copied).split())
+    assert {"models", "streams", "pyproject.toml"} <= sent
+
+
+def test_make_lists_its_targets() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "run", "test", "lint", "format", "bench", "kafka", "kafka-stop", "clean"):
+        assert f"make {target} " in listed

@@ -1,0 +1,124 @@
+"""Bytes in, record or `Malformed` out; schemas that say the same."""
+
+import json
+
+import jsonschema
+import pytest
+
+from models.core import Example, Shown
+from streams import messages
+from streams.messages import DeadLetter, Event, Malformed, Recommendation, Recommended, decode_event, encode
+
+GOOD = {"event_id": "1", "user": "u", "type": "click", "item": "i", "time": 1_700_000_000_000}
+
+
+def body(**changes) -> bytes:
+    return json.dumps({k: v for k, v in (GOOD | changes).items() if v is not ...}).encode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        body(),
+        body(time="2026-01-31T12:00:00Z"),
+        body(time="2026-01-31T12:00:00.250+02:00"),
+        body(type="request", item=...),
+        body(type="a type nobody knows"),
+        body(session="s", value=-3.5, recommendation_id="0-5", context={"device": "phone", "place": 7}),
+        body(user="😀" * 64),
+        body(time=0),
+    ],
+)
+def test_good_events(value):
+    event = decode_event(value)
+    assert decode_event(encode(event)) == event
+    jsonschema.validate(json.loads(value), messages.schema("events"))
+
+
+def test_both_ways_to_write_a_time_mean_the_same():
+    assert decode_event(body(time="2023-11-14T22:13:20Z")).time_ms == decode_event(body()).time_ms
+
+
+BAD = [
+    (b"", "empty"),
+    (None, "empty"),
+    (b"x" * 70_000, "too-large"),
+    (b'{"event_id":"\xff\xfe"}', "invalid-utf8"),
+    (b"\xff\xfe\x00", "invalid-utf8"),
+    (b'{"event_id": ', "malformed-json"),
+    (b'{"event_id":"1","user":"u","type":"click","item":"i","time":5,"value":NaN}', "malformed-json"),
+    (b'{"event_id":"1","user":"u","type":"click","item":"i","time":5,"value":Infinity}', "malformed-json"),
+    (b'{"x":' + b"[" * 30_000, "malformed-json"),
+    (b"[1, 2]", "wrong-type"),
+    (b"null", "wrong-type"),
+    (body(item=5), "wrong-type"),
+    (body(value="much"), "wrong-type"),
+    (body(context={"a": [1]}), "wrong-type"),
+    (body(time=1.5), "wrong-type"),
+    (body(time=None), "wrong-type"),
+    (body(user=...), "missing-field"),
+    (body(time=...), "missing-field"),
+    (body(item=...), "missing-field"),
+    (body(item=None), "missing-field"),
+    (body(user="u" * 257), "out-of-range"),
+    (body(user="é" * 129), "out-of-range"),
+    (body(event_id=""), "out-of-range"),
+    (b'{"event_id":"1","user":"u","type":"click","item":"i","time":5,"value":1e999}', "out-of-range"),
+    (body(context={str(n): n for n in range(33)}), "out-of-range"),
+    (body(time=-1), "time-out-of-range"),
+    (body(time=10**15), "time-out-of-range"),
+    (body(time="yesterday"), "time-out-of-range"),
+    (body(time="2026-01-31T12:00:00"), "time-out-of-range"),
+    (body(time="1960-01-01T00:00:00Z"), "time-out-of-range"),
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), BAD)
+def test_bad_events_say_why(value, reason):
+    with pytest.raises(Malformed) as bad:
+        decode_event(value)
+    assert bad.value.reason == reason, bad.value.detail
+    assert reason in messages.REASONS and bad.value.detail
+
+
+def test_every_field_of_every_wrong_type_is_malformed_and_nothing_else():
+    for name in (*GOOD, "session", "value", "recommendation_id", "context", "version"):
+        for wrong in (True, [], [1], {"a": {}}, {}, -1.5, "", "x" * 300):
+            try:
+                decode_event(body(**{name: wrong}))
+            except Malformed:
+                pass
+
+
+def test_old_and_new_versions_are_read_side_by_side():
+    old = {k: GOOD[k] for k in ("event_id", "user", "type", "item", "time")}
+    new = GOOD | {"version": 2, "mood": {"of": ["the", "user"]}}
+    assert decode_event(json.dumps(old).encode()) == decode_event(body(version=1))
+    assert decode_event(json.dumps(new).encode()).schema == 2
+
+
+@pytest.mark.parametrize("name", messages.RECORDS)
+def test_records_match_their_schema(name):
+    shown = Shown("0-5", 3)
+    records = {
+        "events": Event(event_id="1", user="u", type="click", item="i", time=5, context={"a": 1, "b": "c"}),
+        "recommendations": Recommendation(
+            recommendation_id="0-1", user="u", time=5, event_id="1", event_type="click",
+            items=[Recommended("a", 0.5, "often after b")], checkpoint=3, age_ms=4, model_age_ms=None,
+        ),
+        "examples": Example("u", 7, 5, "click", "i", 1.0, None, ("a", "b"), shown, {"device": "phone"}),
+        "dead-letter": DeadLetter(reason="empty", detail="d", topic="events", partition=1, offset=2, time=3),
+    }  # fmt: skip
+    jsonschema.validate(json.loads(encode(records[name])), messages.schema(name))
+
+
+def test_dead_letters_travel_in_headers():
+    letter = DeadLetter(reason="empty", detail="dé", topic="events", partition=1, offset=2, time=3)
+    assert DeadLetter.from_headers([*letter.headers(), ("other", b"x")]) == letter
+
+
+def test_examples_round_trip():
+    example = Example("u", 7, 5, "click", "i", 2.0, 3.5, ("a", "b"), Shown("0-5", 3), {"device": "phone"})
+    assert messages.decode_example(encode(example)) == example
+    with pytest.raises(ValueError):
+        messages.decode_example(b"{}")

@@ -1,0 +1,32 @@
+"""What docs/messages.md shows is what the program reads and writes."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from streams import messages
+
+PAGE = (Path(__file__).parents[1] / "docs" / "messages.md").read_text()
+SECTIONS = {part.split("\n", 1)[0]: part for part in PAGE.split("\n## ")}
+
+
+@pytest.mark.parametrize("name", ["events", "recommendations", "examples"])
+def test_the_example_is_a_record_with_every_field(name):
+    (example,) = re.findall(r"```json\n(.*?)```", SECTIONS[name], re.DOTALL)
+    record = messages.RECORDS[name]
+    assert msgspec.json.decode(example, type=record, strict=True)
+    fields = {field.encode_name for field in msgspec.inspect.type_info(record).fields}
+    assert set(json.loads(example)) == fields - {"version"}
+
+
+def test_the_request_is_one():
+    (example,) = re.findall(r"`(\{.*?\})`", SECTIONS["events"])
+    assert messages.decode_event(example.encode()).type == "request"
+
+
+def test_every_reason_and_header_is_listed():
+    assert dict(re.findall(r"\| `([a-z0-9-]+)` \| (.*) \|", SECTIONS["dead-letter"])) == messages.REASONS
+    assert all(f"`{name}`" in SECTIONS["dead-letter"] for name in messages.DeadLetter.__struct_fields__)
