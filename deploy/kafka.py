@@ -143,11 +143,15 @@ class KafkaBroker:
             return
         os.kill(pid, how)
         until = time.monotonic() + wait_s
-        # Its threads end one by one: only a free port says that the last one is gone.
-        while (self.pid or not _is_free(self.port)) and time.monotonic() < until:
+        while not self._is_gone() and time.monotonic() < until:
             time.sleep(0.05)
         if not self.pid:
             self._pid_file.unlink(missing_ok=True)
+
+    def _is_gone(self) -> bool:
+        """Its threads end one by one: only a free port says that the last one has."""
+        ended = self._process is None or self._process.poll() is not None
+        return ended and not self.pid and _is_free(self.port)
 
     def _write_config(self) -> None:
         properties = {

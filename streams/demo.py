@@ -48,7 +48,10 @@ class Child:
 
     def __init__(self, name: str, overrides: Mapping[str, Any], folder: Path) -> None:
         self.name, self._log = name, folder / f"{name}.log"
-        mine = {**overrides, "data_dir": folder / name, "log_level": "warning"}
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        """Of its pages."""
+        mine = {**overrides, "web_port": port, "data_dir": folder / name, "log_level": "warning"}
         env = {PREFIX + key.upper(): str(value) for key, value in mine.items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -65,6 +68,10 @@ class Child:
         """`Died` if it has."""
         if self._process.poll() is not None:
             raise self.died(f"ended with exit code {self._process.returncode}")
+
+    def ready(self) -> bool:
+        """Whether its pages say so."""
+        return _get(f"{self.url}/health/ready") is not None
 
     def died(self, how: str) -> Died:
         """That it `how`, with the tail of its log."""
@@ -96,11 +103,12 @@ def _die_with_parent() -> None:
 
 @contextmanager
 def children(overrides: Mapping[str, Any], folder: Path) -> Iterator[list[Child]]:
-    """The worker and the learner, started; stopped together at the end."""
+    """The worker and the learner, ready; stopped together at the end."""
     started: list[Child] = []
     try:
-        started.append(Child("worker", overrides, folder))
-        started.append(Child("learner", {**overrides, "web_port": _free_port(0)}, folder))
+        for name in ("worker", "learner"):
+            started.append(Child(name, overrides, folder))
+            _until_ready(started)
         yield started
     finally:
         _hold_signals()
@@ -111,33 +119,31 @@ def children(overrides: Mapping[str, Any], folder: Path) -> Iterator[list[Child]
             child.join(max(0.1, until - time.monotonic()))
 
 
-class Page:
-    """The figures of the worker's page, asked for every second by a thread of its own."""
+class Figures:
+    """What the worker's page says, asked for every second by a thread of its own."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.figures: dict[str, Any] = {}
-        """As they were last; empty until there are some."""
+    def __init__(self, url: str) -> None:
+        self._url = url + "/"
+        self.latest: dict[str, Any] = {}
+        """Empty until there are some."""
         threading.Thread(target=self._watch, daemon=True).start()
-
-    def ready(self) -> bool:
-        """Whether the worker says so."""
-        return self._get("/health/ready") is not None
 
     def _watch(self) -> None:
         while True:
-            if found := self._get("/"):
-                self.figures = json.loads(found)
+            if found := _get(self._url):
+                self.latest = json.loads(found)
             time.sleep(1)
 
-    def _get(self, path: str) -> bytes | None:
-        request = urllib.request.Request(self.url + path, headers={"Accept": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                found: bytes = answer.read()
-                return found
-        except OSError:  # refused, or an HTTP error: not ready
-            return None
+
+def _get(url: str) -> bytes | None:
+    """The page, as JSON; None where there is none (yet)."""
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            found: bytes = answer.read()
+            return found
+    except OSError:  # refused, or an HTTP error: not ready
+        return None
 
 
 def summary(figures: Mapping[str, Any]) -> str:
@@ -168,10 +174,12 @@ def summary(figures: Mapping[str, Any]) -> str:
 class Stream:
     """Publishes the events when they are due, and hands the recommendations back to the shop."""
 
-    def __init__(self, settings: Settings, started: list[Child], page: Page, seconds: float | None) -> None:
+    def __init__(
+        self, settings: Settings, started: list[Child], figures: Figures, seconds: float | None
+    ) -> None:
         self._producer = EventProducer(settings, **{"linger.ms": 0})
         self._consumer = follow(settings, "recommendations")
-        self._children, self._page = started, page
+        self._children, self._figures = started, figures
         self._until = time.monotonic() + seconds if seconds else float("inf")
         self.recommended: dict[str, messages.Recommendation] = {}
         """user ▶ the current one; the simulated shop has so many users, a log's are not kept."""
@@ -196,7 +204,7 @@ class Stream:
                 self.recommended[made.user] = made
         for child in self._children:
             child.check()
-        show(lambda: summary(self._page.figures))
+        show(lambda: summary(self._figures.latest))
         return time.monotonic() < self._until
 
 
@@ -204,7 +212,7 @@ def demo(log: Log | None, rate: float, seconds: float | None) -> None:
     """Run it: with the simulated shop, or with a log of the user's.  `Died` if a child does."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    page = None
+    figures = None
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freshet-")))
@@ -215,22 +223,21 @@ def demo(log: Log | None, rate: float, seconds: float | None) -> None:
                 "security_protocol": "PLAINTEXT",
                 "partitions": PARTITIONS,
                 "web_host": "127.0.0.1",
-                "web_port": _free_port(),
             }
             settings = load(**overrides)
             broker.create(*(t.name for t in topics(settings).values()))
+            print("Starting a broker, a worker and the learner; the first time takes a while.", flush=True)
             started = stack.enter_context(children(overrides, folder))
+            figures = Figures(started[0].url)
+            print(f"Freshet runs: {started[0].url}/ shows what it does. Ctrl-C stops it.", flush=True)
             show = stack.enter_context(progress())
-            page = Page(settings.web_port)
-            _until_ready(page, started, show)
-            print(f"Freshet runs: {page.url}/ shows what it does. Ctrl-C stops it.", flush=True)
-            stream = Stream(settings, started, page, seconds)
+            stream = Stream(settings, started, figures, seconds)
             stream.go(_dues(log, rate, stream), show, keep=log is None)
     except KeyboardInterrupt:
         pass
     finally:
-        if page and page.figures:
-            print(summary(page.figures))
+        if figures and figures.latest:
+            print(summary(figures.latest))
 
 
 def _dues(log: Log | None, rate: float, stream: Stream) -> Iterator[Due]:
@@ -241,15 +248,14 @@ def _dues(log: Log | None, rate: float, stream: Stream) -> Iterator[Due]:
     return schedule(events, live=True, rate=rate)
 
 
-def _until_ready(page: Page, started: list[Child], show: Show) -> None:
+def _until_ready(started: list[Child]) -> None:
     start = time.monotonic()
-    while not page.ready():
+    newest = started[-1]
+    while not newest.ready():
         for child in started:
             child.check()
-        waited = time.monotonic() - start
-        if waited > START_S:
-            raise started[0].died(f"was not ready after {START_S} s")
-        show(lambda: f"starting the worker and the learner: {time.monotonic() - start:.0f} s")
+        if time.monotonic() > start + START_S:
+            raise newest.died(f"was not ready after {START_S} s")
         time.sleep(0.1)
 
 

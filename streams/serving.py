@@ -144,7 +144,7 @@ class Serving:
     def user(self, user_id: str) -> tuple[int, User] | None:
         """A user of this worker: partition and record; None if this worker has none such."""
         key = user_id.encode()
-        for partition in self.table.partitions():
+        for partition in self.table.open_partitions():
             if (value := self._writer.get(partition, key)) is not None:
                 return partition, decode_user(value)
         return None

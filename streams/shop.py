@@ -110,7 +110,7 @@ class Shop:
         draw = self.rng.random()
         if visitor.viewing and draw < 0.7:
             return self._skewed(self.next_items[visitor.viewing])
-        if draw < 0.85:
+        if draw < 0.8:
             return self._skewed(self.rage)
         return self._skewed(self.shelves[self.rng.choice(visitor.taste)])
 
@@ -120,12 +120,14 @@ class Shop:
         return self.rng.choices(items, cum_weights=weights)[0]
 
     def _move_on(self, now: float) -> None:
-        if now >= self._trend_ends:  # the rage moves, and with it what goes together
+        if now >= self._trend_ends:  # the rage moves, and a tenth of what goes together
             self._trend_ends = now + self.trend_s
-            self.rage = self.rng.sample(sorted(self.next_items), 12)
-            for item in self.rage:
-                new = [other for other in self.rng.sample(self.rage, 3) if other != item]
-                self.next_items[item] = [*new, *self.next_items[item]][:GO_TOGETHER]
+            items = sorted(self.next_items)
+            self.rage = self.rng.sample(items, 12)
+            for item in self.rng.sample(items, len(items) // 10):
+                new = self.rng.choice(items)
+                if new != item:
+                    self.next_items[item] = [new, *self.next_items[item]][:GO_TOGETHER]
         if now >= self._next_item_at:
             self._next_item_at = now + self.new_item_s
             item = self._new_item()

@@ -38,9 +38,7 @@ class Echo:
 
     def recommend(self, sessions, k):
         self.asked += sessions
-        return [
-            Slate(tuple(s[::-1][:k]), (0.5,) * len(s[:k]), ("because",) * len(s[:k])) for s in sessions
-        ]
+        return [Slate(tuple(s[::-1][:k]), (0.5,) * len(s[:k]), ("because",) * len(s[:k])) for s in sessions]
 
     def popular(self, k):
         return frozenset({"hit"})

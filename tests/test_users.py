@@ -13,9 +13,7 @@ RULES = Rules()
 
 
 def event(n: int, time: int, item: str | None = "a", **more) -> Event:
-    return Event(
-        event_id=f"e{n}", user="u", type="view" if item else "request", item=item, time=time, **more
-    )
+    return Event(event_id=f"e{n}", user="u", type="view" if item else "request", item=item, time=time, **more)
 
 
 def apply(events, rules=RULES, user=None):
@@ -72,7 +70,9 @@ def test_a_duplicate_is_forgotten_after_the_ring_is_full():
 
 
 def test_a_late_event_within_the_grace_period_is_ordered_in():
-    user, verdicts = apply([event(1, 10 * MINUTE, "a"), event(2, 12 * MINUTE, "c"), event(3, 11 * MINUTE, "b")])
+    user, verdicts = apply(
+        [event(1, 10 * MINUTE, "a"), event(2, 12 * MINUTE, "c"), event(3, 11 * MINUTE, "b")]
+    )
     assert verdicts[-1] is Verdict.ACCEPTED
     assert user.items == ("a", "b", "c") and user.last == 12 * MINUTE
     step = advance(
@@ -88,7 +88,11 @@ def test_an_event_later_than_the_grace_period_is_history_and_nothing_else():
     user, verdicts = apply([event(1, 2 * day, "a"), event(2, day, "old")])
     assert verdicts[-1] is Verdict.LATE
     assert user.items == ("old", "a")
-    assert (user.last, user.sessions, user.session_start) == (before.last, before.sessions, before.session_start)
+    assert (user.last, user.sessions, user.session_start) == (
+        before.last,
+        before.sessions,
+        before.session_start,
+    )
     assert user.session_items(8) == ("a",)
 
 

@@ -21,7 +21,7 @@ class ChunkTable(faust.Table):
         # 1 has a special meaning to Faust
         super().__init__(*args, recovery_buffer_size=recovery_buffer_size, **kwargs)
 
-    def partitions(self) -> list[int]:
+    def open_partitions(self) -> list[int]:
         """The partitions whose stores are open here."""
         return sorted(self.data._dbs)
 

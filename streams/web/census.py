@@ -30,7 +30,7 @@ class Census:
         """Users in the partitions of this worker; None while they are restored or counted."""
         if not self._serving.restored:
             return None
-        partitions = self._serving.table.partitions()
+        partitions = self._serving.table.open_partitions()
         if any(p not in self._before for p in partitions):
             if self._counting is None or self._counting.done():
                 self._counting = asyncio.create_task(self._count())
@@ -38,7 +38,7 @@ class Census:
         return sum(self._before[p] + self._serving.new_users[p] for p in partitions)
 
     async def _count(self) -> None:
-        for partition in self._serving.table.partitions():
+        for partition in self._serving.table.open_partitions():
             if partition not in self._before:
                 new = self._serving.new_users[partition]
                 users = await self._keys(partition)
@@ -46,9 +46,9 @@ class Census:
 
     async def _keys(self, partition: int) -> int:
         snapshot, unsaved = self._serving.table.snapshot(partition), self._serving.unsaved(partition)
-        count = -(OFFSET_KEY in snapshot)
+        count = -_has(snapshot, OFFSET_KEY)
         for n, key in enumerate(unsaved):
-            count += key not in snapshot
+            count += not _has(snapshot, key)
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(PAUSE_S)
         for n, _ in enumerate(snapshot.keys()):
@@ -63,3 +63,11 @@ class Census:
             self._counting.cancel()  # its snapshot keeps the store's files locked
             self._counting = None
         self._before.clear()
+
+
+def _has(snapshot: Any, key: bytes) -> bool:
+    try:
+        snapshot[key]
+    except KeyError:
+        return False
+    return True

@@ -90,7 +90,7 @@ def learner_metrics(figures: Mapping[str, Any]) -> Iterator[Metric]:
 
 
 def _model(checkpoint: int, items: int | None, age_ms: float | None) -> Iterator[Metric]:
-    yield _gauge("freshet_model_checkpoint", "Number of the model's checkpoint; 0: nothing learnt", checkpoint)
+    yield _gauge("freshet_model_checkpoint", "The model's checkpoint; 0: nothing learnt", checkpoint)
     yield _gauge("freshet_model_items", "Items in the model", items)
     age = None if age_ms is None else age_ms / 1000
     yield _gauge("freshet_model_age_seconds", "Age of the model's checkpoint", age)

@@ -51,7 +51,7 @@ def overview(
         },
         "dead_letters": dict(totals.dead_letters),
         "lag": {str(partition): events for partition, events in sorted(lag.items())},
-        "partitions": serving.table.partitions(),
+        "partitions": serving.table.open_partitions(),
         "workers": [{"url": url, "partitions": owned} for url, owned in sorted(workers.items())],
     }
 
@@ -162,12 +162,13 @@ async def item(serving: Serving, item_id: str, now: int) -> dict[str, Any] | Non
         return None
     found = serving.model.generators.get("popularity")
     popularity = found if isinstance(found, Popularity) else None
+    value = popularity.values(np.array([row], np.int32))[0] if popularity else None
     return {
         "item": item_id,
         "worker": worker_id(serving),
         "row": row,
         "events": int(popularity.events[row]) if popularity else None,
-        "popularity": round(float(popularity.values(np.array([row], np.int32))[0]), 4) if popularity else None,
+        "popularity": None if value is None else round(float(value), 4),
         "last_seen": int(serving.model.items.last_seen[row]) * HOUR_MS or None,
         "model": model(serving, now),
         "neighbours": {

@@ -44,8 +44,9 @@ class Lag:
             self._asking = asyncio.create_task(self._ask())
         if self._asking is not None:
             await asyncio.wait([self._asking], timeout=PATIENCE_S)
-        done = self._done()
-        return lag({p: end for p, end in self._ends.items() if p in done or p in self._starts}, done, self._starts)
+        done, mine = self._done(), {tp.partition for tp in self._assigned()}
+        known = mine & (done.keys() | self._starts.keys())
+        return lag({p: end for p, end in self._ends.items() if p in known}, done, self._starts)
 
     def _assigned(self) -> list[Any]:
         try:

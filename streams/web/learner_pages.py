@@ -8,13 +8,13 @@ from aiohttp import web
 from streams.web import learner_figures as figures
 from streams.web.exposition import exposition, learner_metrics
 from streams.web.learner_figures import Learning
-from streams.web.pages import REFRESH_S
-from streams.web.site import Handler, Page, attach
+from streams.web.site import REFRESH_S, Handler, Page, attach
 
 
 def install(app: Any, learning: Learning) -> None:
     """Serve the pages on the app's web server."""
-    attach(app.web.web_app, LearnerPages(learning).routes(), "Freshet learner")
+    pages = LearnerPages(learning)
+    attach(app.web.web_app, "Freshet learner", pages.routes(), [("/metrics", pages.metrics)])
 
 
 class LearnerPages:
@@ -29,7 +29,6 @@ class LearnerPages:
             ("/", self.overview),
             ("/health/live", self.live),
             ("/health/ready", self.ready),
-            ("/metrics", self.metrics),
         ]
 
     async def overview(self, request: web.Request) -> Page:

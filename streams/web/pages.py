@@ -16,16 +16,13 @@ from streams.web.lag import Lag
 from streams.web.negotiation import id_in_path, id_in_query
 from streams.web.peers import FORWARDED, Peers, Unreachable, workers
 from streams.web.problem import Problem
-from streams.web.site import Handler, Page, attach
-
-REFRESH_S = 5
-"""The overview, by itself; `?refresh=0` holds it."""
+from streams.web.site import REFRESH_S, Handler, Page, attach
 
 
 def install(app: Any, serving: Serving) -> None:
     """Serve the pages on the app's web server."""
     pages = Pages(app, serving)
-    attach(app.web.web_app, pages.routes(), "Freshet")
+    attach(app.web.web_app, "Freshet", pages.routes(), [("/metrics", pages.metrics)])
     app.web.web_app.on_cleanup.append(pages.peers.close)
 
 
@@ -42,19 +39,16 @@ class Pages:
         return [
             ("/", self.overview),
             ("/users", self.user_asked_for),
-            ("/users/{id:.*}", self.user),
+            ("/users/{id:(?s:.*)}", self.user),
             ("/items", self.item_asked_for),
-            ("/items/{id:.*}", self.item),
+            ("/items/{id:(?s:.*)}", self.item),
             ("/health/live", self.live),
             ("/health/ready", self.ready),
-            ("/metrics", self.metrics),
         ]
 
     async def overview(self, request: web.Request) -> Page:
         """The worker at a glance."""
-        refresh = request.query.get("refresh", "")
-        refresh_s = min(int(refresh), 3600) if refresh.isascii() and refresh.isdigit() else REFRESH_S
-        return Page("overview", await self._overview(), refresh_s=refresh_s)
+        return Page("overview", await self._overview(), refresh_s=REFRESH_S)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """For Prometheus."""
@@ -105,7 +99,7 @@ class Pages:
                 theirs = await self.peers.user(user_id)
             except Unreachable as error:
                 raise _unavailable(
-                    "Another worker may have this user, but does not answer",
+                    "Another worker may have this user, and cannot be asked",
                     f"{error}. When it stays away, its users move to the others within"
                     f" {self._serving.settings.session_timeout_s:.0f} s.",
                 ) from None

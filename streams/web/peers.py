@@ -13,9 +13,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
 
 def workers(app: Any, changelog: str) -> dict[str, list[int]]:
     """URL ▶ partitions of every worker, as the group's leader gave them out; empty before it did."""
-    return {
-        url: sorted(topics.get(changelog, ())) for url, topics in app.router.tables_metadata().items()
-    }
+    return {url: sorted(topics.get(changelog, ())) for url, topics in app.router.tables_metadata().items()}
 
 
 class Unreachable(Exception):
@@ -65,8 +63,12 @@ class Peers:
                 if answer.status == 200:
                     return url, await answer.json(), ""
                 return url, None, "" if answer.status == 404 else f"status {answer.status}"
-        except (OSError, TimeoutError, ValueError, aiohttp.ClientError) as error:
-            return url, None, str(error) or type(error).__name__
+        except TimeoutError:
+            return url, None, "no answer"
+        except (OSError, aiohttp.ClientError):
+            return url, None, "no connection"
+        except ValueError:
+            return url, None, "no JSON"
 
     async def close(self, _: Any = None) -> None:
         """End the connections."""

@@ -25,6 +25,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+REFRESH_S = 5
+"""Of an overview; `?pause` holds it still."""
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -42,13 +44,23 @@ class Page:
 Handler = Callable[[web.Request], Awaitable[Page | web.StreamResponse]]
 
 
-def attach(site: web.Application, pages: Iterable[tuple[str, Handler]], name: str) -> None:
-    """Serve `pages` (path, handler), each also under the path with `.json`; `name` heads them."""
+def attach(
+    site: web.Application,
+    name: str,
+    pages: Iterable[tuple[str, Handler]],
+    plain: Iterable[tuple[str, Handler]],
+) -> None:
+    """Serve (path, handler): `pages` also under the path with `.json`, `plain` as they are.
+
+    `name` heads the pages.
+    """
     warm()
     for path, handler in pages:
         site.router.add_get(path, handler)
         if "{" not in path:
             site.router.add_get(path + SUFFIX, handler)
+    for path, handler in plain:
+        site.router.add_get(path, handler)
     site.router.add_static("/static", _STATIC)
     site.middlewares.append(_answering(name))
 
@@ -77,7 +89,14 @@ def _answering(name: str) -> Any:
 
 def _respond(request: web.Request, page: Page, name: str) -> web.Response:
     if html_wanted(request):
-        text = render(page.template, page.data, site=name, refresh_s=page.refresh_s, json=_twin(request))
+        text = render(
+            page.template,
+            page.data,
+            site=name,
+            refresh_s=0 if "pause" in request.query else page.refresh_s,
+            paused=page.refresh_s > 0 and "pause" in request.query,
+            json=_twin(request),
+        )
         return web.Response(text=text, status=page.status, content_type="text/html")
     return web.Response(
         body=msgspec.json.format(msgspec.json.encode(page.data), indent=2) + b"\n",  # NaN becomes null

@@ -39,7 +39,10 @@ def learnt(name, *seeds, seed=0):
 
 
 def same(a, b) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip((a.rows, a.scores, a.sources), (b.rows, b.scores, b.sources), strict=True))
+    return all(
+        np.array_equal(x, y)
+        for x, y in zip((a.rows, a.scores, a.sources), (b.rows, b.scores, b.sources), strict=True)
+    )
 
 
 @pytest.fixture(params=GENERATOR_NAMES)
@@ -68,7 +71,7 @@ def test_candidates_are_distinct_finite_known_and_best_first(name):
     for rows, scores in zip(proposed.rows, proposed.scores, strict=True):
         found = rows[rows >= 0]
         assert len(set(found)) == len(found) and (found < 40).all()
-        assert (rows[len(found):] == -1).all() and (scores[: len(found)] > 0).all()
+        assert (rows[len(found) :] == -1).all() and (scores[: len(found)] > 0).all()
     assert (proposed.rows >= 0).any()
 
 
@@ -91,7 +94,9 @@ def test_reading_never_changes_state(name):
 
 
 def test_seeded_runs_repeat(name):
-    assert same(learnt(name, 1, 2, seed=5).propose(sessions(), 10), learnt(name, 1, 2, seed=5).propose(sessions(), 10))
+    assert same(
+        learnt(name, 1, 2, seed=5).propose(sessions(), 10), learnt(name, 1, 2, seed=5).propose(sessions(), 10)
+    )
 
 
 def test_replica_equals_learner_after_any_number_of_checkpoints(name):
@@ -165,7 +170,9 @@ def test_memory_is_bounded_by_the_rows(name):
     hour = 3_600_000
     for step in range(60):
         names = [f"item-{step * 5 + n}" for n in rng.integers(0, 10, 20)]
-        model.learn([Example("u", n, step * hour, "view", item, session=(names[0],)) for n, item in enumerate(names)])
+        model.learn(
+            [Example("u", n, step * hour, "view", item, session=(names[0],)) for n, item in enumerate(names)]
+        )
     assert len(model.items) <= CAPACITY and len(model.items.ids) <= CAPACITY
     assert (model.generators[name].propose(model.sessions([[names[0]]]), 5).rows >= 0).any()
 

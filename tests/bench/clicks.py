@@ -1,0 +1,76 @@
+"""Synthetic clicks that a model can learn from: users in sessions that walk a Markov chain over items.
+
+Each item has `SUCCESSORS` that follow it, the first most often; one click in `JUMP` goes to any item, by a
+popularity that falls with a power of the rank.  The chain depends on the seed alone, the walk also on
+`walk`: so a model can be filled by one walk and measured on another.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from streams.messages import Event
+
+ITEMS = 40_000
+SUCCESSORS = 8
+JUMP = 0.2
+SESSION_CLICKS = 8
+EVENTS_A_USER = 15
+"""In a backlog; a user's record grows with its history."""
+
+
+class Click(NamedTuple):
+    """Who clicked what, in which of their sessions."""
+
+    user: int
+    item: int
+    session: int
+
+
+def clicks(n: int, users: int, seed: int, walk: int = 0, items: int = ITEMS) -> Iterator[Click]:
+    """n clicks of so many users, each equally often and in random order.
+
+    >>> list(clicks(3, 2, seed=1)) == list(clicks(3, 2, seed=1))
+    True
+    """
+    chain = np.random.default_rng(seed)
+    successors = chain.integers(0, items, (items, SUCCESSORS)).tolist()
+    popularity = chain.permutation((1.0 + np.arange(items)) ** -0.7)
+    popularity /= popularity.sum()
+    rng = np.random.default_rng([seed, walk])
+    where, session = [-1] * users, [0] * users
+    for at in range(0, n, 100_000):
+        size = min(100_000, n - at)
+        draws = zip(
+            rng.integers(0, users, size).tolist(),
+            rng.choice(items, size, p=popularity).tolist(),
+            (rng.random(size) < JUMP).tolist(),
+            (rng.random(size) < 1 / SESSION_CLICKS).tolist(),
+            (rng.random(size) ** 2 * SUCCESSORS).astype(int).tolist(),
+            strict=True,
+        )
+        for user, popular, jumps, begins, successor in draws:
+            if begins:
+                session[user] += 1
+            here = where[user]
+            where[user] = popular if begins or jumps or here < 0 else successors[here][successor]
+            yield Click(user, where[user], session[user])
+
+
+def event(number: int, click: Click) -> Event:
+    """The click as an event of now."""
+    return Event(
+        event_id=f"bench-{number}",
+        user=f"u{click.user}",
+        type="click",
+        item=f"i{click.item}",
+        session=f"{click.user}.{click.session}",
+        time=int(time.time() * 1000),
+    )
+
+
+def number(event_id: str) -> int:
+    """The inverse of `event`'s id; -1 for another's."""
+    return int(event_id[6:]) if event_id.startswith("bench-") else -1

@@ -1,0 +1,95 @@
+"""State that is there before a measurement: a model that knows the items, users with a history."""
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from confluent_kafka import Producer
+
+from models.core import HISTORY, Example
+from models.learning import Checkpoint
+from models.model import Model
+from streams import topics
+from streams.kafka.client import producer_config
+from streams.kafka.publisher import Publisher
+from streams.settings import Settings
+from streams.users import User, encode_user
+from tests.bench.clicks import EVENTS_A_USER, ITEMS, clicks
+from tests.bench.site import Bench, say
+
+CLICKS = 600_000
+"""Learnt beforehand: 15 an item."""
+ROWS_A_CHECKPOINT = 50_000
+
+
+def fill_model(settings: Settings, bench: Bench) -> None:
+    """Publish a model that has learnt `CLICKS` clicks and knows every item."""
+    publisher, checkpoint = Publisher(settings), Checkpoint()
+    rows_of_all = _rows(settings.max_items, bench.scaled(CLICKS), bench.seed)
+    for rows in _batches(rows_of_all.items(), ROWS_A_CHECKPOINT):
+        checkpoint.number += 1
+        checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
+        publisher.publish(dict(rows), checkpoint)
+    publisher.close()
+
+
+@cache
+def _rows(max_items: int, n: int, seed: int) -> dict[bytes, bytes | None]:
+    say(f"filling a model: {n:,} clicks on {ITEMS:,} items")
+    settings = Settings(max_items=max_items)
+    model = Model(settings.generators, max_items, settings.admit_after, seed)
+    now = int(time.time() * 1000)
+    model.learn([Example("u", 0, now, "click", f"i{item}") for item in range(ITEMS)])
+    recent: dict[int, tuple[int, tuple[str, ...]]] = {}
+    examples = []
+    for click in clicks(n, n // EVENTS_A_USER, seed, walk=2):
+        session, before = recent.get(click.user, (-1, ()))
+        before = before if session == click.session else ()
+        item = f"i{click.item}"
+        examples.append(Example(f"u{click.user}", 0, now, "click", item, session=before))
+        recent[click.user] = click.session, (*before, item)[-HISTORY:]
+    for part in _batches(examples, settings.learn_batch):
+        model.learn(part)
+    return model.dump_touched()
+
+
+def fill_users(settings: Settings, n: int, seed: int, events: int = 20) -> int:
+    """Write n users' records, each with so many events, to the users' changelog; bytes written."""
+    rng = random.Random(seed)
+    producer = Producer(producer_config(settings, **{"linger.ms": 50}))
+    topic, now, size = settings.topic(topics.USERS_CHANGELOG), int(time.time() * 1000), 0
+    for number in range(n):
+        items = tuple(f"i{rng.randrange(ITEMS)}" for _ in range(events + settings.list_length))
+        value = encode_user(
+            User(
+                events=events,
+                items=items[:events],
+                types=("click",) * events,
+                times=tuple(range(now - 86_400_000, now - 86_400_000 + 1000 * events, 1000)),
+                session=f"{number}.0",
+                session_start=now - 86_400_000,
+                sessions=1,
+                last=now - 86_400_000 + 1000 * events,
+                seen=rng.randbytes(8 * events),
+                slate_id=f"0-{number}",
+                slate=items[events:],
+            )
+        )
+        size += len(value)
+        while True:
+            try:
+                producer.produce(topic, value, f"u{number}")
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+    return size
+
+
+def _batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    upcoming = iter(values)
+    while batch := list(islice(upcoming, size)):
+        yield batch

@@ -1,0 +1,54 @@
+"""What the figures were measured on: hardware, versions, seed, command, date."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from deploy.kafka import JARS
+from streams.settings import PREFIX
+
+LIBRARIES = ("faust-streaming", "aiokafka", "confluent-kafka", "numba", "numpy", "torch", "rocksdict")
+
+
+def header(command: str, seed: int) -> dict[str, str]:
+    """Name ▶ value, in the order to print.  Takes the load of the machine as it is now: at the start."""
+    found = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "command": command,
+        "seed": str(seed),
+        "hardware": f"{_cpu()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB",
+        "load": f"{os.getloadavg()[0]:.2f} before the start (1 min)",
+        "versions": ", ".join(
+            [
+                f"Python {platform.python_version()}",
+                f"Apache Kafka {_kafka()}",
+                *(f"{name} {version(name)}" for name in LIBRARIES),
+                f"Linux {platform.release()}",
+            ]
+        ),
+    }
+    if given := [f"{name}={value}" for name, value in sorted(os.environ.items()) if _is_of_interest(name)]:
+        found["settings"] = " ".join(given)
+    return found
+
+
+def _is_of_interest(name: str) -> bool:
+    return name.startswith(PREFIX) and not any(word in name for word in ("SASL", "SSL", "BROKERS", "DIR"))
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def _kafka() -> str:
+    jar = next(JARS.glob("kafka-clients-*.jar"), None)
+    return jar.stem.removeprefix("kafka-clients-") if jar else "?"

@@ -1,0 +1,72 @@
+"""A newcomer's path: from typing the command to the first recommendation on the page."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.bench.figures import Row
+from tests.bench.process import ROOT, Ended, die_with_parent
+from tests.bench.site import Bench, say
+
+SECONDS = 20
+URL = re.compile(r"http://127\.0\.0\.1:(\d+)")
+
+
+def newcomer(bench: Bench) -> list[Row]:
+    """`freshet demo` as installed here; with --fresh also `make demo` in a clone where nothing was made before."""
+    say("newcomer: freshet demo")
+    command = [sys.executable, "-m", "streams", "demo", "--seconds", str(SECONDS)]
+    rows = _timed("freshet demo", command, ROOT, {"PYTHONPATH": str(ROOT)}, bench.folder)
+    if bench.fresh:
+        say("newcomer: git clone, make demo (some minutes)")
+        clone, began = bench.folder / "clone", time.monotonic()
+        subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ROOT, clone], check=True)
+        cloned = time.monotonic() - began
+        rows.append(Row("newcomer", "git clone, from this disk", cloned, "s"))
+        rows += _timed("make demo in a fresh clone", ["make", "demo"], clone, {}, bench.folder)
+        shutil.rmtree(clone)
+    return rows
+
+
+def _timed(
+    what: str, command: Sequence[str], cwd: Path, environ: Mapping[str, str], folder: Path
+) -> list[Row]:
+    said, began = folder / "demo.txt", time.monotonic()
+    with said.open("wb") as out:
+        demo = subprocess.Popen(
+            command, cwd=cwd, env=os.environ | dict(environ), stdin=subprocess.DEVNULL, stdout=out,
+            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
+    try:
+        page = first = None
+        while first is None:
+            if demo.poll() is not None:
+                raise Ended(f"{what} ended with {demo.returncode}:\n{said.read_text()[-2000:]}")
+            time.sleep(0.05)
+            if page is None and (found := URL.search(said.read_text())):
+                page, port = time.monotonic() - began, int(found[1])
+            if page is not None and _recommendations(port):
+                first = time.monotonic() - began
+    finally:
+        if demo.poll() is None:
+            os.killpg(demo.pid, signal.SIGINT)
+            demo.wait(60)
+    return [
+        Row("newcomer", f"{what}: page ready", page, "s"),
+        Row("newcomer", f"{what}: first recommendation on the page", first, "s"),
+    ]
+
+
+def _recommendations(port: int) -> int:
+    """As the page counts them."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Accept": "application/json"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return int(json.loads(answer.read())["counts"]["recommendations"])

@@ -1,0 +1,99 @@
+"""State exact after kill -9, with every event published twice, on a real broker."""
+
+import random
+import signal
+import time
+
+from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.model import Model
+from streams.messages import decode_example
+from tests.broker.cluster import Cluster, answered, clicks, counts, wait_for
+
+
+def test_worker_killed_three_times_and_every_event_published_twice(kafka, tmp_path):
+    n, rng = 20_000, random.Random(5)
+    with Cluster(kafka.brokers, tmp_path) as cluster:
+        worker = cluster.start("worker")
+        wait_for(worker.ready, "worker ready")
+        events = list(clicks(n))
+        for part in range(4):
+            cluster.publish(events[part * n // 4 : (part + 1) * n // 4], copies=2, at_event_time=True)
+            if part < 3:
+                time.sleep(rng.random())
+                worker.kill()
+                worker = cluster.start("worker")
+        wait_for(lambda: sum(u.events for u in cluster.users().values()) >= n, "every event applied")
+        time.sleep(1)
+        users = cluster.users()
+        assert sum(u.events for u in users.values()) == n
+        ids = list(answered(cluster).values())
+        assert len(ids) == len(set(ids)) == n, "as many recommendations as accepted events"
+        examples = {(m.partition(), decode_example(m.value()).offset) for m in cluster.read("examples")}
+        assert len(examples) == n
+        last = {e.user: e.item for e in events}
+        assert {name: u.items[-1] for name, u in users.items()} == last
+
+
+def test_learner_killed_three_times_once_with_another_standing_by(kafka, tmp_path):
+    """Counts equal those of an uninterrupted run, no half checkpoint, nothing from a zombie."""
+    n, rng = 30_000, random.Random(6)
+    with Cluster(kafka.brokers, tmp_path) as cluster:
+        worker = cluster.start("worker")
+        learner = cluster.start("learner", "learner-0")
+        wait_for(worker.ready, "worker ready")
+        events = list(clicks(n))
+        for part in range(4):
+            cluster.publish(events[part * n // 4 : (part + 1) * n // 4], at_event_time=True)
+            if part == 3:
+                break
+            standby = cluster.start("learner", f"learner-{part + 1}") if part == 1 else None
+            if standby:
+                wait_for(standby.ready, "standby ready")
+            time.sleep(rng.random() * 2)
+            learner.kill()
+            learner = standby or cluster.start("learner", f"learner-{part + 1}")
+
+        wait_for(cluster.learnt(n), "every example learnt", 90)
+        rows, published = 0, []
+        for message in cluster.read("model"):
+            rows += 1
+            if message.key() == CHECKPOINT_KEY:
+                published.append(Checkpoint.decode(message.value()))
+                assert published[-1].rows == rows - 1, "whole checkpoints only"
+                rows = 0
+        assert rows == 0
+        assert [c.number for c in published] == list(range(1, len(published) + 1)), "one writer at a time"
+        assert published[-1].examples == n
+        expected = Model(cluster.settings.generators, 10_000)
+        expected.learn([decode_example(m.value()) for m in cluster.read("examples")])
+        assert counts(cluster.model()) == counts(expected)
+        assert sum(counts(expected).values()) == n
+        overview = wait_for(
+            lambda: (o := worker.get()) and o["model"]["checkpoint"] == published[-1].number and o,
+            "replica up to date",
+        )
+        assert overview["model"]["torn"] == 0
+
+
+def test_a_zombie_learner_publishes_nothing(kafka, tmp_path):
+    """Stopped long enough to lose its place, then woken: fenced, it ends, and only the successor counts."""
+    with Cluster(kafka.brokers, tmp_path) as cluster:
+        worker, zombie = cluster.start("worker"), cluster.start("learner", "zombie")
+        wait_for(worker.ready, "worker ready")
+        events = list(clicks(4_000))
+        cluster.publish(events[:2_000], at_event_time=True)
+        wait_for(cluster.learnt(2_000), "first half learnt")
+        zombie.signal(signal.SIGSTOP)
+        successor = cluster.start("learner", "successor")
+        cluster.publish(events[2_000:], at_event_time=True)
+        wait_for(cluster.learnt(4_000), "second half learnt by the successor")
+        before = cluster.checkpoints()
+        zombie.signal(signal.SIGCONT)
+        cluster.publish(clicks(1_000, seed=2), at_event_time=True)
+        wait_for(cluster.learnt(5_000), "more learnt by the successor")
+        assert zombie.wait(30) != 0, "a fenced learner ends, and says so"
+        assert b"another learner took over" in zombie.log.read_bytes()
+        numbers = [c.number for c in cluster.checkpoints()]
+        assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > len(before)
+        assert cluster.checkpoints()[-1].examples == 5_000
+        assert successor.get("/health/live") is not None
