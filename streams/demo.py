@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPException
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,8 @@ class Died(Exception):
 class Child:
     """`python -m streams NAME`, which ends when this process does, however this ends."""
 
-    def __init__(self, name: str, overrides: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, name: str, port: int, overrides: Mapping[str, Any], folder: Path) -> None:
         self.name, self._log = name, folder / f"{name}.log"
-        port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         """Of its pages."""
         mine = {**overrides, "web_port": port, "data_dir": folder / name, "log_level": "warning"}
@@ -106,9 +106,9 @@ def children(overrides: Mapping[str, Any], folder: Path) -> Iterator[list[Child]
     """The worker and the learner, ready; stopped together at the end."""
     started: list[Child] = []
     try:
-        for name in ("worker", "learner"):
-            started.append(Child(name, overrides, folder))
-            _until_ready(started)
+        for name, port in (("worker", _free_port()), ("learner", _free_port(0))):
+            started.append(Child(name, port, overrides, folder))
+        _until_ready(started)
         yield started
     finally:
         _hold_signals()
@@ -142,7 +142,7 @@ def _get(url: str) -> bytes | None:
         with urllib.request.urlopen(request, timeout=5) as answer:
             found: bytes = answer.read()
             return found
-    except OSError:  # refused, or an HTTP error: not ready
+    except (OSError, HTTPException):  # refused, not ready, ended
         return None
 
 
@@ -250,12 +250,11 @@ def _dues(log: Log | None, rate: float, stream: Stream) -> Iterator[Due]:
 
 def _until_ready(started: list[Child]) -> None:
     start = time.monotonic()
-    newest = started[-1]
-    while not newest.ready():
+    while waiting := [child for child in started if not child.ready()]:
         for child in started:
             child.check()
         if time.monotonic() > start + START_S:
-            raise newest.died(f"was not ready after {START_S} s")
+            raise waiting[0].died(f"was not ready after {START_S} s")
         time.sleep(0.1)
 
 

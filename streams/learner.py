@@ -14,10 +14,13 @@ from models.learning import Checkpoint, learn
 from models.model import Model
 from streams import topics
 from streams.apps import make_app, prepare
-from streams.kafka.publisher import Fenced, Publisher
+from streams.kafka.publisher import Publisher
 from streams.messages import decode_example
 from streams.settings import load_or_exit
 from streams.web import learner_pages
+
+STOP_S = 15.0
+"""For the last publish, at the end."""
 
 settings = load_or_exit()
 app = make_app(topics.LEARNING_APP, settings)
@@ -87,23 +90,30 @@ learner_pages.install(app, learning)
 class Leadership(Service):
     """Runs the learner in a thread while this process leads."""
 
+    def __post_init__(self) -> None:
+        self._enough = threading.Event()
+        self._work: asyncio.Future[None] | None = None
+
     @Service.task
     async def _lead(self) -> None:
         while not self.should_stop:
-            if settings.embedded or app.is_leader():
-                await self._learn()
+            leading = settings.embedded or app.is_leader()
+            if self._work is None and leading:
+                self.log.info("leading: taking over the model")
+                self._enough.clear()
+                self._work = asyncio.ensure_future(asyncio.to_thread(learning.run, self._enough))
+            elif self._work is not None and not leading:
+                self._enough.set()
+            if self._work is not None and self._work.done():
+                work, self._work = self._work, None
+                if error := work.exception():
+                    self.log.error("the learner ended: %s", error)
+                    await self.crash(error)
+                    return
             await self.sleep(0.2)
 
-    async def _learn(self) -> None:
-        self.log.info("leading: taking over the model")
-        stop = threading.Event()
-        work = asyncio.ensure_future(asyncio.to_thread(learning.run, stop))
-        while not work.done():
-            if self.should_stop or not (settings.embedded or app.is_leader()):
-                stop.set()
-            await asyncio.wait([work], timeout=0.2)
-        try:
-            work.result()
-        except Fenced as error:
-            self.log.error("another learner took over, stopping: %s", error)
-            await self.crash(error)
+    async def on_stop(self) -> None:
+        """Publish what was learnt, and end the thread."""
+        self._enough.set()
+        if self._work is not None:
+            await asyncio.wait([self._work], timeout=STOP_S)

@@ -24,6 +24,8 @@ LOOKAHEAD = 64
 """Events that vote on whether one is stamped ahead: half of them may lie together."""
 
 DELIVERY_TIMEOUT_S = 30
+EMBEDDED_LINGER_MS = 20
+"""The embedded broker answers a fetch with one batch a partition, however small it is."""
 NAP_S = 0.001
 """The shortest wait when pacing: above 1,000 events/s they go in little bursts."""
 
@@ -92,19 +94,16 @@ class EventProducer:
 
     def __init__(self, settings: Settings, **config: Any) -> None:
         self._topic = settings.topic("events")
-        quiet = {"log_level": 2, "error_cb": lambda error: None}  # what fails is counted and said once
-        self._producer = Producer(
-            producer_config(
-                settings,
-                **{
-                    "delivery.report.only.error": True,
-                    "message.timeout.ms": DELIVERY_TIMEOUT_S * 1000,
-                    "on_delivery": self._report,
-                }
-                | quiet
-                | config,
-            )
-        )
+        defaults = {
+            "delivery.report.only.error": True,
+            "message.timeout.ms": DELIVERY_TIMEOUT_S * 1000,
+            "on_delivery": self._report,
+            "log_level": 2,  # what fails is counted, and said once
+            "error_cb": lambda error: None,
+        }
+        if settings.embedded:
+            config["linger.ms"] = max(config.get("linger.ms", 0), EMBEDDED_LINGER_MS)
+        self._producer = Producer(producer_config(settings, **defaults | config))
         self.sent = 0
         self.failed = 0
         self.reason: str | None = None

@@ -56,7 +56,7 @@ class Publisher:
             confluent(
                 settings,
                 **{
-                    "group.id": "freshet-learner",  # never joined nor committed
+                    "group.id": settings.topic("freshet-learner"),  # never joined nor committed
                     "isolation.level": "read_committed",
                     "enable.auto.commit": False,
                     "auto.offset.reset": "earliest",
@@ -118,7 +118,7 @@ class Publisher:
             producer.commit_transaction(30)
         except KafkaException as error:
             if error.args[0].fatal():
-                raise Fenced(error.args[0].str()) from error
+                raise Fenced(f"another learner took over ({error.args[0].str()})") from error
             raise  # not published: the caller starts again from the published model
 
     def _produce(self, key: bytes, value: bytes | None) -> None:

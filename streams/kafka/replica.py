@@ -86,7 +86,7 @@ class Replica:
             confluent(
                 self._settings,
                 **{
-                    "group.id": "freshet-replica",  # never joined nor committed
+                    "group.id": self._settings.topic("freshet-replica"),  # never joined nor committed
                     "isolation.level": "read_committed",
                     "enable.auto.commit": False,
                     "auto.offset.reset": "earliest",

@@ -74,3 +74,4 @@ class Peers:
         """End the connections."""
         if self._session is not None:
             await self._session.close()
+            self._session = None

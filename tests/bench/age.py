@@ -32,9 +32,10 @@ def age(bench: Bench) -> list[Row]:
             rows += _rows("ours", rate, _load(site, worker, rate), BARS_MS.get(rate, {}))
         say(f"age: plain loop, {rate:,} events/s")
         with bench.site("age-plain") as site:
-            load(site.settings, PLAIN_KNOWS, bench.seed)
+            known = bench.scaled(PLAIN_KNOWS)
+            load(site.settings, known, bench.seed)
             loop = site.other("plain_loop")
-            Watch(site.settings).until(PLAIN_KNOWS, loop)
+            Watch(site.settings).until(known, loop)
             rows += _rows("plain loop", rate, _load(site, loop, rate), {})
     return rows
 

@@ -27,7 +27,13 @@ def load(settings: Settings, n: int, seed: int, users: int = 0) -> None:
     """Put n events on the topic `events`: by default of n / `EVENTS_A_USER` users."""
     producer = Producer(
         producer_config(
-            settings, **{"linger.ms": 50, "delivery.report.only.error": True, "on_delivery": _delivered}
+            settings,
+            **{
+                "linger.ms": 50,
+                "log_level": 3,
+                "delivery.report.only.error": True,
+                "on_delivery": _delivered,
+            },
         )
     )
     topic = settings.topic("events")

@@ -59,7 +59,7 @@ def _rows(max_items: int, n: int, seed: int) -> dict[bytes, bytes | None]:
 def fill_users(settings: Settings, n: int, seed: int, events: int = 20) -> int:
     """Write n users' records, each with so many events, to the users' changelog; bytes written."""
     rng = random.Random(seed)
-    producer = Producer(producer_config(settings, **{"linger.ms": 50}))
+    producer = Producer(producer_config(settings, **{"linger.ms": 50, "log_level": 3}))
     topic, now, size = settings.topic(topics.USERS_CHANGELOG), int(time.time() * 1000), 0
     for number in range(n):
         items = tuple(f"i{rng.randrange(ITEMS)}" for _ in range(events + settings.list_length))

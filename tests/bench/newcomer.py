@@ -21,7 +21,7 @@ URL = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
 def newcomer(bench: Bench) -> list[Row]:
-    """`freshet demo` as installed here; with --fresh also `make demo` in a clone where nothing was made before."""
+    """`freshet demo` as installed here; with --fresh also `make demo` in a clone, everything made anew."""
     say("newcomer: freshet demo")
     command = [sys.executable, "-m", "streams", "demo", "--seconds", str(SECONDS)]
     rows = _timed("freshet demo", command, ROOT, {"PYTHONPATH": str(ROOT)}, bench.folder)

@@ -17,8 +17,8 @@ from tests.bench.clicks import clicks, event, number
 
 USERS = 20_000
 ENDLESS = 100_000_000
-SETTLE_S = 2.0
-"""Answers are read for so long after the last event."""
+DRAIN_S = 30.0
+"""Answers that are missing after the last event are waited for so long."""
 
 
 class Sent(NamedTuple):
@@ -73,8 +73,9 @@ class Load:
     def __exit__(self, *error: object) -> None:
         self._sending.set()
         self._threads[0].join()
-        if error[0] is None:
-            time.sleep(SETTLE_S)
+        until = time.monotonic() + (DRAIN_S if error[0] is None else 0)
+        while self.unanswered and time.monotonic() < until:
+            time.sleep(0.2)
         self._reading.set()
         self._threads[1].join()
         self._consumer.close()
@@ -95,7 +96,7 @@ class Load:
         return len(self.sent.keys() - self.answers.keys())
 
     def _send(self) -> None:
-        producer = Producer(producer_config(self._settings, **{"linger.ms": 0}))
+        producer = Producer(producer_config(self._settings, **{"linger.ms": 0, "log_level": 3}))
         topic, made = self._settings.topic("events"), clicks(ENDLESS, USERS, self._seed, walk=3)
         start = time.time()
         for n in count():

@@ -7,7 +7,7 @@ import time
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams.messages import decode_example
-from tests.broker.cluster import Cluster, answered, clicks, counts, wait_for
+from tests.broker.cluster import LONG_AGO, Cluster, answered, clicks, counts, wait_for
 
 
 def test_worker_killed_three_times_and_every_event_published_twice(kafka, tmp_path):
@@ -89,7 +89,7 @@ def test_a_zombie_learner_publishes_nothing(kafka, tmp_path):
         wait_for(cluster.learnt(4_000), "second half learnt by the successor")
         before = cluster.checkpoints()
         zombie.signal(signal.SIGCONT)
-        cluster.publish(clicks(1_000, seed=2), at_event_time=True)
+        cluster.publish(clicks(1_000, seed=2, start=LONG_AGO + 5_000_000), at_event_time=True)
         wait_for(cluster.learnt(5_000), "more learnt by the successor")
         assert zombie.wait(30) != 0, "a fenced learner ends, and says so"
         assert b"another learner took over" in zombie.log.read_bytes()
