@@ -14,7 +14,7 @@ import msgspec
 from confluent_kafka import Consumer
 
 from streams.progress import Show
-from streams.publish import Due, EventProducer
+from streams.publish import NAP_S, Due, EventProducer
 from streams.settings import Settings
 from streams.subscribe import records
 
@@ -164,7 +164,8 @@ class Replay:
         """How long to wait for answers before there is something to publish, s."""
         if due is None or len(self.ledger.waiting) >= in_flight:
             return 0.1
-        return min(max(start + due.after_s - time.monotonic(), 0.0), 0.1)
+        wait = start + due.after_s - time.monotonic()
+        return min(max(wait, NAP_S), 0.1) if wait > 0 else 0.0
 
     def _take(self, wait_s: float) -> bool:
         """Read the answers that are there; whether one was for us."""

@@ -1,5 +1,6 @@
 """Bytes in, record or `Malformed` out; schemas that say the same."""
 
+import contextlib
 import json
 
 import jsonschema
@@ -84,10 +85,8 @@ def test_bad_events_say_why(value, reason):
 def test_every_field_of_every_wrong_type_is_malformed_and_nothing_else():
     for name in (*GOOD, "session", "value", "recommendation_id", "context", "version"):
         for wrong in (True, [], [1], {"a": {}}, {}, -1.5, "", "x" * 300):
-            try:
+            with contextlib.suppress(Malformed):
                 decode_event(body(**{name: wrong}))
-            except Malformed:
-                pass
 
 
 def test_old_and_new_versions_are_read_side_by_side():

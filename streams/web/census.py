@@ -45,17 +45,14 @@ class Census:
                 self._before[partition] = users - new
 
     async def _keys(self, partition: int) -> int:
-        snapshot, unsaved = self._serving.table.snapshot(partition), self._serving.unsaved(partition)
-        count = -_has(snapshot, OFFSET_KEY)
-        for n, key in enumerate(unsaved):
-            count += not _has(snapshot, key)
+        snapshot, missing = self._serving.table.snapshot(partition), set(self._serving.unsaved(partition))
+        count = 0
+        for n, key in enumerate(snapshot.keys()):
+            count += key != OFFSET_KEY
+            missing.discard(key)
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(PAUSE_S)
-        for n, _ in enumerate(snapshot.keys()):
-            count += 1
-            if n % SLICE == SLICE - 1:
-                await asyncio.sleep(PAUSE_S)
-        return count
+        return count + len(missing)
 
     async def _on_revoked(self, app: Any, revoked: Any, **kwargs: Any) -> None:
         """Another worker may add users before the partition comes back."""
@@ -63,11 +60,3 @@ class Census:
             self._counting.cancel()  # its snapshot keeps the store's files locked
             self._counting = None
         self._before.clear()
-
-
-def _has(snapshot: Any, key: bytes) -> bool:
-    try:
-        snapshot[key]
-    except KeyError:
-        return False
-    return True

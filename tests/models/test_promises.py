@@ -178,7 +178,7 @@ def test_memory_is_bounded_by_the_rows(name):
 
 
 def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
-    weights = {name: 1.0 for name in GENERATORS}
+    weights = dict.fromkeys(GENERATORS, 1.0)
     learner, replica = Model(weights, CAPACITY), Model(weights, CAPACITY)
     rng = np.random.default_rng(2)
     for step in range(40):

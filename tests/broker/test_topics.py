@@ -1,0 +1,48 @@
+"""Topics: created as they should be, differences said, and a worker that refuses to break its state."""
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streams import topics
+from streams.kafka.client import confluent
+from tests.broker.cluster import Cluster, free_port
+
+
+def test_created_as_they_should_be_and_left_alone_after(kafka, tmp_path):
+    cluster = Cluster(kafka.brokers, tmp_path)
+    names = {t.name for t in topics.topics(cluster.settings).values()}
+    assert set(topics.create(cluster.settings)) == names
+    assert topics.create(cluster.settings) == []
+    assert topics.differences(cluster.settings) == []
+
+
+def test_what_differs_is_said_with_the_way_to_mend_it(kafka, tmp_path):
+    cluster = Cluster(kafka.brokers, tmp_path)
+    settings = cluster.settings
+    admin = AdminClient(confluent(settings))
+    wrong = [
+        NewTopic(settings.topic("events"), 3, 1),
+        NewTopic(settings.topic("recommendations"), 4, 1, config={"cleanup.policy": "delete"}),
+    ]
+    for future in admin.create_topics(wrong).values():
+        future.result(30)
+    lines = "\n".join(topics.differences(settings))
+    assert f"{settings.topic('events')}: has 3 partitions, not 4" in lines
+    assert "FRESHET_PARTITIONS=3" in lines
+    assert f"{settings.topic('model')}: is missing; `freshet topics` creates it" in lines
+    assert "cleanup.policy is delete, not compact" in lines and "kafka-configs.sh" in lines
+
+
+def test_a_worker_refuses_a_wrong_partition_count(kafka, tmp_path):
+    with Cluster(kafka.brokers, tmp_path) as cluster:
+        worker = cluster.start("worker", partitions=6)
+        assert worker.wait(60) == 2
+        said = worker.log.read_text()
+        assert "has 4 partitions, not 6" in said and "freshet topics" in said and "Traceback" not in said
+
+
+def test_a_worker_without_kafka_says_what_to_do(tmp_path):
+    with Cluster(f"127.0.0.1:{free_port()}", tmp_path, embedded=True) as cluster:
+        worker = cluster.start("worker", embedded=False)
+        assert worker.wait(60) == 2
+        said = worker.log.read_text()
+        assert "no Kafka at" in said and "make kafka" in said and "Traceback" not in said

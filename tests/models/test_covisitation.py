@@ -1,0 +1,96 @@
+"""Hand-computed neighbours, order of events, the cap."""
+
+import numpy as np
+import pytest
+
+from models.core import HISTORY, Batch
+from models.decay import DAY_MS
+from models.retrieval.covisitation import CoVisitation
+
+
+def batch(*clicks: tuple[int, list[int], int]) -> Batch:
+    """(item, session newest first, time) of each."""
+    sessions = np.full((len(clicks), HISTORY), -1, np.int32)
+    for n, (_, session, _) in enumerate(clicks):
+        sessions[n, : len(session)] = session
+    return Batch(
+        np.array([c[0] for c in clicks], np.int32),
+        sessions,
+        np.ones(len(clicks), np.float32),
+        np.array([c[2] for c in clicks], np.int64),
+    )
+
+
+def neighbours(model: CoVisitation, row: int) -> dict[int, float]:
+    dumped = model.dump(np.array([row], np.int32))[0]
+    size = dumped["size"]
+    return dict(zip(dumped["neighbours"][:size].tolist(), dumped["weights"][:size].tolist(), strict=True))
+
+
+def proposed(model: CoVisitation, session: list[int], k: int = 5) -> dict[int, float]:
+    sessions = np.array([session + [-1] * (HISTORY - len(session))], np.int32)
+    found = model.propose(sessions, k)
+    return {r: s for r, s in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True) if r >= 0}
+
+
+def test_weights_are_one_over_the_distance_in_the_direction():
+    clicks = batch((1, [0], 0), (2, [1, 0], 0))  # a session of items 0, 1, 2
+    after, before = CoVisitation(10, "next"), CoVisitation(10, "previous")
+    after.learn(clicks)
+    before.learn(clicks)
+    assert neighbours(after, 0) == {1: 1.0, 2: 0.5} and neighbours(after, 1) == {2: 1.0}
+    assert neighbours(after, 2) == {}
+    assert neighbours(before, 2) == {1: 1.0, 0: 0.5} and neighbours(before, 1) == {0: 1.0}
+
+
+def test_scores_by_hand():
+    model = CoVisitation(10)
+    model.learn(batch((1, [0], 0), (2, [1, 0], 0)))
+    assert proposed(model, [0]) == pytest.approx({1: 1 / 1.5**0.5, 2: 0.5 / 1.5**0.5})
+    both = proposed(model, [1, 0])  # 1 is the latest: weight 1; 0 before it: weight 0.6
+    assert both == pytest.approx({2: 1 / 1**0.5 + 0.6 * 0.5 / 1.5**0.5, 1: 0.6 / 1.5**0.5})
+
+
+def test_counts_halve_in_a_half_life_and_order_does_not_matter():
+    half_life = int(28 * DAY_MS)
+    clicks = [(1, [0], 0), (1, [0], half_life), (2, [0], half_life // 2)]
+    in_order, reversed_ = CoVisitation(10), CoVisitation(10)
+    in_order.learn(batch(*clicks))
+    reversed_.learn(batch(*clicks[::-1]))
+    assert neighbours(in_order, 0) == pytest.approx({1: 1.5, 2: 0.5**0.5})
+    assert neighbours(reversed_, 0) == pytest.approx(neighbours(in_order, 0))
+
+
+def test_an_item_is_no_neighbour_of_itself():
+    model = CoVisitation(10)
+    model.learn(batch((0, [0, 0], 0)))
+    assert neighbours(model, 0) == {}
+
+
+def test_a_full_row_replaces_its_weakest():
+    model = CoVisitation(100, neighbours=3)
+    model.learn(batch(*[(item, [0], 0) for item in (1, 1, 2, 2, 2, 3, 4)]))
+    assert neighbours(model, 0) == {1: 2.0, 2: 3.0, 4: 1.0}
+
+
+def test_a_planted_markov_chain_is_found():
+    """item → 3·item + 1 mod 50 with noise: the true successor comes first, and far above chance."""
+    rng = np.random.default_rng(3)
+    model, clicks = CoVisitation(50), []
+    for _ in range(400):
+        at, session = int(rng.integers(50)), []
+        for _ in range(5):
+            session.insert(0, at)
+            at = (3 * at + 1) % 50 if rng.random() < 0.7 else int(rng.integers(50))
+            clicks.append((at, session[:HISTORY].copy(), 0))
+    model.learn(batch(*clicks))
+    first = [next(iter(proposed(model, [item]))) for item in range(50)]
+    assert np.mean([found == (3 * item + 1) % 50 for item, found in enumerate(first)]) > 0.9
+
+
+def test_without_structure_it_stays_near_chance():
+    rng = np.random.default_rng(4)
+    model = CoVisitation(50)
+    model.learn(batch(*[(int(rng.integers(50)), [int(rng.integers(50))], 0) for _ in range(3000)]))
+    hits = [int(rng.integers(50)) in proposed(model, [int(rng.integers(50))], 5) for _ in range(2000)]
+    assert 0.06 < np.mean(hits) < 0.15  # 5 of 50

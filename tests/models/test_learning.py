@@ -1,0 +1,80 @@
+"""Each example once, whatever comes twice."""
+
+import random
+from dataclasses import dataclass
+
+from models.core import Example
+from models.learning import Checkpoint, learn
+from models.model import Model
+from streams.messages import decode_example, encode
+
+
+@dataclass
+class Record:
+    """A record of `examples`."""
+
+    partition: int
+    offset: int
+    value: bytes | None
+
+
+def example(offset: int, item: str = "a") -> bytes:
+    return encode(Example("u", offset, 1000 * offset, "view", item, session=("b", "c")))
+
+
+def fresh() -> tuple[Model, Checkpoint]:
+    return Model(["popularity", "next"], 100), Checkpoint()
+
+
+def events(model: Model, item: str) -> int:
+    return int(model.generators["popularity"].events[model.items.row(item)])
+
+
+def test_repeated_examples_are_skipped_by_the_offset_of_their_event():
+    model, checkpoint = fresh()
+    records = [Record(0, n, example(o)) for n, o in enumerate([5, 6, 6, 5, 7])] + [Record(1, 0, example(5))]
+    learn(records, decode_example, model, checkpoint)
+    assert events(model, "a") == 4
+    assert (checkpoint.examples, checkpoint.repeated) == (4, 2)
+    assert checkpoint.positions == {0: 5, 1: 1} and checkpoint.learnt_to == {0: 7, 1: 5}
+
+
+def test_unreadable_examples_are_counted_and_passed():
+    model, checkpoint = fresh()
+    learn(
+        [Record(0, 0, b"{"), Record(0, 1, None), Record(0, 2, example(1))], decode_example, model, checkpoint
+    )
+    assert (checkpoint.unusable, checkpoint.examples, checkpoint.positions) == (2, 1, {0: 3})
+
+
+def test_interrupted_equals_uninterrupted():
+    """Learners that die anywhere and go on from the published rows count what one alone would."""
+    rng = random.Random(7)
+    log = {p: [example(n, f"i{rng.randrange(9)}") for n in range(200)] for p in range(3)}
+    whole, everything = fresh()
+    for p in log:
+        learn([Record(p, n, v) for n, v in enumerate(log[p])], decode_example, whole, everything)
+    published: dict[bytes, bytes | None] = {}
+    last = Checkpoint()
+    while last.examples < 600:
+        model, checkpoint = fresh()
+        model.apply(model.prepare(published.items()))
+        checkpoint = Checkpoint.decode(last.encode())
+        for _ in range(rng.randrange(1, 6)):
+            p = rng.randrange(3)
+            start = checkpoint.positions.get(p, 0)
+            part = [Record(p, n, log[p][n]) for n in range(start, min(start + rng.randrange(40), 200))]
+            learn(part, decode_example, model, checkpoint)
+            if rng.random() < 0.3:
+                break  # killed before publishing
+        else:
+            published |= model.dump_touched()
+            last = Checkpoint.decode(checkpoint.encode())
+    counts = {i: events(whole, i) for i in whole.items.ids}
+    restored, _ = fresh()
+    restored.apply(restored.prepare(published.items()))
+    assert {i: events(restored, i) for i in restored.items.ids} == counts and sum(counts.values()) == 600
+
+
+def test_checkpoints_of_other_versions_are_read():
+    assert Checkpoint.decode(b'{"number": 3, "tomorrow": true}') == Checkpoint(number=3)

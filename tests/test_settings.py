@@ -1,0 +1,62 @@
+"""Bad settings are refused by name; secrets stay secret."""
+
+import pytest
+
+from streams import settings
+from streams.settings import BadSetting, Settings, load, origins
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("FRESHET_PARTITIONS", "many", "partitions"),
+        ("FRESHET_PARTITIONS", "0", "partitions"),
+        ("FRESHET_PARTITION", "3", "FRESHET_PARTITION"),
+        ("FRESHET_GENERATORS", '{"magic": 1}', "magic"),
+        ("FRESHET_GENERATORS", "{", "generators"),
+        ("FRESHET_EVENT_WEIGHTS", '{"view": -1}', "event_weights"),
+        ("FRESHET_SECURITY_PROTOCOL", "SASL_SSL", "sasl_password"),
+        ("FRESHET_SECURITY_PROTOCOL", "TELNET", "security_protocol"),
+        ("FRESHET_FILE", "/there/is/none.toml", "/there/is/none.toml"),
+        ("FRESHET_WORKER_ID", "a b", "worker_id"),
+        ("FRESHET_TOPIC_PREFIX", "a/b", "topic_prefix"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name_on_one_line(monkeypatch, name, value, says):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSetting) as refused:
+        load()
+    assert says in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_environment_beats_file_beats_default(monkeypatch, tmp_path):
+    file = tmp_path / "freshet.toml"
+    file.write_text("partitions = 6\ngrace_s = 60\n[event_weights]\nview = 2.0\n")
+    monkeypatch.setenv("FRESHET_FILE", str(file))
+    monkeypatch.setenv("FRESHET_PARTITIONS", "8")
+    found = load()
+    assert (found.partitions, found.grace_s, found.event_weights) == (8, 60, {"view": 2.0})
+    where = origins(found)
+    assert (where["partitions"], where["grace_s"], where["replication"]) == ("environment", "file", "default")
+
+
+def test_an_unknown_name_in_the_file_is_refused(monkeypatch, tmp_path):
+    file = tmp_path / "freshet.toml"
+    file.write_text("partitons = 6\n")
+    monkeypatch.setenv("FRESHET_FILE", str(file))
+    with pytest.raises(BadSetting, match="partitons"):
+        load()
+
+
+def test_secrets_are_never_printed():
+    found = Settings(security_protocol="SASL_SSL", sasl_username="u", sasl_password="hunter2")
+    assert "hunter2" not in repr(found) and "hunter2" not in str(found.model_dump())
+
+
+def test_settings_are_frozen():
+    with pytest.raises(Exception, match="frozen"):
+        Settings().partitions = 3
+
+
+def test_every_setting_is_named_in_the_environment_by_its_name():
+    assert settings.PREFIX == "FRESHET_"
