@@ -36,6 +36,11 @@ class Model:
             for generator in self.generators.values():
                 generator.learn(batch)
 
+    def warm_up(self) -> None:
+        """Compile the kernels and import what learning needs, on a small model that is thrown away."""
+        small = Model(self.generators, capacity=100)
+        small.learn([Example("", n, n, "view", str(n), session=("0", "1")) for n in range(3)])
+
     def batch(self, examples: Sequence[Example]) -> Batch:
         """The examples as arrays; admits their items, and expires idle ones when no row is left."""
         items = np.empty(len(examples), np.int32)

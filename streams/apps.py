@@ -9,7 +9,7 @@ from yarl import URL
 
 from streams import topics
 from streams.kafka.chunks import ChunkApp
-from streams.kafka.client import credentials, faust_brokers
+from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
 from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 
@@ -36,6 +36,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         settings.topic(app_id),
         chunk_topics=[settings.topic(name) for name in chunk_topics],
         chunk_events=settings.chunk_events,
+        fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else 10,
         broker=faust_brokers(settings),
         broker_credentials=credentials(settings),
         store="rocksdb://?driver=rocksdict",

@@ -46,6 +46,7 @@ class Learning:
         publisher = Publisher(settings)
         try:
             model = Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
+            model.warm_up()
             checkpoint = publisher.restore(model)
             self.checkpoint = Checkpoint.decode(checkpoint.encode())
             self.active = True

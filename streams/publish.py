@@ -24,7 +24,7 @@ LOOKAHEAD = 64
 """Events that vote on whether one is stamped ahead: half of them may lie together."""
 
 DELIVERY_TIMEOUT_S = 30
-EMBEDDED_LINGER_MS = 20
+EMBEDDED_LINGER_MS = 3
 """The embedded broker answers a fetch with one batch a partition, however small it is."""
 NAP_S = 0.001
 """The shortest wait when pacing: above 1,000 events/s they go in little bursts."""

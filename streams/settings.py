@@ -11,6 +11,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -162,7 +163,9 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {FILE}
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
     if unknown:
-        raise BadSetting(f"unknown setting {', '.join(unknown)}: see `freshet settings` for their names")
+        close = get_close_matches(unknown[0], known, 1)
+        meant = f"did you mean {close[0]}?" if close else "docs/operations.md has their names"
+        raise BadSetting(f"unknown setting {', '.join(unknown)}: {meant}")
     file = environ.get(FILE)
     if file and not Path(file).is_file():
         raise BadSetting(f"{FILE}: there is no file {file}")

@@ -6,7 +6,7 @@ from datetime import datetime
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from streams import messages
-from streams.kafka.client import confluent
+from streams.kafka.client import consumer_config
 from streams.settings import Settings
 
 TOP = 5
@@ -18,19 +18,7 @@ def follow(settings: Settings, *topics: str, from_start: bool = False) -> Consum
 
     It joins no group and commits nothing.  `KafkaException` where Kafka cannot be reached.
     """
-    consumer = Consumer(
-        confluent(
-            settings,
-            **{
-                "group.id": "freshet-follow",  # the client insists on one
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",  # where retention was faster than us
-                "fetch.wait.max.ms": 10 if settings.embedded else 500,  # the embedded broker waits it out
-                "log_level": 2,
-                "error_cb": lambda error: None,  # it goes on by itself
-            },
-        )
-    )
+    consumer = Consumer(consumer_config(settings, 500, **{"log_level": 2, "error_cb": lambda error: None}))
     there = consumer.list_topics(timeout=10).topics
     partitions = [
         TopicPartition(name, number)

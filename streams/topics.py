@@ -5,6 +5,7 @@ partition count, against tables of ours: so they are made first, by `freshet top
 worker checks them at start.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -90,7 +91,12 @@ def create(settings: Settings) -> list[str]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was faster
                 raise
-    return [t.name for t in missing]
+    names = [t.name for t in missing]
+    for _ in range(100):  # until the broker that we ask has heard of them
+        if set(names) <= set(admin.list_topics(timeout=15).topics):
+            break
+        time.sleep(0.1)
+    return names
 
 
 def differences(settings: Settings, only_partitions: bool = False) -> list[str]:

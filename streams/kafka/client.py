@@ -7,6 +7,9 @@ import faust
 
 from streams.settings import Settings
 
+EMBEDDED_WAIT_MS = 2
+"""Of a fetch from the embedded broker, which always takes that long."""
+
 
 def confluent(settings: Settings, **more: Any) -> dict[str, Any]:
     """Configuration of a confluent-kafka client.  It writes keys where Java's clients write them.
@@ -35,6 +38,24 @@ def producer_config(settings: Settings, **more: Any) -> dict[str, Any]:
     """As `confluent`, for a producer: idempotent, and partitioned by key as Java's clients do."""
     safe = {} if settings.embedded else {"enable.idempotence": True}
     return confluent(settings, partitioner="murmur2_random", **safe, **more)
+
+
+def consumer_config(settings: Settings, wait_ms: int = 100, **more: Any) -> dict[str, Any]:
+    """As `confluent`, for a consumer that is assigned its partitions and commits nothing.
+
+    `wait_ms`: how long a fetch waits for records.  The embedded broker always waits that long, and then
+    gives one batch.
+    """
+    return confluent(
+        settings,
+        **{
+            "group.id": settings.topic("freshet-reader"),  # asked for by librdkafka; never joined
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": EMBEDDED_WAIT_MS if settings.embedded else wait_ms,
+        }
+        | more,
+    )
 
 
 def credentials(settings: Settings) -> Any:

@@ -20,7 +20,7 @@ from confluent_kafka import (
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
-from streams.kafka.client import confluent
+from streams.kafka.client import confluent, consumer_config
 from streams.settings import Settings
 
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -53,16 +53,8 @@ class Publisher:
         )
         self._producer.init_transactions(30)  # fences the predecessor, aborts its rows
         self._consumer = Consumer(
-            confluent(
-                settings,
-                **{
-                    "group.id": settings.topic("freshet-learner"),  # never joined nor committed
-                    "isolation.level": "read_committed",
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "earliest",
-                    "enable.partition.eof": True,
-                    "fetch.wait.max.ms": 50,
-                },
+            consumer_config(
+                settings, 50, **{"isolation.level": "read_committed", "enable.partition.eof": True}
             )
         )
 

@@ -18,7 +18,7 @@ from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
-from streams.kafka.client import confluent
+from streams.kafka.client import consumer_config
 from streams.settings import Settings
 
 CACHE_INTERVAL_S = 5.0
@@ -83,16 +83,8 @@ class Replica:
     def _follow(self) -> None:
         cache = self._open()
         consumer = Consumer(
-            confluent(
-                self._settings,
-                **{
-                    "group.id": self._settings.topic("freshet-replica"),  # never joined nor committed
-                    "isolation.level": "read_committed",
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "earliest",
-                    "enable.partition.eof": True,
-                    "fetch.wait.max.ms": 100,
-                },
+            consumer_config(
+                self._settings, **{"isolation.level": "read_committed", "enable.partition.eof": True}
             )
         )
         try:

@@ -4,7 +4,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams import topics
 from streams.kafka.client import confluent
-from tests.broker.cluster import Cluster, free_port
+from tests.broker.cluster import Cluster, free_port, wait_for
 
 
 def test_created_as_they_should_be_and_left_alone_after(kafka, tmp_path):
@@ -25,8 +25,9 @@ def test_what_differs_is_said_with_the_way_to_mend_it(kafka, tmp_path):
     ]
     for future in admin.create_topics(wrong).values():
         future.result(30)
+    mentioned = f"{settings.topic('events')}: has 3 partitions, not 4"
+    wait_for(lambda: mentioned in "\n".join(topics.differences(settings)), "the broker has heard of it")
     lines = "\n".join(topics.differences(settings))
-    assert f"{settings.topic('events')}: has 3 partitions, not 4" in lines
     assert "FRESHET_PARTITIONS=3" in lines
     assert f"{settings.topic('model')}: is missing; `freshet topics` creates it" in lines
     assert "cleanup.policy is delete, not compact" in lines and "kafka-configs.sh" in lines
