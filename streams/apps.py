@@ -8,6 +8,7 @@ from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
 from streams import topics
+from streams.kafka.assignor import MovableAssignor
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
 from streams.kafka.table import ChunkTable
@@ -41,6 +42,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         broker_credentials=credentials(settings),
         store="rocksdb://?driver=rocksdict",
         Table=ChunkTable,
+        PartitionAssignor=MovableAssignor,
         datadir=str(settings.data_dir / app_id),
         consumer_group_instance_id=settings.worker_id,
         topic_partitions=settings.partitions,

@@ -144,12 +144,13 @@ def serve(
     stored: Callable[[bytes], bytes | None],
     recommender: Recommender,
     policy: Policy,
-    now: int,
+    clock: Callable[[], int],
 ) -> Writes:
     """Serve a micro-batch of one partition.
 
-    `stored` gives a user's value by key; `now` is the wall clock in ms, for ages only.  A record that
-    cannot be used becomes a dead letter; nothing that a record holds raises.
+    `stored` gives a user's value by key; `clock` gives the wall time in ms, for ages only, and
+    is asked once the lists are made.  A record that cannot be used becomes a dead letter; nothing that a
+    record holds raises.
     """
     counts, dead = Counts(), []
     users: dict[bytes, User] = {}
@@ -199,6 +200,7 @@ def serve(
 
     slates = iter(recommender.recommend([a.after for a in accepted if a.answered], policy.list_length))
     popular = recommender.popular(policy.list_length)
+    now = clock()
     recommendations, examples, ages = [], [], []
     for one in accepted:
         user, event = users[one.key], one.event

@@ -91,7 +91,7 @@ class Serving:
             lambda key: self._writer.get(partition, key),
             self.recommender,
             self.policy,
-            int(time.time() * 1000),
+            lambda: int(time.time() * 1000),
         )
         self.metrics.add(writes.counts, writes.ages_ms)
         self.new_users[partition] += writes.counts.users

@@ -50,7 +50,7 @@ def record(offset: int, user: str = "u", item: str | None = "a", type: str = "vi
 
 
 def step(records, stored=None, policy=POLICY, recommender=None, now=NOW + 10):
-    return serve(records, "events", 3, (stored or {}).get, recommender or Echo(), policy, now)
+    return serve(records, "events", 3, (stored or {}).get, recommender or Echo(), policy, lambda: now)
 
 
 def test_an_event_is_answered_from_the_session_that_it_ends():

@@ -30,6 +30,8 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "newcomer": newcomer,
 }
 ONLY_BY_NAME = {"newcomer"}
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGINT too: a shell starts what is behind `&` with it ignored."""
 
 EXAMPLES = """\
 parts:
@@ -56,7 +58,7 @@ A machine that does something else meanwhile gives other figures: see `load` in 
 def main() -> int:
     """Measure; 0 when no bar was missed, 1 otherwise."""
     asked = _arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDS:
         signal.signal(number, signal.default_int_handler)
     names = asked.parts or [name for name in PARTS if name not in ONLY_BY_NAME]
     head, rows = header(_command(asked), asked.seed), []
@@ -64,12 +66,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="freshet-bench-", ignore_cleanup_errors=True) as folder:
             say("starting Kafka")
             with KafkaBroker(Path(folder) / "kafka") as kafka:
-                bench = Bench(
-                    kafka.brokers, Path(folder), asked.seed, asked.quick,
-                    1 if asked.quick else asked.repeat, asked.fresh,
-                )  # fmt: skip
-                for name in names:
-                    rows += PARTS[name](bench)
+                try:
+                    bench = Bench(
+                        kafka.brokers, Path(folder), asked.seed, asked.quick,
+                        1 if asked.quick else asked.repeat, asked.fresh,
+                    )  # fmt: skip
+                    for name in names:
+                        rows += PARTS[name](bench)
+                finally:
+                    _hold_signals()
     except (KafkaFailed, Ended, NoAnswers) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -103,6 +108,12 @@ def _arguments() -> argparse.Namespace:
     if asked.repeat < 1:
         parser.error("--repeat must be at least 1")
     return asked
+
+
+def _hold_signals() -> None:
+    """While Kafka ends: a second Ctrl-C must not leave it behind."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _command(asked: argparse.Namespace) -> str:

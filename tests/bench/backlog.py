@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -10,17 +11,28 @@ from streams.kafka.client import producer_config
 from streams.messages import encode
 from streams.settings import Settings
 from tests.bench.clicks import EVENTS_A_USER, clicks, event
-from tests.bench.process import Process
+from tests.bench.process import START_S, Process
 
 WARM_UP = 0.1
 """Of the backlog: left out of the rate."""
 EVERY_S = 0.1
 PATIENCE_S = 60
-"""Without a single answer."""
+"""Without another answer."""
 
 
 class NoAnswers(Exception):
-    """Nothing came for `PATIENCE_S`."""
+    """Nothing came for too long."""
+
+
+class Point(NamedTuple):
+    """Of the curve of a backlog being answered."""
+
+    s: float
+    """Time, from any origin."""
+    answers: int
+    """So far."""
+    cpu_s: float = 0.0
+    """CPU time of the process so far."""
 
 
 def load(settings: Settings, n: int, seed: int, users: int = 0) -> None:
@@ -67,29 +79,29 @@ class Watch:
         """Now."""
         return sum(future.result(30).offset for future in self._admin.list_offsets(self._ends).values())
 
-    def until(self, n: int, process: Process) -> list[tuple[float, int]]:
-        """Wait for n records; (s, records so far), ten a second."""
-        curve: list[tuple[float, int]] = []
+    def until(self, n: int, process: Process) -> list[Point]:
+        """Wait for n records; the curve, some points a second."""
+        curve: list[Point] = []
         changed = time.monotonic()
-        while not curve or curve[-1][1] < n:
+        while not curve or curve[-1].answers < n:
             time.sleep(EVERY_S)
             process.check()
-            now, got = time.monotonic(), self.count()
-            if curve and got > curve[-1][1]:
-                changed = now
-            if now - changed > PATIENCE_S + (180 if not got else 0):  # starting may compile kernels
-                raise NoAnswers(f"{got:,} of {n:,} events were answered, then nothing for {PATIENCE_S} s")
-            curve.append((now, got))
+            point = Point(time.monotonic(), self.count(), process.cpu_s())
+            if curve and point.answers > curve[-1].answers:
+                changed = point.s
+            if point.s - changed > (PATIENCE_S if point.answers else START_S):
+                raise NoAnswers(f"{point.answers:,} of {n:,} events were answered, then no more")
+            curve.append(point)
         return curve
 
 
-def rate(curve: Sequence[tuple[float, int]]) -> float:
-    """Records a second, from when `WARM_UP` of them were there until all were.
+def rate(curve: Sequence[Point]) -> tuple[float, float]:
+    """Answers a second and CPU seconds an answer, from when `WARM_UP` of them were there until all were.
 
-    >>> rate([(0.0, 0), (5.0, 10), (6.0, 55), (7.0, 100)])
-    45.0
+    >>> rate([Point(0, 0), Point(5, 10, 1), Point(6, 55, 5), Point(7, 100, 10)])
+    (45.0, 0.1)
     """
-    last = curve[-1][1]
-    start, before = next((s, n) for s, n in curve if n >= WARM_UP * last)
-    end = next(s for s, n in curve if n >= last)
-    return (last - before) / (end - start)
+    end = curve[-1]
+    start = next(point for point in curve if point.answers >= WARM_UP * end.answers)
+    answers = end.answers - start.answers
+    return answers / (end.s - start.s), (end.cpu_s - start.cpu_s) / answers

@@ -5,7 +5,7 @@ when a tenth of the answers are in Kafka until all are.  Contestants take turns,
 neighbours in a turn, so that a machine that slows down slows both.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -54,7 +54,7 @@ def _plain(site: Site) -> Process:
 
 CONTESTANTS = {
     "plumbing": Contestant(
-        "plumbing: a constant recommender", 600_000, _worker, {"recommender": "constant"}, at_least=60_000
+        "plumbing: a constant recommender", 1_200_000, _worker, {"recommender": "constant"}, at_least=60_000
     ),
     "whole": Contestant(
         f"whole path, {ITEMS:,} items in the model", 300_000, _worker, {}, True, 8000, "aim 15,000"
@@ -81,7 +81,7 @@ def throughput(bench: Bench) -> list[Row]:
     rows = [
         Row(
             "throughput", c.what, median(rates[name]), "events/s", at_least=c.at_least,
-            note=", ".join(filter(None, [c.note, _spread(rates[name]), _learnt(details[name])])),
+            note=", ".join(filter(None, [c.note, _spread(rates[name]), *_about(details[name])])),
             details={"turns": details[name]},
         )
         for name, c in CONTESTANTS.items()
@@ -105,13 +105,14 @@ def _measure(bench: Bench, name: str, contestant: Contestant) -> dict[str, Any]:
         answered = watch.count()
         if answered != n:
             raise AssertionError(f"{answered:,} answers to {n:,} events")
+        events_per_s, cpu_s = rate(curve)
         found = {
-            "events_per_s": rate(curve),
+            "events_per_s": events_per_s,
             "events": n,
-            "cpu_s": process.cpu_s(),
+            "cpu_us_an_event": 1e6 * cpu_s,
             "rss_mib": process.memory_mib(),
             "items_in_a_list": _lists(site) if name != "naive" else None,
-            "curve": [(round(s - curve[0][0], 2), got) for s, got in curve],
+            "curve": [(round(point.s - curve[0].s, 2), point.answers) for point in curve],
         }
         if name == "learning":
             found["learnt_per_s"] = _learning_rate(site)
@@ -149,6 +150,7 @@ def _spread(values: list[float]) -> str:
     return f"{low:,.0f} to {high:,.0f}" if high >= 100 else f"{low:.2g} to {high:.2g}"
 
 
-def _learnt(details: list[dict[str, Any]]) -> str:
-    rates = [found["learnt_per_s"] for found in details if "learnt_per_s" in found]
-    return f"learnt {median(rates):,.0f} examples/s" if rates else ""
+def _about(details: list[dict[str, Any]]) -> Iterator[str]:
+    yield f"{median(found['cpu_us_an_event'] for found in details):,.0f} µs CPU an event"
+    if rates := [found["learnt_per_s"] for found in details if "learnt_per_s" in found]:
+        yield f"learnt {median(rates):,.0f} examples/s"

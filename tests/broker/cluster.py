@@ -126,7 +126,7 @@ class Cluster:
             process.stop()
 
     def start(self, command: str, name: str = "", **settings: Any) -> Process:
-        """Start `worker` or `learner`; the same name keeps its folder."""
+        """Start `worker` or `learner`; the same name keeps its folder, but comes back on another port."""
         name = name or command
         given = self._given | {"data_dir": str(self.folder / name), "web_port": free_port()}
         given |= {"worker_id": name} if command == "worker" else {}

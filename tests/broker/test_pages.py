@@ -66,7 +66,7 @@ def test_two_workers_show_the_same_users_and_what_happened_to_each_event(kafka, 
             assert (one.pop("answered_by"), other.pop("answered_by")) == ("first", "second")
             for page in (one, other):
                 del page["last_age_ms"], page["now"]["model"]
-            assert one == other and one["now"]["items"] and one["sent"]["items"]
+            assert one == other and one["now"]["items"] and one["sent"]["recommendation_id"]
         items = [worker.get("/items/i7")["neighbours"] for worker in workers]
         assert items[0] == items[1] and items[0]["next"]
         assert first.get("/users/nobody") is None
@@ -79,5 +79,6 @@ def test_two_workers_show_the_same_users_and_what_happened_to_each_event(kafka, 
         found = users(first)
         assert all(page["worker"] == page["answered_by"] == "first" for page in found)
         assert sum(page["events"] for page in found) == 2 * EVENTS
+        assert all(page["sent"]["items"] for page in found)
         wait_for(lambda: first.get()["counts"]["users"] == USERS, "every user counted", 10)
         assert [w["partitions"] for w in first.get()["workers"]] == [[0, 1, 2, 3]]
