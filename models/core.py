@@ -6,7 +6,7 @@ reads a clock.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class Shown:
     """0 is the top of the list."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen would cost a microsecond an event
 class Example:
     """One record that teaches; it needs no user state to be learnt from."""
 
@@ -108,8 +108,7 @@ class Generator(Protocol):
         """Up to k candidates for each session (int32[n, HISTORY], newest first).  Changes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slate:
+class Slate(NamedTuple):
     """A list to show to one user, best first."""
 
     items: tuple[str, ...]

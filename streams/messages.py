@@ -163,10 +163,15 @@ def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
         raise Malformed("out-of-range", "value is not finite")
     if not isinstance(event.time, int) and event.time < _EPOCH:
         raise Malformed("time-out-of-range", f"time is before 1970 - at `$.time`: {event.time}")
-    for text in (event.event_id, event.user, event.item, event.session, event.recommendation_id):
-        if text is not None and not text.isascii() and len(text.encode()) > MAX_ID_BYTES:
-            raise Malformed("out-of-range", f"an id of more than {MAX_ID_BYTES} bytes")
+    if not value.isascii() or b"\\u" in value:  # else characters are bytes, and the decoder counted them
+        _check_bytes(event)
     return event
+
+
+def _check_bytes(event: Event) -> None:
+    for text in (event.event_id, event.user, event.item, event.session, event.recommendation_id):
+        if text is not None and len(text.encode()) > MAX_ID_BYTES:
+            raise Malformed("out-of-range", f"an id of more than {MAX_ID_BYTES} bytes")
 
 
 _EPOCH = datetime.fromtimestamp(0, UTC)

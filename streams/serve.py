@@ -184,7 +184,7 @@ def serve(
         safe = safe_time(time, arrived, policy.max_ahead_ms, policy.users.grace_ms)
         weight = policy.weight(event.type)
         counts.users += user.offset < 0
-        new, verdict, _, before = advance(user, event, safe, record.offset, weight > 0, policy.users)
+        new, verdict, before = advance(user, event, time, safe, record.offset, weight > 0, policy.users)
         users[key] = new
         if verdict is Verdict.DUPLICATE:
             counts.duplicates += 1

@@ -65,8 +65,6 @@ class Advanced(NamedTuple):
 
     user: User
     verdict: Verdict
-    time: int
-    """Event time, made safe."""
     before: tuple[str, ...]
     """Items of the session before the event, oldest first; empty unless accepted."""
 
@@ -83,17 +81,19 @@ class Rules:
     """Items of the session that an example or a recommendation looks at."""
 
 
-def advance(user: User, event: Event, time: int, offset: int, remembered: bool, rules: Rules) -> Advanced:
-    """Apply an event, stamped `time` (ms, made safe), from `offset`.
+def advance(
+    user: User, event: Event, own_time: int, time: int, offset: int, remembered: bool, rules: Rules
+) -> Advanced:
+    """Apply an event from `offset`; `own_time` is what it says, `time` that made safe (ms).
 
     `remembered`: whether the event's item becomes history.  An event older than the user's last is put
     in its place if it is younger than the grace period; an older one is history and nothing else.
     """
     seen = _hash(event.event_id)
     if _contains(user.seen, seen):
-        return Advanced(msgspec.structs.replace(user, offset=offset), Verdict.DUPLICATE, time, ())
+        return Advanced(msgspec.structs.replace(user, offset=offset), Verdict.DUPLICATE, ())
     recent = user.seen[-ID_BYTES * (rules.dedupe_events - 1) :] if rules.dedupe_events > 1 else b""
-    late = user.last - event.time_ms > rules.grace_ms and time < user.last
+    late = user.last - own_time > rules.grace_ms and time < user.last
 
     session, start, sessions = user.session, user.session_start, user.sessions
     if not late and time >= user.last and _new_session(user, event, time, rules.session_gap_ms):
@@ -114,7 +114,7 @@ def advance(user: User, event: Event, time: int, offset: int, remembered: bool, 
         max(user.last, time) if not late else user.last,
         recent + seen, user.slate_id, user.slate,
     )  # fmt: skip
-    return Advanced(new, Verdict.LATE if late else Verdict.ACCEPTED, time, before)
+    return Advanced(new, Verdict.LATE if late else Verdict.ACCEPTED, before)
 
 
 def _new_session(user: User, event: Event, time: int, gap_ms: int) -> bool:

@@ -20,7 +20,7 @@ def apply(events, rules=RULES, user=None):
     """Feed events at their own times, offsets counting up; the user and the verdicts."""
     user, verdicts = user or User(), []
     for n, e in enumerate(events):
-        step = advance(user, e, e.time_ms, user.offset + 1 if n else 0, e.item is not None, rules)
+        step = advance(user, e, e.time_ms, e.time_ms, user.offset + 1 if n else 0, e.item is not None, rules)
         user = step.user
         verdicts.append(step.verdict)
     return user, verdicts
@@ -77,7 +77,7 @@ def test_a_late_event_within_the_grace_period_is_ordered_in():
     assert user.items == ("a", "b", "c") and user.last == 12 * MINUTE
     step = advance(
         apply([event(1, 10 * MINUTE, "a"), event(2, 12 * MINUTE, "c")])[0],
-        event(3, 11 * MINUTE, "b"), 11 * MINUTE, 9, True, RULES,
+        event(3, 11 * MINUTE, "b"), 11 * MINUTE, 11 * MINUTE, 9, True, RULES,
     )  # fmt: skip
     assert step.before == ("a",), "what came before it, not what came before it arrived"
 
@@ -108,7 +108,7 @@ def test_history_is_bounded_and_ascending(length):
 
 def test_the_session_before_is_what_the_example_gets():
     user, _ = apply([event(n, n, str(n)) for n in range(1, 12)])
-    step = advance(user, event(12, 12, "x"), 12, 99, True, RULES)
+    step = advance(user, event(12, 12, "x"), 12, 12, 99, True, RULES)
     assert step.before == tuple(str(n) for n in range(4, 12)), "the last eight, oldest first"
 
 

@@ -12,6 +12,7 @@ from tests.bench.steady import Load
 
 SECONDS, SKIP_S = 60, 5
 RATES = (1000, 5000)
+SHARES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 BARS_MS = {1000: {"p50": 6, "p99": 20}}
 FIRST = 10_000_000
 """Number of the first event of a load: a backlog before it has lower ones."""
@@ -55,11 +56,15 @@ def _rows(who: str, rate: int, load: Load, bars: dict[str, float]) -> list[Row]:
         "max_ms": max(ages, default=None),
         "sent_late_p99_ms": 1000 * (quantile(load.lateness, 0.99) or 0),
     }
-    note = f"{ITEMS:,} items, learner at work" if who == "ours" else "learns by itself"
+    note = "learns by itself"
+    if who == "ours":
+        waited = load.ages_ms(SKIP_S, until_made=True)
+        about |= {f"until_made_{name}_ms": quantile(waited, share) for name, share in SHARES}
+        note = f"{ITEMS:,} items, learner at work"
     if load.unanswered:
         note += f"; {load.unanswered:,} UNANSWERED"
     return [
         Row(f"age, {rate:,}/s", f"{who}, {name}", quantile(ages, share), "ms",
             at_most=bars.get(name), note=note, details=about)
-        for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+        for name, share in SHARES
     ]  # fmt: skip

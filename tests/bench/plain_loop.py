@@ -24,14 +24,14 @@ class CoVisits:
         self._together: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._session: dict[str, list[str]] = defaultdict(list)
 
-    def click(self, user: str, item: str) -> list[tuple[str, float]]:
+    def click(self, session_id: str, item: str) -> list[tuple[str, float]]:
         """Learn a click and recommend after it: items and scores, best first.
 
         >>> visits = CoVisits()
-        >>> visits.click("ann", "tent"), visits.click("ann", "stove"), visits.click("bob", "tent")
+        >>> visits.click("s1", "tent"), visits.click("s1", "stove"), visits.click("s2", "tent")
         ([], [], [('stove', 1.0)])
         """
-        session = self._session[user]
+        session = self._session[session_id]
         for distance, earlier in enumerate(reversed(session), 1):
             if earlier != item:
                 self._together[earlier][item] += 1 / distance
@@ -61,7 +61,7 @@ def loop(brokers: str, prefix: str) -> None:
         event: dict[str, Any] = json.loads(message.value() or b"")
         items = [
             {"item": item, "score": round(score, 4)}
-            for item, score in visits.click(event["user"], event["item"])
+            for item, score in visits.click(event["session"], event["item"])
         ]
         answer = {"user": event["user"], "event_id": event["event_id"], "items": items}
         producer.produce(f"{prefix}recommendations", json.dumps(answer), message.key())

@@ -35,6 +35,8 @@ class Answer(NamedTuple):
 
     at: float
     checkpoint: int
+    made: float
+    """When the step began that made it, s, by the worker's clock."""
 
 
 class _Recommendation(msgspec.Struct):
@@ -42,6 +44,7 @@ class _Recommendation(msgspec.Struct):
 
     event_id: str
     checkpoint: int = 0
+    time: int = 0
 
 
 class Load:
@@ -81,14 +84,11 @@ class Load:
         self._consumer.close()
         gc.enable()
 
-    def ages_ms(self, skip_s: float) -> list[float]:
-        """Of the answered events, without those of the first `skip_s`."""
+    def ages_ms(self, skip_s: float, until_made: bool = False) -> list[float]:
+        """Of the answered events, without those of the first `skip_s`; or how long until the step began."""
         begin = min(sent.at for sent in self.sent.values()) + skip_s
-        return [
-            1000 * (self.answers[n].at - sent.at)
-            for n, sent in self.sent.items()
-            if n in self.answers and sent.at >= begin
-        ]
+        pairs = [(s, self.answers[n]) for n, s in self.sent.items() if s.at >= begin and n in self.answers]
+        return [1000 * ((answer.made if until_made else answer.at) - sent.at) for sent, answer in pairs]
 
     @property
     def unanswered(self) -> int:
@@ -127,5 +127,5 @@ class Load:
             now = time.time()
             for record in found:
                 made = decode(record.value() or b"")
-                self.answers.setdefault(number(made.event_id), Answer(now, made.checkpoint))
+                self.answers.setdefault(number(made.event_id), Answer(now, made.checkpoint, made.time / 1000))
                 self.checkpoints.setdefault(made.checkpoint, now)
