@@ -5,9 +5,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from models.core import HISTORY, Floats, Rows, Slate
+from models.core import Floats, Rows, Slate
 from models.model import Model
-from models.ranking.blend import Blend, Union
+from models.ranking.blend import WIDTH, Best, Blend
 from models.retrieval.popularity import Popularity
 
 CANDIDATES = 60
@@ -38,63 +38,49 @@ class Recommender:
     """Recommends from a model; the item that the session ends with is left out of its list."""
 
     def __init__(self, model: Model, weights: Mapping[str, float]) -> None:
-        self.model, self.weights = model, weights
+        self.model = model
+        generators = [(name, model.generators[name], weight) for name, weight in weights.items()]
+        scorers = [(g, weight) for _, g, weight in generators if isinstance(g, Scorer)]
+        retrieving = [one for one in generators if not isinstance(one[1], Scorer)]
+        if not retrieving:  # nobody else proposes what they could score
+            retrieving, scorers = generators, []
+        self._scorers = scorers
+        self._generators = [generator for _, generator, _ in retrieving]
+        self._weights = [weight for _, _, weight in retrieving]
+        self._prefixes = [REASONS.get(name, POPULAR) for name, _, _ in retrieving]
         self._blend = Blend(model.items.capacity)
-        self._names = [*weights]
 
     def recommend(self, sessions: Sequence[tuple[str, ...]], k: int) -> list[Slate]:
         """Up to k items for each session (oldest item first); fewer when fewer are known."""
         if not sessions:
             return []
         newest = np.array(self.model.items.rows(s[-1] if s else "" for s in sessions), np.int32)
-        return self._slates(self.model.sessions(sessions), newest, k)
+        rows = self.model.sessions(sessions)
+        proposals = [generator.propose(rows, max(CANDIDATES, k + 1)) for generator in self._generators]
+        union = self._blend.merge(proposals, self._weights)
+        for scorer, weight in self._scorers:
+            self._blend.add(union, scorer.score(rows, union.rows), weight)
+        return self._slates(rows, self._blend.best(union, newest, k))
 
-    def _slates(self, sessions: Rows, excluded: Rows, k: int) -> list[Slate]:
-        generators = self.model.generators
-        retrieving = [name for name in self._names if not isinstance(generators[name], Scorer)]
-        scoring = [name for name in self._names if name not in retrieving]
-        proposals = [generators[name].propose(sessions, max(CANDIDATES, k + 1)) for name in retrieving]
-        union = self._blend.merge(proposals, [self.weights[name] for name in retrieving])
-        for name in scoring:
-            scores = generators[name].score(sessions, union.rows)  # type: ignore[attr-defined]
-            highest = scores.max(1, keepdims=True)
-            union.scores[:] += self.weights[name] * scores / (highest + (highest == 0))
-        rows, scores, columns = self._blend.best(union, excluded, k)
-        return self._name(sessions, union, retrieving, rows, scores, columns)
-
-    def _name(
-        self,
-        sessions: Rows,
-        union: Union,
-        retrieving: Sequence[str],
-        rows: Rows,
-        scores: Floats,
-        columns: Rows,
-    ) -> list[Slate]:
-        """Rows and numbers to ids and words."""
-        ids = self.model.items.ids
-        at = np.maximum(columns, 0)
-        sources = np.take_along_axis(union.sources, at, 1)
-        # one small number for each (generator, column of the session): its words are made once a session
-        width = HISTORY + 1
-        codes = np.take_along_axis(union.generators, at, 1).astype(np.int64) * width + sources + 1
-        prefixes = [REASONS.get(name, POPULAR) for name in retrieving]
+    def _slates(self, sessions: Rows, best: Best) -> list[Slate]:
+        """Rows and codes to ids and words."""
+        ids, prefixes = self.model.items.ids, self._prefixes
         slates = []
-        for items, values, why, session in zip(
-            rows.tolist(), np.round(scores.astype(np.float64), 4).tolist(), codes.tolist(), sessions.tolist(),
-            strict=True,
-        ):  # fmt: skip
+        for items, values, codes, session in zip(
+            best.rows.tolist(), best.scores.tolist(), best.codes.tolist(), sessions.tolist(), strict=True
+        ):
             if items and items[-1] < 0:
                 found = items.index(-1)
-                items, values, why = items[:found], values[:found], why[:found]
-            words: dict[int, str] = {}
-            for code in why:
+                items, values, codes = items[:found], values[:found], codes[:found]
+            words: dict[int, str] = {}  # few of a session's codes differ
+            for code in codes:
                 if code not in words:
-                    column = code % width
-                    named = ids[session[column - 1]] if column else ""
-                    words[code] = f"{prefixes[code // width]}{named}"
+                    generator, column = divmod(code, WIDTH)
+                    words[code] = prefixes[generator] + (ids[session[column - 1]] if column else "")
             slates.append(
-                Slate(tuple([ids[row] for row in items]), tuple(values), tuple([words[code] for code in why]))
+                Slate(
+                    tuple([ids[row] for row in items]), tuple(values), tuple([words[code] for code in codes])
+                )
             )
         return slates
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import Candidates, Floats, Rows
+from models.core import HISTORY, Candidates, Floats, Rows
 from models.topk import select
 
 
@@ -20,49 +20,62 @@ class Union(NamedTuple):
     """The distinct candidates of all generators, for n sessions, m columns each; -1 pads."""
 
     rows: Rows
+    """int32[n, m]."""
     scores: Floats
-    generators: NDArray[np.int8]
-    """int8[n, m]: number of the generator that speaks most for each."""
-    sources: NDArray[np.int8]
+    """float32[n, m]."""
+    codes: NDArray[np.int16]
+    """int16[n, m]: what speaks most for each, as generator × `WIDTH` + column of the session + 1."""
+
+
+class Best(NamedTuple):
+    """The best of a union, best first, k columns each; -1 pads the rows."""
+
+    rows: Rows
+    scores: NDArray[np.float64]
+    """float64[n, k], of four decimals."""
+    codes: NDArray[np.int16]
+
+
+WIDTH = HISTORY + 1
+"""Codes of a generator: one for each column of the session, and one for none."""
 
 
 class Blend:
-    """Merges, and picks the best; scratch for `capacity` rows is kept between calls."""
+    """Merges, adds, and picks the best; scratch for `capacity` rows is kept between calls."""
 
     def __init__(self, capacity: int) -> None:
         self._score = np.zeros(capacity, np.float32)
         self._at = np.zeros(capacity, np.int32)
 
     def merge(self, proposals: Sequence[Candidates], weights: Sequence[float]) -> Union:
-        """Each distinct candidate once, with its weighted sum."""
-        n = len(proposals[0].rows)
+        """Each distinct candidate once, with its weighted sum.  There must be a proposal."""
         starts = np.cumsum([0, *(p.rows.shape[1] for p in proposals)])
-        rows = np.concatenate([p.rows for p in proposals], axis=1)
-        scores = np.concatenate([p.scores for p in proposals], axis=1)
-        sources = np.concatenate([p.sources for p in proposals], axis=1)
-        m = rows.shape[1]
-        out = Union(
-            np.full((n, m), -1, np.int32), np.zeros((n, m), np.float32),
-            np.zeros((n, m), np.int8), np.full((n, m), -1, np.int8),
-        )  # fmt: skip
-        _merge(
-            rows, scores, sources, starts, np.asarray(weights, np.float32), self._at,
-            out.rows, out.scores, out.generators, out.sources,
-        )  # fmt: skip
+        rows, scores, sources = (
+            np.concatenate(part, axis=1) for part in zip(*map(_parts, proposals), strict=True)
+        )
+        out = Union(np.empty_like(rows), np.empty_like(scores), np.empty(rows.shape, np.int16))
+        _merge(rows, scores, sources, starts, np.asarray(weights, np.float32), self._at, *out)
         return out
 
-    def best(self, union: Union, excluded: Rows, k: int) -> tuple[Rows, Floats, NDArray[np.int32]]:
-        """The k best but `excluded` (int32[n]): rows, scores, and their columns in the union; -1 pads."""
-        n = len(union.rows)
-        rows, columns = np.full((n, k), -1, np.int32), np.full((n, k), -1, np.int32)
-        scores = np.zeros((n, k), np.float32)
-        _best(union.rows, union.scores, excluded, self._score, self._at, rows, scores, columns)
-        return rows, scores, columns
+    def add(self, union: Union, scores: Floats, weight: float) -> None:
+        """Add another opinion on the candidates, float32[n, m], on a scale of its own best."""
+        _add(union.scores, scores, np.float32(weight))
+
+    def best(self, union: Union, excluded: Rows, k: int) -> Best:
+        """The k best but `excluded` (int32[n])."""
+        shape = len(union.rows), k
+        out = Best(np.empty(shape, np.int32), np.empty(shape, np.float64), np.empty(shape, np.int16))
+        _best(*union, excluded, self._score, self._at, np.empty(k, np.float32), *out)
+        return out
+
+
+def _parts(proposal: Candidates) -> tuple[Rows, Floats, NDArray[np.int8]]:
+    return proposal.rows, proposal.scores, proposal.sources
 
 
 @njit(cache=True, nogil=True)
 def _merge(  # type: ignore[no-untyped-def]
-    rows, scores, sources, starts, weights, at, out_rows, out_scores, out_generators, out_sources
+    rows, scores, sources, starts, weights, at, out_rows, out_scores, out_codes
 ):
     strongest = np.zeros(rows.shape[1], np.float32)
     for n in range(len(rows)):
@@ -83,11 +96,25 @@ def _merge(  # type: ignore[no-untyped-def]
                     at[b], out_rows[n, j], out_scores[n, j], strongest[j] = j, b, 0, -1
                 out_scores[n, j] += part
                 if part > strongest[j]:
-                    strongest[j], out_generators[n, j], out_sources[n, j] = part, g, sources[n, c]
+                    strongest[j], out_codes[n, j] = part, g * WIDTH + sources[n, c] + 1
+        out_rows[n, count:] = -1
+        out_scores[n, count:] = 0
+        out_codes[n, count:] = 0
 
 
 @njit(cache=True, nogil=True)
-def _best(rows, scores, excluded, score, at, out_rows, out_scores, out_columns):  # type: ignore[no-untyped-def]
+def _add(scores, more, weight):  # type: ignore[no-untyped-def]
+    for n in range(len(scores)):
+        highest = more[n].max()
+        if highest > 0:
+            for j in range(scores.shape[1]):
+                scores[n, j] += weight * more[n, j] / highest
+
+
+@njit(cache=True, nogil=True)
+def _best(  # type: ignore[no-untyped-def]
+    rows, scores, codes, excluded, score, at, found_scores, out_rows, out_scores, out_codes
+):
     for n in range(len(rows)):
         count = 0
         for j in range(rows.shape[1]):
@@ -97,9 +124,10 @@ def _best(rows, scores, excluded, score, at, out_rows, out_scores, out_columns):
             count += 1
             at[b] = j
             score[b] = 0 if b == excluded[n] else scores[n, j]
-        found = select(score, rows[n], count, out_rows[n], out_scores[n])
+        found = select(score, rows[n], count, out_rows[n], found_scores)
         for j in range(found):
-            out_columns[n, j] = at[out_rows[n, j]]
-        for j in range(found, out_rows.shape[1]):
-            out_rows[n, j] = -1
-            out_scores[n, j] = 0
+            out_scores[n, j] = np.round(np.float64(found_scores[j]) * 1e4) / 1e4
+            out_codes[n, j] = codes[n, at[out_rows[n, j]]]
+        out_rows[n, found:] = -1
+        out_scores[n, found:] = 0
+        out_codes[n, found:] = 0

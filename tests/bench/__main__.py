@@ -118,8 +118,8 @@ def _hold_signals() -> None:
 
 def _command(asked: argparse.Namespace) -> str:
     flags = [f"--{name}" for name in ("quick", "fresh") if getattr(asked, name)]
-    numbers = [f"--repeat {asked.repeat}", f"--seed {asked.seed}"]
-    return " ".join(["python -m tests.bench", *asked.parts, *flags, *numbers])
+    repeat = [] if asked.quick else [f"--repeat {asked.repeat}"]
+    return " ".join(["python -m tests.bench", *asked.parts, *flags, *repeat, f"--seed {asked.seed}"])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ from tests.bench.process import ROOT, Ended, die_with_parent
 from tests.bench.site import Bench, say
 
 SECONDS = 20
+OURS = {"PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL"}
+"""Variables of this environment that a newcomer has not."""
+PIP = "from the network or pip's cache, torch and all"
 URL = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
@@ -24,25 +27,26 @@ def newcomer(bench: Bench) -> list[Row]:
     """`freshet demo` as installed here; with --fresh also `make demo` in a clone, everything made anew."""
     say("newcomer: freshet demo")
     command = [sys.executable, "-m", "streams", "demo", "--seconds", str(SECONDS)]
-    rows = _timed("freshet demo", command, ROOT, {"PYTHONPATH": str(ROOT)}, bench.folder)
+    plain = {name: value for name, value in os.environ.items() if name not in OURS}
+    rows = _timed("freshet demo", command, ROOT, plain | {"PYTHONPATH": str(ROOT)}, bench.folder)
     if bench.fresh:
         say("newcomer: git clone, make demo (some minutes)")
         clone, began = bench.folder / "clone", time.monotonic()
         subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ROOT, clone], check=True)
         cloned = time.monotonic() - began
         rows.append(Row("newcomer", "git clone, from this disk", cloned, "s"))
-        rows += _timed("make demo in a fresh clone", ["make", "demo"], clone, {}, bench.folder)
+        rows += _timed("make demo in a fresh clone", ["make", "demo"], clone, plain, bench.folder, PIP)
         shutil.rmtree(clone)
     return rows
 
 
 def _timed(
-    what: str, command: Sequence[str], cwd: Path, environ: Mapping[str, str], folder: Path
+    what: str, command: Sequence[str], cwd: Path, environ: Mapping[str, str], folder: Path, note: str = ""
 ) -> list[Row]:
     said, began = folder / "demo.txt", time.monotonic()
     with said.open("wb") as out:
         demo = subprocess.Popen(
-            command, cwd=cwd, env=os.environ | dict(environ), stdin=subprocess.DEVNULL, stdout=out,
+            command, cwd=cwd, env=dict(environ), stdin=subprocess.DEVNULL, stdout=out,
             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip
     try:
@@ -60,8 +64,8 @@ def _timed(
             os.killpg(demo.pid, signal.SIGINT)
             demo.wait(60)
     return [
-        Row("newcomer", f"{what}: page ready", page, "s"),
-        Row("newcomer", f"{what}: first recommendation on the page", first, "s"),
+        Row("newcomer", f"{what}: page ready", page, "s", note=note),
+        Row("newcomer", f"{what}: first recommendation on the page", first, "s", note=note),
     ]
 
 

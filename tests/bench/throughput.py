@@ -44,6 +44,10 @@ def _worker_and_learner(site: Site) -> Process:
     return site.worker()
 
 
+def _plumbing(site: Site) -> Process:
+    return site.other("plumbing", str(site.folder / "plumbing"))
+
+
 def _naive(site: Site) -> Process:
     return site.other("naive_faust", str(site.folder / "naive"))
 
@@ -54,7 +58,10 @@ def _plain(site: Site) -> Process:
 
 CONTESTANTS = {
     "plumbing": Contestant(
-        "plumbing: a constant recommender", 1_200_000, _worker, {"recommender": "constant"}, at_least=60_000
+        "plumbing alone: streams/kafka and a constant answer", 1_200_000, _plumbing, {}, at_least=60_000
+    ),
+    "constant": Contestant(
+        "all of serving but the model: a constant recommender", 600_000, _worker, {"recommender": "constant"}
     ),
     "whole": Contestant(
         f"whole path, {ITEMS:,} items in the model", 300_000, _worker, {}, True, 8000, "aim 15,000"
@@ -86,7 +93,7 @@ def throughput(bench: Bench) -> list[Row]:
         )
         for name, c in CONTESTANTS.items()
     ]  # fmt: skip
-    for ours in ("plumbing", "whole", "learning"):
+    for ours in ("plumbing", "constant", "whole", "learning"):
         for other in ("naive", "plain"):
             ratios = [a / b for a, b in zip(rates[ours], rates[other], strict=True)]
             rows.append(Row("throughput", f"{ours} / {other}", median(ratios), "×", note=_spread(ratios)))
@@ -111,7 +118,7 @@ def _measure(bench: Bench, name: str, contestant: Contestant) -> dict[str, Any]:
             "events": n,
             "cpu_us_an_event": 1e6 * cpu_s,
             "rss_mib": process.memory_mib(),
-            "items_in_a_list": _lists(site) if name != "naive" else None,
+            "items_in_a_list": _lists(site) if name not in ("naive", "plumbing") else None,
             "curve": [(round(point.s - curve[0].s, 2), point.answers) for point in curve],
         }
         if name == "learning":

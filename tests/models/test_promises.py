@@ -197,3 +197,12 @@ def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
         for session, slate in zip(asked, slates, strict=True):
             assert len(set(slate.items)) == len(slate.items) == len(slate.reasons) and "" not in slate.items
             assert not session or session[-1] not in slate.items
+
+
+def test_a_model_of_this_generator_alone_recommends(name):
+    model = Model([name], CAPACITY)
+    clicks = [Example("u", n, n, "view", f"i{n % 9}", session=(f"i{(n + 4) % 9}",)) for n in range(300)]
+    model.learn(clicks)
+    slates = Recommender(model, {name: 1.0}).recommend([("i3",), (), ("unknown",)], 5)
+    assert slates[0].items and "i3" not in slates[0].items
+    assert all(reason for slate in slates for reason in slate.reasons)
