@@ -15,6 +15,10 @@ from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 
 
+FETCH_WAIT_MS = 5
+"""What a quiet topic may add to the age of a recommendation."""
+
+
 class _Web(Web):
     """Faust's web server without its own page at `/`."""
 
@@ -37,7 +41,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         settings.topic(app_id),
         chunk_topics=[settings.topic(name) for name in chunk_topics],
         chunk_events=settings.chunk_events,
-        fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else 10,
+        fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else FETCH_WAIT_MS,
         broker=faust_brokers(settings),
         broker_credentials=credentials(settings),
         store="rocksdb://?driver=rocksdict",
