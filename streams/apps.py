@@ -14,7 +14,6 @@ from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
 from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 
-
 FETCH_WAIT_MS = 5
 """What a quiet topic may add to the age of a recommendation."""
 

@@ -19,7 +19,6 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-
 FETCH_MIN_BYTES = 16 * 1024
 """A fetch comes back when it has so much, or after the long poll.  At 1 a broker that gets 1,000 events a
 second answers 1,000 fetches a second with one event each, and is busy with nothing else."""

@@ -9,6 +9,7 @@ from tests.bench.filled import fill_model
 from tests.bench.process import Process
 from tests.bench.site import Bench, Site, say
 from tests.bench.steady import Load
+from tests.bench.warm import warm_up
 
 SECONDS, SKIP_S = 60, 5
 RATES = (1000, 5000)
@@ -22,6 +23,7 @@ PLAIN_KNOWS = 100_000
 
 def age(bench: Bench) -> list[Row]:
     """Ours with the learner at work, and the plain loop."""
+    warm_up(bench)
     rows = []
     for rate in RATES:
         say(f"age: ours, {rate:,} events/s")

@@ -13,6 +13,7 @@ from tests.bench.figures import Row, quantile
 from tests.bench.filled import fill_model
 from tests.bench.site import Bench, say
 from tests.bench.steady import Load, Sent
+from tests.bench.warm import warm_up
 
 RATE, SECONDS, SKIP_S, REST_S = 1000, 60, 5, 5
 """The clicks of the last `REST_S` are not asked for: the load has to go on until a model includes them."""
@@ -20,6 +21,7 @@ RATE, SECONDS, SKIP_S, REST_S = 1000, 60, 5, 5
 
 def freshness(bench: Bench) -> list[Row]:
     """p50 and p99 over the clicks of a steady load."""
+    warm_up(bench)
     say(f"freshness: {RATE:,} events/s")
     seconds = SKIP_S + bench.scaled(SECONDS)
     with bench.site("freshness") as site:

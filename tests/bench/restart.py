@@ -12,6 +12,7 @@ from tests.bench.filled import fill_model, fill_users
 from tests.bench.process import Ended
 from tests.bench.site import Bench, Site, say
 from tests.bench.steady import Load
+from tests.bench.warm import warm_up
 
 RATE, SETTLE_S, PATIENCE_S = 1000, 10, 120
 USERS = 200_000
@@ -21,6 +22,7 @@ BEGIN, END = "Restoring state from changelog topics", "Done reading from changel
 
 def restart(bench: Bench) -> list[Row]:
     """Both."""
+    warm_up(bench)
     return [*kept(bench), *wiped(bench)]
 
 

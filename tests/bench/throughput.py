@@ -20,6 +20,7 @@ from tests.bench.figures import Row
 from tests.bench.filled import fill_model
 from tests.bench.process import Process
 from tests.bench.site import Bench, Site, say
+from tests.bench.warm import warm_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ CONTESTANTS = {
 
 def throughput(bench: Bench) -> list[Row]:
     """A row a contestant, and the ratios."""
+    warm_up(bench)
     rates: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     details: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
     for turn in range(bench.repeat):
