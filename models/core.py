@@ -80,7 +80,7 @@ class Generator(Protocol):
     """A candidate generator: learns from examples on one side, proposes items on both.
 
     The learner calls `learn` and `dump`; a replica calls `apply` with what was dumped, and then
-    proposes exactly what the learner would (tests/test_promises.py holds every generator to it).
+    proposes exactly what the learner would (tests/models/test_promises.py holds every generator to it).
     State is rows: row i belongs to item i, and `dtype` says how it travels.  Memory is bounded by
     `capacity` rows, allocated zeroed at once: the kernel gives the pages when a row is first touched,
     so growth is never a copy.

@@ -93,11 +93,15 @@ class Model:
         for key, value in rows:
             part, _, rest = key.partition(b"/")
             by_part.setdefault(part, []).append((rest, value))
+        items = self.items.capacity
+        for key, _ in by_part.get(b"items", ()):
+            if int(key) >= items:
+                raise ValueError(f"the model has more than max_items={items} rows: raise max_items here")
         return Prepared(
             [(key, value) for key, value in by_part.get(b"items", ()) if value is not None],
             by_part.get(b"waiting", []),
             {
-                name: np.frombuffer(b"".join([v for _, v in by_part[name.encode()] if v]), generator.dtype)
+                name: _unpack(name, generator.dtype, [v for _, v in by_part[name.encode()] if v])
                 for name, generator in self.generators.items()
                 if name.encode() in by_part
             },
@@ -109,6 +113,12 @@ class Model:
         self.items.apply_waiting(rows.waiting)
         for name, dumped in rows.generators.items():
             self.generators[name].apply(dumped)
+
+
+def _unpack(name: str, dtype: np.dtype[np.void], values: list[bytes]) -> NDArray[np.void]:
+    if any(len(value) != dtype.itemsize for value in values):
+        raise ValueError(f"rows of {name!r} are not of {dtype.itemsize} bytes: another version wrote them")
+    return np.frombuffer(b"".join(values), dtype)
 
 
 class Prepared(NamedTuple):

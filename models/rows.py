@@ -11,7 +11,6 @@ Bounds: `capacity` rows, and as many ids waiting for admission as a tenth of tha
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.core import Rows
 
@@ -36,6 +35,10 @@ class ItemRows:
         self.last_seen = np.zeros(capacity, np.int32)
         """Event time at which each row's item was last learnt, in hours: so coarse that a busy item's
         row need not be published at every event."""
+        self._latest = np.zeros(capacity, np.int64)
+        """Number of the latest event of each row's item: orders what was seen in the same hour.  It is
+        not published, so that a learner that takes over orders those by row at first."""
+        self._events = 0
         self._rows: dict[str, int] = {}
         self._free: list[int] | None = []
         """Rows without an item, ascending; None: to be found anew (after `apply`)."""
@@ -63,6 +66,8 @@ class ItemRows:
             row = self._admit(item)
             if row == NONE:
                 return NONE
+        self._events += 1
+        self._latest[row] = self._events
         hour = time // HOUR_MS
         if hour > self.last_seen[row]:
             self.last_seen[row] = hour
@@ -111,7 +116,7 @@ class ItemRows:
         """Free the rows of the items idle for longest; int32[freed], which others must `forget`."""
         used = len(self.ids)
         count = min(max(int(self.capacity * EXPIRED_SHARE), 1), used)
-        order = np.lexsort((np.arange(used), self.last_seen[:used]))
+        order = np.lexsort((self._latest[:used], self.last_seen[:used]))
         freed = np.sort(order[:count]).astype(np.int32)
         for row in freed.tolist():
             item = self.ids[row]
@@ -159,7 +164,3 @@ class ItemRows:
             self._waiting.pop(item, None)
             if value:
                 self._waiting[item] = value[0]
-
-    def active(self) -> NDArray[np.bool_]:
-        """bool[rows]: which rows belong to an item."""
-        return np.array([item != "" for item in self.ids], dtype=np.bool_)

@@ -9,7 +9,7 @@ import asyncio
 from mode import Service
 
 from streams import topics
-from streams.apps import make_app, prepare
+from streams.apps import make_app, prepare, quiet_logs
 from streams.serving import Serving
 from streams.settings import load_or_exit
 from streams.web import pages
@@ -36,12 +36,20 @@ async def recommend(stream):  # type: ignore[no-untyped-def]
     stream = stream.noack()
     await serving.loaded()  # else a restart would answer from an empty model
     async for _ in stream:
-        await serving.step(stream, stream.current_event)
+        try:
+            await serving.step(stream, stream.current_event)
+        except Exception as error:  # Faust would start the agent again, and the chunk would be lost
+            await app.crash(error)
+            raise
 
 
 @app.service
 class Replication(Service):
     """Keeps the replica going, also while no events come."""
+
+    async def on_start(self) -> None:
+        """Keep an outage from flooding the log."""
+        quiet_logs()
 
     @Service.task
     async def _advance(self) -> None:

@@ -34,13 +34,12 @@ class FreshetApp(ChunkApp):
 def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()) -> FreshetApp:
     """A Faust app on the settings' Kafka."""
     host = settings.web_advertised_host or settings.web_host
-    for name in ("aiokafka", "faust", "mode"):
-        logging.getLogger(name).addFilter(_Repeats())
     return FreshetApp(
         settings.topic(app_id),
         chunk_topics=[settings.topic(name) for name in chunk_topics],
         chunk_events=settings.chunk_events,
         fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else FETCH_WAIT_MS,
+        idempotent=not settings.embedded,
         broker=faust_brokers(settings),
         broker_credentials=credentials(settings),
         store="rocksdb://?driver=rocksdict",
@@ -103,19 +102,32 @@ def prepare(settings: Settings) -> None:
         raise SystemExit(2) from None
 
 
-class _Repeats(logging.Filter):
-    """An outage makes aiokafka log 100 warnings a second: each says the same once in ten seconds."""
+def quiet_logs() -> None:
+    """An outage makes aiokafka log 100 warnings a second: have each message once in ten seconds.
 
-    def __init__(self) -> None:
+    To be called when the handlers are there; the filter is on them, because a logger's own filter is not
+    asked about its children's records.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Repeats())
+
+
+class Repeats(logging.Filter):
+    """Lets a warning pass once in `every_s`; errors, and what is below a warning, always."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
         super().__init__()
-        self._last: dict[tuple[str, int], float] = {}
+        self._every_s = every_s
+        self._last: dict[tuple[str, int, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        place = (record.pathname, record.lineno)
-        if record.levelno < logging.WARNING:
+        """Whether the record is logged."""
+        if record.levelno != logging.WARNING:
             return True
-        last = self._last.get(place, 0.0)
-        if record.created - last < 10:
+        said = (record.pathname, record.lineno, record.getMessage())
+        if record.created - self._last.get(said, float("-inf")) < self._every_s:
             return False
-        self._last[place] = record.created
+        if len(self._last) > 1000:
+            self._last.clear()
+        self._last[said] = record.created
         return True

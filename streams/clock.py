@@ -14,12 +14,14 @@ REPLAY_HEADER = "replay"
 def arrival(timestamp: int, headers: Iterable[tuple[str, bytes]]) -> int:
     """When the event arrived, ms: from the `replay` header if it has a usable one, else the broker's.
 
+    A log that is replayed arrived before it was: a header later than the broker's time is cut to that.
+
     >>> arrival(1_700_000_000_000, [("replay", b"86400000")])
     86400000
     """
     for name, value in headers:
         if name == REPLAY_HEADER and value and value.isdigit() and len(value) <= 15:
-            return int(value)
+            return min(int(value), timestamp)
     return timestamp
 
 

@@ -8,12 +8,13 @@ import asyncio
 import threading
 import time
 
+from confluent_kafka import KafkaException
 from mode import Service
 
 from models.learning import Checkpoint, learn
 from models.model import Model
 from streams import topics
-from streams.apps import make_app, prepare
+from streams.apps import make_app, prepare, quiet_logs
 from streams.kafka.publisher import Publisher
 from streams.messages import decode_example
 from streams.settings import load_or_exit
@@ -43,15 +44,15 @@ class Learning:
 
     def run(self, stop: threading.Event) -> None:
         """Take over and learn.  `Fenced` when another took over from us."""
+        model = Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
+        model.warm_up()  # before the predecessor is fenced: until then it goes on
         publisher = Publisher(settings)
         try:
-            model = Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
-            model.warm_up()
-            checkpoint = publisher.restore(model)
+            checkpoint = publisher.restore(model, stop)
             self.checkpoint = Checkpoint.decode(checkpoint.encode())
             self.active = True
             due = time.monotonic()
-            published = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
+            read = published = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
             while not stop.is_set():
                 records = publisher.poll(settings.learn_batch, 0.05)
                 learn([_Record(m) for m in records], decode_example, model, checkpoint)
@@ -95,6 +96,10 @@ class Leadership(Service):
         self._enough = threading.Event()
         self._work: asyncio.Future[None] | None = None
 
+    async def on_start(self) -> None:
+        """Keep an outage from flooding the log."""
+        quiet_logs()
+
     @Service.task
     async def _lead(self) -> None:
         while not self.should_stop:
@@ -107,7 +112,11 @@ class Leadership(Service):
                 self._enough.set()
             if self._work is not None and self._work.done():
                 work, self._work = self._work, None
-                if error := work.exception():
+                error = work.exception()
+                if isinstance(error, KafkaException):  # an outage: from the published model again
+                    self.log.error("the learner starts again: %s", error.args[0].str())
+                    await self.sleep(1.0)
+                elif error is not None:
                     self.log.error("the learner ended: %s", error)
                     await self.crash(error)
                     return

@@ -1,7 +1,8 @@
 """Publish a log and wait until every event is answered, by a recommendation or a dead letter.
 
-Every event gets the id `<run>-<line>`, whatever the log calls it, so that a log can be replayed again
-as new events.  Memory: a byte an event, and the events in flight.
+Every event gets the id `<run>-<line>`, whatever the log calls it, so that its answer is known by it.  A log
+that its users have seen already is late, and gets no answer: replay it into topics of its own.
+Memory: a byte an event, and the events in flight.
 """
 
 import time

@@ -73,6 +73,12 @@ def topics(settings: Settings) -> dict[str, Topic]:
     return {t.name: Topic(settings.topic(t.name), t.key, t.holds, t.partitions, t.config) for t in found}
 
 
+START_ANEW = (
+    "to start anew instead, delete all of Freshet's topics together and every worker's data folder, because"
+    " users and model remember offsets, then run `freshet topics`"
+)
+
+
 class TopicsDiffer(Exception):
     """Topics that are not as they should be; the message has a line each and says how to mend it."""
 
@@ -108,11 +114,16 @@ def differences(settings: Settings, only_partitions: bool = False) -> list[str]:
     for t in wanted:
         if t.name not in there:
             lines.append(f"{t.name}: is missing; `freshet topics` creates it")
-        elif (count := len(there[t.name].partitions)) != t.partitions:
-            setting = f"set FRESHET_PARTITIONS={count} or " if t.partitions == settings.partitions else ""
+            continue
+        partitions = there[t.name].partitions
+        if (count := len(partitions)) != t.partitions:
+            mend = f"set FRESHET_PARTITIONS={count}; " if t.partitions == settings.partitions else ""
+            lines.append(f"{t.name}: has {count} partitions, not {t.partitions}; {mend}{START_ANEW}")
+        copies = min(len(partition.replicas) for partition in partitions.values())
+        if copies < settings.replication and not only_partitions:
             lines.append(
-                f"{t.name}: has {count} partitions, not {t.partitions};"
-                f" {setting}delete the topic and run `freshet topics`"
+                f"{t.name}: has {copies} replicas, not {settings.replication};"
+                " mend it with kafka-reassign-partitions.sh"
             )
     if only_partitions:
         return lines

@@ -44,10 +44,12 @@ class User(msgspec.Struct, frozen=True, array_like=True):
     """The latest recommendation's id."""
     slate: tuple[str, ...] = ()
     """Its items, best first."""
+    session_size: int = 0
+    """How many of the newest items belong to the current session."""
 
     def session_items(self, most: int) -> tuple[str, ...]:
         """The items of the current session, oldest first, at most so many."""
-        return _session_before(self.items, self.times, self.session_start, len(self.times), most)
+        return _session_before(self.items, self.session_size, len(self.items), most)
 
 
 class Verdict(Enum):
@@ -95,16 +97,17 @@ def advance(
     recent = user.seen[-ID_BYTES * (rules.dedupe_events - 1) :] if rules.dedupe_events > 1 else b""
     late = user.last - own_time > rules.grace_ms and time < user.last
 
-    session, start, sessions = user.session, user.session_start, user.sessions
+    session, start, sessions, size = user.session, user.session_start, user.sessions, user.session_size
     if not late and time >= user.last and _new_session(user, event, time, rules.session_gap_ms):
-        session, start, sessions = event.session, time, sessions + 1
-    elif not late and time < start and session == event.session:
-        start = time if start - time <= rules.session_gap_ms else start  # late, but of this session
+        session, start, sessions, size = event.session, time, sessions + 1, 0
+    elif not late and start - rules.session_gap_ms <= time < start and session == event.session:
+        start = time  # late, but of this session
 
     items, types, times = user.items, user.types, user.times
     at = len(times) if not times or time >= times[-1] else bisect_right(times, time)
-    before = () if late else _session_before(items, times, start, at, rules.session_items)
+    before = () if late else _session_before(items, size, at, rules.session_items)
     if remembered and event.item is not None:
+        size += not late and time >= start and at >= len(items) - size
         cut = max(len(times) + 1 - rules.history_length, 0)
         items = (*items[:at], event.item, *items[at:])[cut:]
         types = (*types[:at], event.type, *types[at:])[cut:]
@@ -112,7 +115,7 @@ def advance(
     new = User(
         offset, user.events + 1, items, types, times, session, start, sessions,
         max(user.last, time) if not late else user.last,
-        recent + seen, user.slate_id, user.slate,
+        recent + seen, user.slate_id, user.slate, min(size, len(items)),
     )  # fmt: skip
     return Advanced(new, Verdict.LATE if late else Verdict.ACCEPTED, before)
 
@@ -125,14 +128,9 @@ def _new_session(user: User, event: Event, time: int, gap_ms: int) -> bool:
     return time - user.last > gap_ms
 
 
-def _session_before(
-    items: tuple[str, ...], times: tuple[int, ...], start: int, at: int, most: int
-) -> tuple[str, ...]:
-    begin = at
-    stop = max(at - most, 0)
-    while begin > stop and times[begin - 1] >= start:
-        begin -= 1
-    return items[begin:at]
+def _session_before(items: tuple[str, ...], size: int, at: int, most: int) -> tuple[str, ...]:
+    """The items before place `at` that are of the session, which has the newest `size`."""
+    return items[max(at - most, len(items) - size, 0) : at]
 
 
 def _hash(event_id: str) -> bytes:

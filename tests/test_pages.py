@@ -66,7 +66,9 @@ class Worker:
 
     def put(self, user_id: str, partition: int = 0, record: User | None = None) -> None:
         """Store a user who saw a, then b."""
-        record = record or User(7, 2, ("a", "b"), ("view", "click"), (NOW - HOUR, NOW), None, NOW, 2, NOW)
+        record = record or User(
+            7, 2, ("a", "b"), ("view", "click"), (NOW - HOUR, NOW), None, NOW, 2, NOW, session_size=1
+        )
         self.table.store(partition, {user_id.encode(): encode_user(record)}, 0)
 
     def learn(self) -> None:
@@ -221,7 +223,7 @@ def test_the_overview_refreshes_until_it_is_paused(worker: Worker):
 def test_a_users_page_has_history_and_slate_with_reasons(worker: Worker):
     record = User(
         7, 4, ("a", "b", "c"), ("view", "click", "view"), (NOW - 3 * HOUR, NOW - 1000, NOW), "s",
-        NOW - 1000, 2, NOW, slate_id="0-7", slate=("d", "zzz"),
+        NOW - 1000, 2, NOW, slate_id="0-7", slate=("d", "zzz"), session_size=2,
     )  # fmt: skip
     worker.put("bob", 0, record)
     found = get_json(worker, "/users/bob")
@@ -243,10 +245,10 @@ def test_a_users_page_has_history_and_slate_with_reasons(worker: Worker):
     )
 
 
-def test_inactivity_divides_old_sessions_and_the_records_own_start_the_current_one():
+def test_inactivity_divides_old_sessions_and_the_records_own_size_the_current_one():
     record = User(
         items=("a", "b", "c", "d", "e"), types=("view",) * 5,
-        times=(0, 10, 10 + 31 * 60_000, 5 * HOUR, 5 * HOUR + 50 * 60_000), session_start=5 * HOUR,
+        times=(0, 10, 10 + 31 * 60_000, 5 * HOUR, 5 * HOUR + 50 * 60_000), session_size=2,
     )  # fmt: skip
     assert [[e["item"] for e in s["events"]] for s in figures.history(record, 30 * 60_000)] == [
         ["e", "d"], ["c"], ["b", "a"],

@@ -178,6 +178,9 @@ def test_a_replayed_log_keeps_its_own_clock():
     years_ago = NOW - 10 * 365 * 24 * 3_600_000
     writes = step([record(1, time=years_ago, headers=(("replay", str(years_ago).encode()),))])
     assert messages.decode_example(writes.examples[0][1]).time == years_ago
+    tomorrow = str(NOW + 10**12).encode()
+    lied = step([record(1, headers=(("replay", tomorrow),))])
+    assert messages.decode_example(lied.examples[0][1]).time == NOW, "no log arrived after it was replayed"
     live = step([record(1, time=years_ago)])
     assert messages.decode_example(live.examples[0][1]).time == NOW - POLICY.users.grace_ms
 

@@ -48,6 +48,13 @@ def test_the_events_own_session_decides_when_it_says():
     assert user.session_items(8) == ("c",) and user.sessions == 2
 
 
+def test_sessions_that_meet_in_one_millisecond_stay_apart():
+    user, _ = apply([event(1, 5000, "a", session="s1"), event(2, 5000, "b", session="s2")])
+    assert user.session_items(8) == ("b",) and user.sessions == 2
+    first, _ = apply([event(1, 5000, "a", session="s1")])
+    assert advance(first, event(2, 5000, "b", session="s2"), 5000, 5000, 9, True, RULES).before == ()
+
+
 def test_a_request_is_an_activity_without_an_item():
     user, verdicts = apply([event(1, 0, "a"), event(2, 20 * MINUTE, None), event(3, 40 * MINUTE, "b")])
     assert verdicts == [Verdict.ACCEPTED] * 3

@@ -250,7 +250,7 @@ def _score(sessions, rows, inputs, outputs, bias, squares, age_decay, out):  # t
         highest = np.float32(-np.inf)
         for j in range(m):
             b = rows[n, j]
-            if b >= 0 and squares[b, 1] > 1e-6:
+            if b >= 0 and squares[b, 1] > EPSILON:
                 out[n, j] = _dot(u, outputs[b]) + bias[b]
                 highest = max(highest, out[n, j])
             else:

@@ -152,8 +152,18 @@ class ChunkConsumer(driver.Consumer):
         return offsets
 
 
+class _Producer(driver.Producer):
+    """Idempotent: else aiokafka gives up a batch after a while and sends the one behind it, and whoever
+    skips what is not after the last offset that he saw would skip the first one for good.
+    """
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True} if self.app.idempotent else {}
+
+
 class _Transport(driver.Transport):
     Consumer = ChunkConsumer
+    Producer = _Producer
 
 
 class ChunkApp(faust.App):
@@ -165,11 +175,16 @@ class ChunkApp(faust.App):
         chunk_topics: Collection[str] = (),
         chunk_events: int = 1000,
         fetch_max_wait_ms: int = 5,
+        idempotent: bool = True,
         **kwargs: Any,
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
+        self.idempotent = idempotent
         super().__init__(*args, **kwargs)
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Any:
+        return _Transport(self.conf.broker_producer, self)

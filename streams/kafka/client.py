@@ -4,6 +4,7 @@ import ssl
 from typing import Any
 
 import faust
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from streams.settings import Settings
 
@@ -56,6 +57,29 @@ def consumer_config(settings: Settings, wait_ms: int = 100, **more: Any) -> dict
         }
         | more,
     )
+
+
+PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE,
+        KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT,
+    }
+)  # fmt: skip
+"""Errors that librdkafka recovers from by itself."""
+
+
+def is_no_record(message: Message) -> bool:
+    """Whether this is no record but the end of its partition, or an error that passes.
+
+    `KafkaException` for an error that stays: no right to read, say.  The end is `message.error().code() ==
+    KafkaError._PARTITION_EOF`.
+    """
+    error = message.error()
+    if error is None:
+        return False
+    if error.code() == KafkaError._PARTITION_EOF or error.code() in PASSING:
+        return True
+    raise KafkaException(error)
 
 
 def credentials(settings: Settings) -> Any:

@@ -6,6 +6,8 @@ what was open.  The fence is the only safety needed, hence `assign` and no consu
 reading `examples` is in the checkpoint itself.
 """
 
+import threading
+import time
 from collections.abc import Mapping
 
 from confluent_kafka import (
@@ -20,10 +22,12 @@ from confluent_kafka import (
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
-from streams.kafka.client import confluent, consumer_config
+from streams.kafka.client import confluent, consumer_config, is_no_record
 from streams.settings import Settings
 
-TRANSACTION_TIMEOUT_MS = 10_000
+TRANSACTION_TIMEOUT_MS = 60_000
+SILENCE_S = 60.0
+"""Of Kafka, while the model is read, until we give up."""
 
 
 class Fenced(Exception):
@@ -33,7 +37,7 @@ class Fenced(Exception):
 class Publisher:
     """Reads `examples`, publishes the model.  Made, it is the only writer.
 
-    `Fenced` if another took over meanwhile, `KafkaException` if Kafka cannot be reached.
+    `KafkaException` if Kafka cannot be reached.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -58,19 +62,26 @@ class Publisher:
             )
         )
 
-    def restore(self, model: Model) -> Checkpoint:
-        """Read the published model into `model`; its checkpoint, and `poll` goes on from there."""
+    def restore(self, model: Model, stop: threading.Event) -> Checkpoint:
+        """Read the published model into `model`; its checkpoint, and `poll` goes on from there.
+
+        `KafkaException` when nothing came for `SILENCE_S`.  Ends early, with what was read, when `stop` is
+        set.
+        """
         checkpoint = Checkpoint()
         self._consumer.assign([TopicPartition(self._model_topic, 0, OFFSET_BEGINNING)])
         rows: list[tuple[bytes, bytes | None]] = []
-        ended = False
-        while not ended:
-            for message in self._consumer.consume(10_000, 1.0):
-                if error := message.error():
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        ended = True
-                    elif not error.retriable():
-                        raise KafkaException(error)
+        heard, ended = time.monotonic(), False
+        while not ended and not stop.is_set():
+            first = self._consumer.poll(0.2)
+            messages = [] if first is None else [first, *self._consumer.consume(10_000, 0)]
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENCE_S:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            for message in messages:
+                if is_no_record(message):
+                    ended = ended or message.error().code() == KafkaError._PARTITION_EOF
                 elif message.key() == CHECKPOINT_KEY:
                     model.apply(model.prepare(rows))
                     rows, checkpoint = [], Checkpoint.decode(message.value() or b"{}")
@@ -89,7 +100,7 @@ class Publisher:
         """The next examples: what is there, up to `count`; waits `timeout_s` if there is nothing."""
         first = self._consumer.poll(timeout_s)
         messages = [] if first is None else [first, *self._consumer.consume(count - 1, 0)]
-        return [message for message in messages if not message.error()]
+        return [message for message in messages if not is_no_record(message)]
 
     def lag(self, checkpoint: Checkpoint) -> int:
         """Examples published and not learnt, as far as this consumer knows without asking."""
@@ -114,11 +125,12 @@ class Publisher:
             raise  # not published: the caller starts again from the published model
 
     def _produce(self, key: bytes, value: bytes | None) -> None:
-        try:
-            self._producer.produce(self._model_topic, value, key, partition=0)
-        except BufferError:
-            self._producer.poll(1.0)
-            self._producer.produce(self._model_topic, value, key, partition=0)
+        while True:
+            try:
+                self._producer.produce(self._model_topic, value, key, partition=0)
+                return
+            except BufferError:  # full: until some of it is delivered
+                self._producer.poll(1.0)
 
     def close(self) -> None:
         """Leave; an open transaction is aborted by Kafka."""

@@ -18,7 +18,7 @@ from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
-from streams.kafka.client import consumer_config
+from streams.kafka.client import consumer_config, is_no_record
 from streams.settings import Settings
 
 CACHE_INTERVAL_S = 5.0
@@ -107,10 +107,10 @@ class Replica:
             first = consumer.poll(0.05)
             messages = [] if first is None else [first, *consumer.consume(BATCH, 0)]
             for message in messages:
-                if error := message.error():
-                    if error.code() == KafkaError._PARTITION_EOF:
+                if is_no_record(message):
+                    if message.error().code() == KafkaError._PARTITION_EOF:
                         self._caught_up.set()
-                    continue  # from other errors librdkafka recovers by itself
+                    continue
                 key, value = message.key() or b"", message.value()
                 if key != CHECKPOINT_KEY:
                     rows.append((key, value))

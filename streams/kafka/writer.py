@@ -10,6 +10,7 @@ what was applied: state is exact, no output is lost, and only outputs in flight 
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -29,6 +30,7 @@ class BatchWriter:
         self._app, self._table = app, table
         self._pending: dict[int, dict[bytes, bytes]] = defaultdict(dict)  # not yet in RocksDB
         self._slots = asyncio.Semaphore(depth)  # chunks in flight, over all partitions
+        self._patience_s = app.conf.broker_session_timeout
         self._tails: dict[int, asyncio.Future[None]] = {}  # finishes a partition's newest chunk
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
 
@@ -46,13 +48,14 @@ class BatchWriter:
     ) -> None:
         """Send `outputs` (by topic) and `changed` (by key); acks `event` when all of it is durable."""
         await self._slots.acquire()
+        began = time.monotonic()
         partition = event.message.partition
         self._pending[partition].update(changed)
         sent = []
         for topic, records in outputs.items():
             sent += await self._send(topic, partition, records)
         self._tails[partition] = asyncio.ensure_future(
-            self._finish(self._tails.get(partition), stream, event, changed, sent)
+            self._finish(self._tails.get(partition), stream, event, changed, sent, began)
         )
 
     async def _send(self, topic: str, partition: int, records: Iterable[Output]) -> list[tuple[Any, int]]:
@@ -77,6 +80,7 @@ class BatchWriter:
     async def _finish(
         self, previous: asyncio.Future[None] | None, stream: Any, event: Any, changed: dict[bytes, bytes],
         sent: list[tuple[Any, int]],
+        began: float,
     ) -> None:  # fmt: skip
         try:
             if previous is not None:
@@ -84,6 +88,10 @@ class BatchWriter:
             for future, _ in sent:
                 await future
             partition = event.message.partition
+            if time.monotonic() - began > self._patience_s:
+                # stopped or cut off for so long, the partition may be another worker's by now, and
+                # its values newer than these
+                raise TimeoutError(f"a chunk of partition {partition} took {self._patience_s:.0f} s")
             if changed:
                 logged = await self._send(
                     self._table.changelog_topic_name, partition, ((k, v, []) for k, v in changed.items())

@@ -138,15 +138,16 @@ def user(serving: Serving, user_id: str, partition: int, record: User, now: int)
 def history(record: User, gap_ms: int) -> list[dict[str, Any]]:
     """The history in sessions, newest first, and so the events in each.
 
-    The record knows where its current session began.  Where an older one ended it does not keep: there,
-    inactivity of `gap_ms` divides.
+    The record knows how many of its events are of the current session.  Where an older one ended it does
+    not keep: there, inactivity of `gap_ms` divides.
     """
     sessions: list[dict[str, Any]] = []
-    times, start = record.times, record.session_start
+    times = record.times
+    first = len(times) - record.session_size
     for n, (time, type, item) in enumerate(zip(times, record.types, record.items, strict=True)):
         before = times[n - 1] if n else None
-        current = time >= start
-        if before is None or (before < start if current else time - before > gap_ms):
+        current = n >= first
+        if before is None or (n == first if current else time - before > gap_ms):
             sessions.append({"current": current, "start": time, "end": time, "events": []})
         sessions[-1]["end"] = time
         sessions[-1]["events"].append({"time": time, "type": type, "item": item})

@@ -76,6 +76,7 @@ def fill_users(settings: Settings, n: int, seed: int, events: int = 20) -> int:
                 seen=rng.randbytes(8 * events),
                 slate_id=f"0-{number}",
                 slate=items[events:],
+                session_size=events,
             )
         )
         size += len(value)

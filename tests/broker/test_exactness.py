@@ -11,27 +11,51 @@ from tests.broker.cluster import LONG_AGO, Cluster, answered, clicks, counts, wa
 
 
 def test_worker_killed_three_times_and_every_event_published_twice(kafka, tmp_path):
-    n, rng = 20_000, random.Random(5)
-    with Cluster(kafka.brokers, tmp_path) as cluster:
+    """Killed while it works; ids remember one event only, so that a replay is caught by offsets alone."""
+    n, rng = 40_000, random.Random(5)
+    with Cluster(kafka.brokers, tmp_path, dedupe_events=1) as cluster:
         worker = cluster.start("worker")
         wait_for(worker.ready, "worker ready")
         events = list(clicks(n))
-        for part in range(4):
-            cluster.publish(events[part * n // 4 : (part + 1) * n // 4], copies=2, at_event_time=True)
-            if part < 3:
-                time.sleep(rng.random())
-                worker.kill()
-                worker = cluster.start("worker")
-        wait_for(lambda: sum(u.events for u in cluster.users().values()) >= n, "every event applied")
+        cluster.publish(events, copies=2, at_event_time=True)
+        for kill in range(1, 4):
+            wait_for(lambda part=kill * n // 5: applied(cluster) >= part, "some events applied")
+            time.sleep(rng.random() / 5)
+            worker.kill()
+            assert applied(cluster) < n, "killed while there was work"
+            worker = cluster.start("worker")
+        wait_for(lambda: applied(cluster) >= n, "every event applied")
         time.sleep(1)
-        users = cluster.users()
-        assert sum(u.events for u in users.values()) == n
+        assert applied(cluster) == n
         ids = list(answered(cluster).values())
         assert len(ids) == len(set(ids)) == n, "as many recommendations as accepted events"
         examples = {(m.partition(), decode_example(m.value()).offset) for m in cluster.read("examples")}
         assert len(examples) == n
         last = {e.user: e.item for e in events}
-        assert {name: u.items[-1] for name, u in users.items()} == last
+        assert {name: u.items[-1] for name, u in cluster.users().items()} == last
+
+
+def applied(cluster: Cluster) -> int:
+    """Events applied, over all users."""
+    return sum(user.events for user in cluster.users().values())
+
+
+def test_a_zombie_worker_overwrites_nothing(kafka, tmp_path):
+    """Stopped with chunks in flight until another has taken over, then woken: it ends, the state stays."""
+    n = 60_000
+    with Cluster(kafka.brokers, tmp_path) as cluster:
+        zombie = cluster.start("worker", "zombie", worker_id=None)
+        wait_for(zombie.ready, "worker ready")
+        cluster.publish(clicks(n), at_event_time=True)
+        wait_for(lambda: applied(cluster) > n // 10, "some events applied")
+        zombie.signal(signal.SIGSTOP)
+        successor = cluster.start("worker", "successor", worker_id=None)
+        wait_for(lambda: applied(cluster) == n, "the successor applied the rest")
+        zombie.signal(signal.SIGCONT)
+        time.sleep(5)
+        wait_for(successor.ready, "the successor goes on")
+        assert applied(cluster) == n
+        assert len(set(answered(cluster).values())) == n
 
 
 def test_learner_killed_three_times_once_with_another_standing_by(kafka, tmp_path):
