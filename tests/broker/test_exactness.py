@@ -40,24 +40,6 @@ def applied(cluster: Cluster) -> int:
     return sum(user.events for user in cluster.users().values())
 
 
-def test_a_zombie_worker_overwrites_nothing(kafka, tmp_path):
-    """Stopped with chunks in flight until another has taken over, then woken: it ends, the state stays."""
-    n = 60_000
-    with Cluster(kafka.brokers, tmp_path) as cluster:
-        zombie = cluster.start("worker", "zombie", worker_id=None)
-        wait_for(zombie.ready, "worker ready")
-        cluster.publish(clicks(n), at_event_time=True)
-        wait_for(lambda: applied(cluster) > n // 10, "some events applied")
-        zombie.signal(signal.SIGSTOP)
-        successor = cluster.start("worker", "successor", worker_id=None)
-        wait_for(lambda: applied(cluster) == n, "the successor applied the rest")
-        zombie.signal(signal.SIGCONT)
-        time.sleep(5)
-        wait_for(successor.ready, "the successor goes on")
-        assert applied(cluster) == n
-        assert len(set(answered(cluster).values())) == n
-
-
 def test_learner_killed_three_times_once_with_another_standing_by(kafka, tmp_path):
     """Counts equal those of an uninterrupted run, no half checkpoint, nothing from a zombie."""
     n, rng = 30_000, random.Random(6)
