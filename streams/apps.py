@@ -1,6 +1,8 @@
 """What the two Faust apps have in common: the settings that were measured, and the traps avoided."""
 
+import asyncio
 import logging
+import os
 import sys
 
 from confluent_kafka import KafkaException
@@ -18,6 +20,10 @@ FETCH_WAIT_MS = 5
 """What a quiet topic may add to the age of a recommendation."""
 
 
+CRASH_S = 10.0
+"""For an app that crashed to end in order."""
+
+
 class _Web(Web):
     """Faust's web server without its own page at `/`."""
 
@@ -25,10 +31,18 @@ class _Web(Web):
 
 
 class FreshetApp(ChunkApp):
-    """With our pages only."""
+    """With our pages only, and an end that comes."""
 
     def _new_web(self) -> Web:
         return _Web(self)
+
+    async def crash(self, reason: BaseException) -> None:
+        """As Faust does, which then waits for chunks that nobody will ack: not longer than `CRASH_S`.
+
+        To end so is to be killed, and that the state survives.
+        """
+        asyncio.get_running_loop().call_later(CRASH_S, os._exit, 1)
+        await super().crash(reason)
 
 
 def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()) -> FreshetApp:

@@ -40,6 +40,25 @@ def applied(cluster: Cluster) -> int:
     return sum(user.events for user in cluster.users().values())
 
 
+def test_a_worker_that_wakes_after_its_time_ends_and_loses_nothing(kafka, tmp_path):
+    """Stopped with chunks in flight until another has taken over, then woken."""
+    n = 60_000
+    with Cluster(kafka.brokers, tmp_path) as cluster:
+        sleeper = cluster.start("worker", "sleeper", worker_id=None)
+        wait_for(sleeper.ready, "worker ready")
+        cluster.publish(clicks(n), at_event_time=True)
+        wait_for(lambda: applied(cluster) > n // 10, "some events applied")
+        sleeper.signal(signal.SIGSTOP)
+        assert applied(cluster) < n, "stopped while there was work"
+        successor = cluster.start("worker", "successor", worker_id=None)
+        wait_for(lambda: applied(cluster) == n, "the successor applied the rest")
+        sleeper.signal(signal.SIGCONT)
+        assert sleeper.wait(40) != 0
+        assert b"took 6 s" in sleeper.log.read_bytes(), "it says why"
+        wait_for(successor.ready, "the successor goes on")
+        assert set(answered(cluster).values()) == {event.event_id for event in clicks(n)}
+
+
 def test_learner_killed_three_times_once_with_another_standing_by(kafka, tmp_path):
     """Counts equal those of an uninterrupted run, no half checkpoint, nothing from a zombie."""
     n, rng = 30_000, random.Random(6)
