@@ -4,18 +4,17 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 
+from deploy.kafka import free_port
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams import topics
@@ -28,13 +27,6 @@ from streams.users import User, decode_user
 PATIENCE_S = 60
 LONG_AGO = 1_500_000_000_000
 """Event time of the first click, ms."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with closing(socket.socket()) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> Any:

@@ -2,9 +2,10 @@
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from deploy.kafka import free_port
 from streams import topics
 from streams.kafka.client import confluent
-from tests.broker.cluster import Cluster, free_port, wait_for
+from tests.broker.cluster import Cluster, wait_for
 
 
 def test_created_as_they_should_be_and_left_alone_after(kafka, tmp_path):
