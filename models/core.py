@@ -5,7 +5,9 @@ Time is event time in milliseconds since the epoch (`int64`), made safe by `stre
 reads a clock.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,8 +16,14 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
-HISTORY = 8
+HISTORY = 32
+"""Latest items of a user that travel with an example, and that a recommendation looks at."""
+SESSION = 8
 """Items of a session that vote for the next one; more changed nothing that we could measure."""
+
+
+CONTEXTS = 1024
+"""Slots that the values of a context are hashed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +49,55 @@ class Example:
     weight: float = 1.0
     value: float | None = None
     """What the event says of its worth: price × quantity, or the rating."""
-    session: tuple[str, ...] = ()
-    """The items of the session before this one, oldest first, at most `HISTORY`."""
+    history: tuple[str, ...] = ()
+    """The user's items before this one, oldest first, at most `HISTORY`."""
+    session_size: int = 0
+    """How many of the newest of them are of the same session."""
+    session: int = 0
+    """Number of the session among the user's."""
     shown: Shown | None = None
     context: dict[str, str | float] = field(default_factory=dict)
+
+
+class Asked(NamedTuple):
+    """A user who is to be shown something."""
+
+    history: tuple[str, ...]
+    """The user's items, oldest first, at most `HISTORY`."""
+    session_size: int
+    """How many of the newest of them are of the current session, or as good as."""
+    time: int
+    """Event time, made safe, in ms since the epoch."""
+    context: Mapping[str, str | float] = MappingProxyType({})
+
+
+class Queries(NamedTuple):
+    """Users who are to be shown something, as arrays: n of them."""
+
+    history: Rows
+    """int32[n, HISTORY], newest first, -1 from where there is none; unknown items are left out."""
+    sizes: Rows
+    """int32[n]: how many of the newest are of the current session."""
+    session: Rows
+    """int32[n, SESSION]: the newest of the current session, as in `history`."""
+    times: NDArray[np.int64]
+    """int64[n], ms."""
+    contexts: Rows
+    """int32[n]: the slot of the context's value, below `CONTEXTS`; -1: the event has none."""
+
+    @classmethod
+    def of(
+        cls, history: Rows, sizes: Rows | None = None, times: NDArray[np.int64] | None = None
+    ) -> "Queries":
+        """From the items alone: int32[n, at most HISTORY], newest first; without `sizes` all one session."""
+        n, width = history.shape
+        padded = np.full((n, HISTORY), -1, np.int32)
+        padded[:, :width] = history
+        if sizes is None:
+            sizes = (padded >= 0).sum(1).astype(np.int32)
+        session = np.where(np.arange(SESSION) < sizes[:, None], padded[:, :SESSION], -1).astype(np.int32)
+        times = np.zeros(n, np.int64) if times is None else times
+        return cls(padded, sizes, session, times, np.full(n, -1, np.int32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +106,14 @@ class Batch:
 
     items: Rows
     """int32[n]; -1 where the item has no row (yet)."""
-    sessions: Rows
-    """int32[n, HISTORY], newest first, -1 where there is none."""
+    queries: Queries
+    """What was known before each; `times` are those of the examples."""
     weights: Floats
     """float32[n]."""
-    times: NDArray[np.int64]
-    """int64[n], ms."""
+    users: NDArray[np.uint64]
+    """uint64[n]: a hash of the user."""
+    sessions: NDArray[np.uint64]
+    """uint64[n]: a hash of the user and the session's number."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -66,14 +121,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What a generator proposes for n sessions: k items each, best first."""
+    """What a generator proposes for n queries: k items each, best first."""
 
     rows: Rows
     """int32[n, k]; -1 from where a generator had no more."""
     scores: Floats
     """float32[n, k]; higher is better, 0 where there is no candidate."""
     sources: NDArray[np.int8]
-    """int8[n, k]: the column of `sessions` that speaks most for the item; -1: none does."""
+    """int8[n, k]: the column of `Queries.history` that speaks most for the item; -1: none does."""
 
 
 class Generator(Protocol):
@@ -104,8 +159,8 @@ class Generator(Protocol):
     def forget(self, rows: Rows) -> None:
         """The items of these rows expired: empty the rows, and drop what others say of them."""
 
-    def propose(self, sessions: Rows, k: int) -> Candidates:
-        """Up to k candidates for each session (int32[n, HISTORY], newest first).  Changes nothing."""
+    def propose(self, queries: Queries, k: int) -> Candidates:
+        """Up to k candidates for each query.  Changes nothing."""
 
 
 class Slate(NamedTuple):

@@ -3,13 +3,15 @@
 The learner calls `learn` and publishes `dump_touched`; a replica calls `apply` with just that.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core import HISTORY, Batch, Example, Generator, Rows
+from models.core import CONTEXTS, HISTORY, SESSION, Asked, Batch, Example, Generator, Queries, Rows
 from models.registry import GENERATORS
 from models.rows import ItemRows
 
@@ -25,7 +27,15 @@ class Model:
     0
     """
 
-    def __init__(self, names: Iterable[str], capacity: int, admit_after: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        capacity: int,
+        admit_after: int = 1,
+        seed: int = 0,
+        context_key: str = "device",
+    ) -> None:
+        self._context_key = context_key
         self.items = ItemRows(capacity, admit_after)
         self.generators: dict[str, Generator] = {name: GENERATORS[name](capacity, seed) for name in names}
 
@@ -39,7 +49,7 @@ class Model:
     def warm_up(self) -> None:
         """Compile the kernels and import what learning needs, on a small model that is thrown away."""
         small = Model(self.generators, capacity=100)
-        small.learn([Example("", n, n, "view", str(n), session=("0", "1")) for n in range(3)])
+        small.learn([Example("", n, n, "view", str(n), history=("0", "1"), session_size=2) for n in range(3)])
 
     def batch(self, examples: Sequence[Example]) -> Batch:
         """The examples as arrays; admits their items, and expires idle ones when no row is left."""
@@ -48,9 +58,10 @@ class Model:
             items[n] = self._admit(example, items[:n])
         return Batch(
             items,
-            self.sessions([example.session for example in examples]),
+            self.queries([Asked(e.history, e.session_size, e.time, e.context) for e in examples]),
             np.array([example.weight for example in examples], np.float32),
-            np.array([example.time for example in examples], np.int64),
+            np.array([_hash(e.user.encode()) for e in examples], np.uint64),
+            np.array([_hash(b"%s/%d" % (e.user.encode(), e.session)) for e in examples], np.uint64),
         )
 
     def _admit(self, example: Example, batch_so_far: Rows) -> int:
@@ -61,15 +72,34 @@ class Model:
             batch_so_far[np.isin(batch_so_far, freed)] = -1
         return self.items.admit(example.item, example.time)
 
-    def sessions(self, sessions: Sequence[Sequence[str]]) -> Rows:
-        """Sessions (items oldest first) as int32[n, HISTORY], newest first; unknown items are left out."""
+    def queries(self, asked: Sequence[Asked]) -> Queries:
+        """What is asked, as arrays; unknown items are left out."""
         row, none = self.items.row, [-1] * HISTORY
         flat: list[int] = []
-        for session in sessions:
-            known = [r for item in reversed(session) if (r := row(item)) >= 0][:HISTORY]
-            flat += known
-            flat += none[len(known) :]
-        return np.array(flat, np.int32).reshape(-1, HISTORY)
+        newest: list[int] = []
+        sizes: list[int] = []
+        for one in asked:
+            rows = [row(item) for item in reversed(one.history[-HISTORY:])]
+            size = min(one.session_size, len(rows))
+            if -1 in rows:
+                size -= rows[:size].count(-1)
+                rows = [r for r in rows if r >= 0]
+            sizes.append(size)
+            flat += rows
+            flat += none[len(rows) :]
+            newest += rows[: min(size, SESSION)]
+            newest += none[: max(SESSION - size, 0)]
+        return Queries(
+            np.array(flat, np.int32).reshape(-1, HISTORY),
+            np.array(sizes, np.int32),
+            np.array(newest, np.int32).reshape(-1, SESSION),
+            np.array([one.time for one in asked], np.int64),
+            np.array([self._context(one.context) for one in asked], np.int32),
+        )
+
+    def _context(self, context: Mapping[str, str | float]) -> int:
+        value = context.get(self._context_key) if context else None
+        return -1 if value is None else crc32(str(value).encode()) % CONTEXTS
 
     def dump_touched(self) -> dict[bytes, bytes | None]:
         """Rows changed since the last call: key ▶ value on the model topic; None deletes."""
@@ -113,6 +143,10 @@ class Model:
         self.items.apply_waiting(rows.waiting)
         for name, dumped in rows.generators.items():
             self.generators[name].apply(dumped)
+
+
+def _hash(text: bytes) -> int:
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
 
 def _unpack(name: str, dtype: np.dtype[np.void], values: list[bytes]) -> NDArray[np.void]:

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from models.core import Floats, Rows, Slate
+from models.core import Asked, Floats, Queries, Rows, Slate
 from models.model import Model
 from models.ranking.blend import WIDTH, Best, Blend
 from models.retrieval.popularity import Popularity
@@ -30,12 +30,12 @@ class Scorer(Protocol):
     exact retrieval over 40,000 items costs 100 µs a session, scoring 150 candidates 3 µs.
     """
 
-    def score(self, sessions: Rows, rows: Rows) -> Floats:
+    def score(self, queries: Queries, rows: Rows) -> Floats:
         """float32[n, m], 0 to 1, for rows int32[n, m]."""
 
 
 class Recommender:
-    """Recommends from a model; the item that the session ends with is left out of its list."""
+    """Recommends from a model; a user's latest item is left out of the list."""
 
     def __init__(self, model: Model, weights: Mapping[str, float]) -> None:
         self.model = model
@@ -50,24 +50,24 @@ class Recommender:
         self._prefixes = [REASONS.get(name, POPULAR) for name, _, _ in retrieving]
         self._blend = Blend(model.items.capacity)
 
-    def recommend(self, sessions: Sequence[tuple[str, ...]], k: int) -> list[Slate]:
-        """Up to k items for each session (oldest item first); fewer when fewer are known."""
-        if not sessions:
+    def recommend(self, asked: Sequence[Asked], k: int) -> list[Slate]:
+        """Up to k items for each who is asked for; fewer when fewer are known."""
+        if not asked:
             return []
-        newest = np.array(self.model.items.rows(s[-1] if s else "" for s in sessions), np.int32)
-        rows = self.model.sessions(sessions)
-        proposals = [generator.propose(rows, max(CANDIDATES, k + 1)) for generator in self._generators]
+        newest = np.array(self.model.items.rows(a.history[-1] if a.history else "" for a in asked), np.int32)
+        queries = self.model.queries(asked)
+        proposals = [generator.propose(queries, max(CANDIDATES, k + 1)) for generator in self._generators]
         union = self._blend.merge(proposals, self._weights)
         for scorer, weight in self._scorers:
-            self._blend.add(union, scorer.score(rows, union.rows), weight)
-        return self._slates(rows, self._blend.best(union, newest, k))
+            self._blend.add(union, scorer.score(queries, union.rows), weight)
+        return self._slates(queries.history, self._blend.best(union, newest, k))
 
-    def _slates(self, sessions: Rows, best: Best) -> list[Slate]:
+    def _slates(self, histories: Rows, best: Best) -> list[Slate]:
         """Rows and codes to ids and words."""
         ids, prefixes = self.model.items.ids, self._prefixes
         slates = []
-        for items, values, codes, session in zip(
-            best.rows.tolist(), best.scores.tolist(), best.codes.tolist(), sessions.tolist(), strict=True
+        for items, values, codes, history in zip(
+            best.rows.tolist(), best.scores.tolist(), best.codes.tolist(), histories.tolist(), strict=True
         ):
             if items and items[-1] < 0:
                 found = items.index(-1)
@@ -76,7 +76,7 @@ class Recommender:
             for code in codes:
                 if code not in words:
                     generator, column = divmod(code, WIDTH)
-                    words[code] = prefixes[generator] + (ids[session[column - 1]] if column else "")
+                    words[code] = prefixes[generator] + (ids[history[column - 1]] if column else "")
             slates.append(
                 Slate(
                     tuple([ids[row] for row in items]), tuple(values), tuple([words[code] for code in codes])

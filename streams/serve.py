@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from models.core import HISTORY, Example, Shown, Slate
+from models.core import Asked, Example, Shown, Slate
 from streams.clock import arrival, safe_time
 from streams.messages import (
     DeadLetter,
@@ -23,7 +23,7 @@ from streams.messages import (
     encode,
 )
 from streams.settings import Settings
-from streams.users import Rules, User, Verdict, advance, decode_user, encode_user
+from streams.users import Rules, User, Verdict, advance, asked, decode_user, encode_user
 
 
 class Record(Protocol):
@@ -44,8 +44,8 @@ class Recommender(Protocol):
     checkpoint_time: int | None
     """Wall time of the checkpoint, ms."""
 
-    def recommend(self, sessions: Sequence[tuple[str, ...]], k: int) -> list[Slate]:
-        """k items for each session (oldest item first)."""
+    def recommend(self, asked: Sequence[Asked], k: int) -> list[Slate]:
+        """k items for each who is asked for."""
 
     def popular(self, k: int) -> frozenset[str]:
         """What everybody would be shown."""
@@ -73,7 +73,6 @@ class Policy:
                 grace_ms=int(settings.grace_s * 1000),
                 history_length=settings.history_length,
                 dedupe_events=settings.dedupe_events,
-                session_items=HISTORY,
             ),
             settings.event_weights,
             settings.unknown_event_weight,
@@ -132,7 +131,9 @@ class _Accepted(NamedTuple):
     timestamp: int
     time: int
     before: tuple[str, ...]
-    after: tuple[str, ...]
+    before_size: int
+    session: int
+    after: Asked
     weight: float
     answered: bool
 
@@ -184,7 +185,7 @@ def serve(
         safe = safe_time(time, arrived, policy.max_ahead_ms, policy.users.grace_ms)
         weight = policy.weight(event.type)
         counts.users += user.offset < 0
-        new, verdict, before = advance(user, event, time, safe, record.offset, weight > 0, policy.users)
+        new, verdict, before, size = advance(user, event, time, safe, record.offset, weight > 0, policy.users)
         users[key] = new
         if verdict is Verdict.DUPLICATE:
             counts.duplicates += 1
@@ -192,11 +193,14 @@ def serve(
             counts.late += 1
         else:
             counts.accepted += 1
-            after = new.session_items(HISTORY) or new.items[-HISTORY:]
             answered = event.type not in policy.unanswered_types
             accepted.append(
-                _Accepted(key, event, record.offset, record.timestamp, safe, before, after, weight, answered)
-            )
+                _Accepted(
+                    key, event, record.offset, record.timestamp, safe, before, size, new.sessions,
+                    asked(new, safe, event.context),
+                    weight, answered,
+                )
+            )  # fmt: skip
 
     slates = iter(recommender.recommend([a.after for a in accepted if a.answered], policy.list_length))
     popular = recommender.popular(policy.list_length)
@@ -239,7 +243,7 @@ def _example(one: _Accepted, user: User) -> Example:
         shown = Shown(user.slate_id, user.slate.index(event.item))
     return Example(
         event.user, one.offset, one.time, event.type, event.item, one.weight, event.value,
-        one.before, shown, event.context,
+        one.before, one.before_size, one.session, shown, event.context,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from models.core import Slate
+from models.core import Asked, Slate
 from models.model import Model
 from models.recommender import Recommender
 from streams.kafka.chunks import ChunkApp
@@ -44,12 +44,12 @@ class ConstantRecommender:
     checkpoint = 0
     checkpoint_time = None
 
-    def recommend(self, sessions: Any, k: int) -> list[Slate]:
+    def recommend(self, asked: Any, k: int) -> list[Slate]:
         """k items that are always the same."""
         slate = Slate(
             tuple(f"item-{n}" for n in range(k)), tuple(1.0 - n / k for n in range(k)), ("constant",) * k
         )
-        return [slate] * len(sessions)
+        return [slate] * len(asked)
 
     def popular(self, k: int) -> frozenset[str]:
         """Nothing."""
@@ -109,7 +109,7 @@ class Serving:
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""
-        self.recommender.recommend([()], self.settings.list_length)
+        self.recommender.recommend([Asked((), 0, 0)], self.settings.list_length)
         self.replica.start()
 
     async def loaded(self) -> None:

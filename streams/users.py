@@ -6,6 +6,7 @@ Bounds: `history_length` events, `dedupe_events` ids of 8 bytes, one slate.
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from models.core import HISTORY, Asked
 from streams.messages import Event
 
 ID_BYTES = 8
@@ -47,9 +49,14 @@ class User(msgspec.Struct, frozen=True, array_like=True):
     session_size: int = 0
     """How many of the newest items belong to the current session."""
 
-    def session_items(self, most: int) -> tuple[str, ...]:
-        """The items of the current session, oldest first, at most so many."""
-        return _session_before(self.items, self.session_size, len(self.items), most)
+    def session_items(self) -> tuple[str, ...]:
+        """The items of the current session, oldest first."""
+        return self.items[len(self.items) - self.session_size :]
+
+
+def asked(user: User, time: int, context: Mapping[str, str | float]) -> Asked:
+    """The user as a recommender looks at one; a new session without an item goes on from the last."""
+    return Asked(user.items[-HISTORY:], user.session_size or HISTORY, time, context)
 
 
 class Verdict(Enum):
@@ -63,12 +70,14 @@ class Verdict(Enum):
 
 
 class Advanced(NamedTuple):
-    """The user after the event, what became of it, and the session that it came to."""
+    """The user after the event, what became of it, and what the user had done before it."""
 
     user: User
     verdict: Verdict
     before: tuple[str, ...]
-    """Items of the session before the event, oldest first; empty unless accepted."""
+    """Items before the event, oldest first, at most `HISTORY`; empty unless accepted."""
+    before_size: int
+    """How many of the newest of them are of the event's session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +88,6 @@ class Rules:
     grace_ms: int = 3_600_000
     history_length: int = 50
     dedupe_events: int = 128
-    session_items: int = 8
-    """Items of the session that an example or a recommendation looks at."""
 
 
 def advance(
@@ -93,7 +100,7 @@ def advance(
     """
     seen = _hash(event.event_id)
     if _contains(user.seen, seen):
-        return Advanced(msgspec.structs.replace(user, offset=offset), Verdict.DUPLICATE, ())
+        return Advanced(msgspec.structs.replace(user, offset=offset), Verdict.DUPLICATE, (), 0)
     recent = user.seen[-ID_BYTES * (rules.dedupe_events - 1) :] if rules.dedupe_events > 1 else b""
     late = user.last - own_time > rules.grace_ms and time < user.last
 
@@ -105,7 +112,8 @@ def advance(
 
     items, types, times = user.items, user.types, user.times
     at = len(times) if not times or time >= times[-1] else bisect_right(times, time)
-    before = () if late else _session_before(items, size, at, rules.session_items)
+    before = () if late else items[max(at - HISTORY, 0) : at]
+    before_size = 0 if late else min(max(at - (len(items) - size), 0), len(before))
     if remembered and event.item is not None:
         size += not late and time >= start and at >= len(items) - size
         cut = max(len(times) + 1 - rules.history_length, 0)
@@ -117,7 +125,7 @@ def advance(
         max(user.last, time) if not late else user.last,
         recent + seen, user.slate_id, user.slate, min(size, len(items)),
     )  # fmt: skip
-    return Advanced(new, Verdict.LATE if late else Verdict.ACCEPTED, before)
+    return Advanced(new, Verdict.LATE if late else Verdict.ACCEPTED, before, before_size)
 
 
 def _new_session(user: User, event: Event, time: int, gap_ms: int) -> bool:
@@ -126,11 +134,6 @@ def _new_session(user: User, event: Event, time: int, gap_ms: int) -> bool:
     if event.session is not None:
         return event.session != user.session
     return time - user.last > gap_ms
-
-
-def _session_before(items: tuple[str, ...], size: int, at: int, most: int) -> tuple[str, ...]:
-    """The items before place `at` that are of the session, which has the newest `size`."""
-    return items[max(at - most, len(items) - size, 0) : at]
 
 
 def _hash(event_id: str) -> bytes:

@@ -105,7 +105,7 @@ def test_records_match_their_schema(name):
             recommendation_id="0-1", user="u", time=5, event_id="1", event_type="click",
             items=[Recommended("a", 0.5, "often after b")], checkpoint=3, age_ms=4, model_age_ms=None,
         ),
-        "examples": Example("u", 7, 5, "click", "i", 1.0, None, ("a", "b"), shown, {"device": "phone"}),
+        "examples": Example("u", 7, 5, "click", "i", 1.0, None, ("a", "b"), 1, 3, shown, {"device": "phone"}),
         "dead-letter": DeadLetter(reason="empty", detail="d", topic="events", partition=1, offset=2, time=3),
     }  # fmt: skip
     jsonschema.validate(json.loads(encode(records[name])), messages.schema(name))
@@ -117,7 +117,9 @@ def test_dead_letters_travel_in_headers():
 
 
 def test_examples_round_trip():
-    example = Example("u", 7, 5, "click", "i", 2.0, 3.5, ("a", "b"), Shown("0-5", 3), {"device": "phone"})
+    example = Example(
+        "u", 7, 5, "click", "i", 2.0, 3.5, ("a", "b"), 1, 3, Shown("0-5", 3), {"device": "phone"}
+    )
     assert messages.decode_example(encode(example)) == example
     with pytest.raises(ValueError):
         messages.decode_example(b"{}")

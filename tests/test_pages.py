@@ -36,6 +36,7 @@ from streams.web.negotiation import wants_html
 from streams.web.peers import FORWARDED
 from streams.web.rendering import address, render
 from streams.web.site import HEADERS
+from tests.models.arrays import example
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 HOUR = 3_600_000
@@ -77,7 +78,7 @@ class Worker:
         seen = [chr(97 + n % 12) for n in range(122)]
         learner.learn(
             [
-                Example("u", n, NOW + n, "click", seen[n + 2], session=(seen[n], seen[n + 1]))
+                Example("u", n, NOW + n, "click", seen[n + 2], history=(seen[n], seen[n + 1]), session_size=2)
                 for n in range(120)
             ]
         )
@@ -414,7 +415,7 @@ def test_an_items_page_has_its_neighbours_by_each_generator(worker: Worker):
 def test_a_model_without_popularity_says_nothing_of_it(tmp_path):
     worker = Worker(tmp_path / "data")
     worker.serving.model = model = Model(["next"], 10)
-    model.learn([Example("u", n, NOW, "click", item, session=("a",)) for n, item in enumerate("ab")])
+    model.learn([example(item, "a", offset=n, time=NOW) for n, item in enumerate("ab")])
     found = get_json(worker, "/items/a")
     assert found["events"] is None and found["popularity"] is None
     assert [one["item"] for one in found["neighbours"]["next"]] == ["b"]

@@ -36,7 +36,8 @@ class Echo:
     checkpoint_time: int | None = NOW - 500
     asked: list = field(default_factory=list)
 
-    def recommend(self, sessions, k):
+    def recommend(self, asked, k):
+        sessions = [one.history[-one.session_size :] for one in asked]
         self.asked += sessions
         return [Slate(tuple(s[::-1][:k]), (0.5,) * len(s[:k]), ("because",) * len(s[:k])) for s in sessions]
 
@@ -61,7 +62,8 @@ def test_an_event_is_answered_from_the_session_that_it_ends():
     assert (second.checkpoint, second.age_ms, second.model_age_ms) == (7, 10, 510)
     assert writes.counts.accepted == writes.counts.recommendations == 2 and writes.ages_ms == [10, 10]
     examples = [messages.decode_example(value) for _, value in writes.examples]
-    assert [(e.item, e.session, e.offset) for e in examples] == [("a", (), 5), ("b", ("a",), 6)]
+    taught = [(e.item, e.history, e.session_size, e.session, e.offset) for e in examples]
+    assert taught == [("a", (), 0, 1, 5), ("b", ("a",), 1, 1, 6)]
 
 
 def test_what_was_shown_is_joined_with_what_came():

@@ -31,7 +31,7 @@ def test_history_keeps_order_and_session_ends_by_inactivity():
         [event(1, 0, "a"), event(2, MINUTE, "b"), event(3, 40 * MINUTE, "c"), event(4, 41 * MINUTE, "d")]
     )
     assert user.items == ("a", "b", "c", "d")
-    assert user.session_items(8) == ("c", "d")
+    assert user.session_items() == ("c", "d")
     assert user.sessions == 2 and user.session_start == 40 * MINUTE
 
 
@@ -43,22 +43,22 @@ def test_a_gap_of_exactly_the_setting_does_not_end_a_session():
 def test_the_events_own_session_decides_when_it_says():
     events = [event(1, 0, "a", session="s1"), event(2, 90 * MINUTE, "b", session="s1")]
     user, _ = apply(events)
-    assert user.session_items(8) == ("a", "b") and user.sessions == 1
+    assert user.session_items() == ("a", "b") and user.sessions == 1
     user, _ = apply([*events, event(3, 90 * MINUTE + 1, "c", session="s2")])
-    assert user.session_items(8) == ("c",) and user.sessions == 2
+    assert user.session_items() == ("c",) and user.sessions == 2
 
 
 def test_sessions_that_meet_in_one_millisecond_stay_apart():
     user, _ = apply([event(1, 5000, "a", session="s1"), event(2, 5000, "b", session="s2")])
-    assert user.session_items(8) == ("b",) and user.sessions == 2
+    assert user.session_items() == ("b",) and user.sessions == 2
     first, _ = apply([event(1, 5000, "a", session="s1")])
-    assert advance(first, event(2, 5000, "b", session="s2"), 5000, 5000, 9, True, RULES).before == ()
+    assert advance(first, event(2, 5000, "b", session="s2"), 5000, 5000, 9, True, RULES).before_size == 0
 
 
 def test_a_request_is_an_activity_without_an_item():
     user, verdicts = apply([event(1, 0, "a"), event(2, 20 * MINUTE, None), event(3, 40 * MINUTE, "b")])
     assert verdicts == [Verdict.ACCEPTED] * 3
-    assert user.session_items(8) == ("a", "b") and user.events == 3
+    assert user.session_items() == ("a", "b") and user.events == 3
 
 
 def test_duplicates_count_for_nothing():
@@ -100,7 +100,7 @@ def test_an_event_later_than_the_grace_period_is_history_and_nothing_else():
         before.sessions,
         before.session_start,
     )
-    assert user.session_items(8) == ("a",)
+    assert user.session_items() == ("a",)
 
 
 @pytest.mark.parametrize("length", [1, 3, 50])

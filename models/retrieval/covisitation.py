@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import Batch, Candidates, Rows
+from models.core import Batch, Candidates, Queries, Rows
 from models.decay import DAY_MS, decayed
 from models.topk import select
 
@@ -64,12 +64,12 @@ class CoVisitation:
     def learn(self, batch: Batch) -> None:
         """Join each example's item with the items of the session before it."""
         _learn(
-            batch.items, batch.sessions, batch.weights, batch.times,
+            batch.items, batch.queries.session, batch.weights, batch.queries.times,
             self.direction == "next", self.half_life_ms,
             self._neighbours, self._weights, self._size, self._time, self._total, self._dirty,
         )  # fmt: skip
         if len(batch):
-            self._used = max(self._used, int(batch.items.max()) + 1, int(batch.sessions.max()) + 1)
+            self._used = max(self._used, int(batch.items.max()) + 1, int(batch.queries.session.max()) + 1)
 
     def touched(self) -> Rows:
         """See `Generator`."""
@@ -103,14 +103,15 @@ class CoVisitation:
         self._neighbours[rows], self._weights[rows] = 0, 0.0
         self._dirty[rows] = True
 
-    def propose(self, sessions: Rows, k: int) -> Candidates:
+    def propose(self, queries: Queries, k: int) -> Candidates:
         """The neighbours of the session's items, the latest item's weighing most."""
-        n = len(sessions)
+        n = len(queries.session)
         out = Candidates(
             np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32), np.full((n, k), -1, np.int8)
         )
         _propose(
-            sessions, self._neighbours, self._weights, self._size, self._total, AGE_DECAY, *self._scratch,
+            queries.session, self._neighbours, self._weights, self._size, self._total, AGE_DECAY,
+            *self._scratch,
             out.rows, out.scores, out.sources,
         )  # fmt: skip
         return out

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import Batch, Candidates, Floats, Rows
+from models.core import Batch, Candidates, Floats, Queries, Rows
 
 AGE_DECAY = 0.6
 EPSILON = 1e-6
@@ -63,13 +63,13 @@ class Embedding:
 
     def learn(self, batch: Batch) -> None:
         """One Adagrad step for every `self.batch` examples that have a session."""
-        known = batch.items >= 0
+        known, before = batch.items >= 0, batch.queries.session
         rows = batch.items[known]
         np.add.at(self._events, rows, 1)
         if len(rows):
-            self._start(np.unique(np.concatenate([rows, batch.sessions[batch.sessions >= 0]])))
-        useful = known & (batch.sessions[:, 0] >= 0)
-        items, sessions, weights = batch.items[useful], batch.sessions[useful], batch.weights[useful]
+            self._start(np.unique(np.concatenate([rows, before[before >= 0]])))
+        useful = known & (before[:, 0] >= 0)
+        items, sessions, weights = batch.items[useful], before[useful], batch.weights[useful]
         for at in range(0, len(items), self.batch):
             part = slice(at, at + self.batch)
             self._step(items[part], sessions[part], weights[part])
@@ -163,8 +163,9 @@ class Embedding:
             table[rows] = 0
         self._dirty[rows] = True
 
-    def propose(self, sessions: Rows, k: int) -> Candidates:
+    def propose(self, queries: Queries, k: int) -> Candidates:
         """The k best of all items, exactly: O(items) a session."""
+        sessions = queries.session
         used = self._used  # once: a page asks from a thread of its own
         n, found = len(sessions), min(k, used)
         out = Candidates(
@@ -184,10 +185,10 @@ class Embedding:
             out.sources[at, : len(best)] = 0
         return out
 
-    def score(self, sessions: Rows, rows: Rows) -> Floats:
+    def score(self, queries: Queries, rows: Rows) -> Floats:
         """Softmax of the candidates' scores, float32[n, m], for rows int32[n, m]; 0 for -1 and unlearnt."""
         out = np.zeros(rows.shape, np.float32)
-        _score(sessions, rows, self._input, self._output, self._bias, self._squares, AGE_DECAY, out)
+        _score(queries.session, rows, self._input, self._output, self._bias, self._squares, AGE_DECAY, out)
         return out
 
 

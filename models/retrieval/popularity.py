@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import Batch, Candidates, Floats, Rows
+from models.core import Batch, Candidates, Floats, Queries, Rows
 from models.decay import DAY_MS, decayed
 
 
@@ -33,12 +33,12 @@ class Popularity:
     def learn(self, batch: Batch) -> None:
         """Count each example's item."""
         _learn(
-            batch.items, batch.weights, batch.times, self.half_life_ms,
+            batch.items, batch.weights, batch.queries.times, self.half_life_ms,
             self.events, self._value, self._time, self._dirty,
         )  # fmt: skip
         if len(batch):
             self._used = max(self._used, int(batch.items.max()) + 1)
-            self._now = max(self._now, int(batch.times.max()))
+            self._now = max(self._now, int(batch.queries.times.max()))
             self._ranking = None
 
     def touched(self) -> Rows:
@@ -70,10 +70,10 @@ class Popularity:
         self._dirty[rows] = True
         self._ranking = None
 
-    def propose(self, sessions: Rows, k: int) -> Candidates:
-        """The k most popular items, for every session."""
+    def propose(self, queries: Queries, k: int) -> Candidates:
+        """The k most popular items, for everybody."""
         rows, scores = self.top(k)
-        n, found = len(sessions), len(rows)
+        n, found = len(queries.history), len(rows)
         out = np.full((n, k), -1, np.int32)
         out[:, :found] = rows
         out_scores = np.zeros((n, k), np.float32)

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from models.core import HISTORY, Candidates, Generator
+from models.core import Asked, Candidates, Generator
 from models.model import Model
 from models.recommender import Scorer
 from models.retrieval.popularity import Popularity
 from models.rows import HOUR_MS
 from streams.metrics import AGE_BUCKETS_MS, Histogram
 from streams.serving import Serving
-from streams.users import User
+from streams.users import User, asked
 
 NEIGHBOURS = 20
 """Of an item, by each generator."""
@@ -102,8 +102,7 @@ def health(serving: Serving) -> dict[str, Any]:
 
 def user(serving: Serving, user_id: str, partition: int, record: User, now: int) -> dict[str, Any]:
     """A user of this worker: history, what was sent last, and what would be recommended now, with reasons."""
-    session = record.session_items(HISTORY) or record.items[-HISTORY:]
-    (slate,) = serving.recommender.recommend([session], serving.settings.list_length)
+    (slate,) = serving.recommender.recommend([asked(record, record.last, {})], serving.settings.list_length)
     return {
         "user": user_id,
         "worker": worker_id(serving),
@@ -116,7 +115,7 @@ def user(serving: Serving, user_id: str, partition: int, record: User, now: int)
         "session": {
             "id": record.session,
             "start": record.session_start or None,
-            "items": list(record.session_items(HISTORY)),
+            "items": list(record.session_items()),
         },
         "history": history(record, serving.policy.users.session_gap_ms),
         "sent": {"recommendation_id": record.slate_id or None, "items": list(record.slate)},
@@ -181,12 +180,12 @@ async def item(serving: Serving, item_id: str, now: int) -> dict[str, Any] | Non
 
 async def neighbours(model: Model, generator: Generator, item_id: str) -> list[dict[str, Any]]:
     """What the generator proposes after this item alone, best first."""
-    session = model.sessions([(item_id,)])
+    query = model.queries([Asked((item_id,), 1, 0)])
     if isinstance(generator, Scorer):  # it looks at every item: off the loop that serves
-        found: Candidates = await asyncio.to_thread(generator.propose, session, NEIGHBOURS + 1)
+        found: Candidates = await asyncio.to_thread(generator.propose, query, NEIGHBOURS + 1)
     else:
-        found = generator.propose(session, NEIGHBOURS + 1)
-    ids, itself = model.items.ids, int(session[0, 0])
+        found = generator.propose(query, NEIGHBOURS + 1)
+    ids, itself = model.items.ids, int(query.history[0, 0])
     named = [
         {"item": ids[row], "score": round(score, 4)}
         for row, score in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True)

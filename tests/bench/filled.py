@@ -43,14 +43,15 @@ def _rows(max_items: int, n: int, seed: int) -> dict[bytes, bytes | None]:
     model = Model(settings.generators, max_items, settings.admit_after, seed)
     now = int(time.time() * 1000)
     model.learn([Example("u", 0, now, "click", f"i{item}") for item in range(ITEMS)])
-    recent: dict[int, tuple[int, tuple[str, ...]]] = {}
+    recent: dict[int, tuple[int, int, tuple[str, ...]]] = {}
     examples = []
     for click in clicks(n, n // EVENTS_A_USER, seed, walk=2):
-        session, before = recent.get(click.user, (-1, ()))
-        before = before if session == click.session else ()
+        session, size, before = recent.get(click.user, (-1, 0, ()))
+        size = min(size, HISTORY) if session == click.session else 0
         item = f"i{click.item}"
-        examples.append(Example(f"u{click.user}", 0, now, "click", item, session=before))
-        recent[click.user] = click.session, (*before, item)[-HISTORY:]
+        user = f"u{click.user}"
+        examples.append(Example(user, 0, now, "click", item, 1.0, None, before, size, click.session))
+        recent[click.user] = click.session, size + 1, (*before, item)[-HISTORY:]
     for part in _batches(examples, settings.learn_batch):
         model.learn(part)
     return model.dump_touched()

@@ -3,22 +3,18 @@
 import numpy as np
 import pytest
 
-from models.core import HISTORY, Batch
+from models.core import SESSION, Batch, Queries
 from models.decay import DAY_MS
 from models.retrieval.covisitation import CoVisitation
+from tests.models import arrays
 
 
 def batch(*clicks: tuple[int, list[int], int]) -> Batch:
     """(item, session newest first, time) of each."""
-    sessions = np.full((len(clicks), HISTORY), -1, np.int32)
+    sessions = np.full((len(clicks), SESSION), -1, np.int32)
     for n, (_, session, _) in enumerate(clicks):
         sessions[n, : len(session)] = session
-    return Batch(
-        np.array([c[0] for c in clicks], np.int32),
-        sessions,
-        np.ones(len(clicks), np.float32),
-        np.array([c[2] for c in clicks], np.int64),
-    )
+    return arrays.batch([c[0] for c in clicks], sessions, times=[c[2] for c in clicks])
 
 
 def neighbours(model: CoVisitation, row: int) -> dict[int, float]:
@@ -28,8 +24,7 @@ def neighbours(model: CoVisitation, row: int) -> dict[int, float]:
 
 
 def proposed(model: CoVisitation, session: list[int], k: int = 5) -> dict[int, float]:
-    sessions = np.array([session + [-1] * (HISTORY - len(session))], np.int32)
-    found = model.propose(sessions, k)
+    found = model.propose(Queries.of(np.array([session], np.int32)), k)
     return {r: s for r, s in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True) if r >= 0}
 
 
@@ -82,7 +77,7 @@ def test_a_planted_markov_chain_is_found():
         for _ in range(5):
             session.insert(0, at)
             at = (3 * at + 1) % 50 if rng.random() < 0.7 else int(rng.integers(50))
-            clicks.append((at, session[:HISTORY].copy(), 0))
+            clicks.append((at, session[:SESSION].copy(), 0))
     model.learn(batch(*clicks))
     first = [next(iter(proposed(model, [item]))) for item in range(50)]
     assert np.mean([found == (3 * item + 1) % 50 for item, found in enumerate(first)]) > 0.9

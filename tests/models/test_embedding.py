@@ -1,10 +1,13 @@
 """What the embeddings learn, and what they refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from models.core import HISTORY, Batch
+from models.core import Batch, Queries
 from models.retrieval.embedding import Embedding
+from tests.models.arrays import batch
 
 ITEMS = 60
 
@@ -12,18 +15,15 @@ ITEMS = 60
 def chain(seed: int, n: int, noise: float = 0.1) -> Batch:
     """Sessions of one item, followed by (item + 7) mod ITEMS, or by anything."""
     rng = np.random.default_rng(seed)
-    sessions = np.full((n, HISTORY), -1, np.int32)
-    sessions[:, 0] = rng.integers(0, ITEMS, n)
-    items = (sessions[:, 0] + 7) % ITEMS
+    before = rng.integers(0, ITEMS, n)
+    items = (before + 7) % ITEMS
     odd = rng.random(n) < noise
     items[odd] = rng.integers(0, ITEMS, odd.sum())
-    return Batch(items.astype(np.int32), sessions, np.ones(n, np.float32), np.arange(n, dtype=np.int64))
+    return batch(items, before[:, None], times=np.arange(n))
 
 
 def hit_rate(model: Embedding, k: int = 5) -> float:
-    sessions = np.full((ITEMS, HISTORY), -1, np.int32)
-    sessions[:, 0] = np.arange(ITEMS)
-    rows = model.propose(sessions, k).rows
+    rows = model.propose(Queries.of(np.arange(ITEMS, dtype=np.int32)[:, None]), k).rows
     return float(np.mean([(n + 7) % ITEMS in rows[n] for n in range(ITEMS)]))
 
 
@@ -39,12 +39,12 @@ def test_a_planted_chain_is_learnt_and_noise_is_not():
 def test_scores_of_candidates_agree_with_exact_retrieval():
     model = Embedding(ITEMS)
     model.learn(chain(1, 3_000))
-    sessions = chain(2, 20).sessions
+    queries = chain(2, 20).queries
     everything = np.tile(np.arange(ITEMS, dtype=np.int32), (20, 1))
-    scores = model.score(sessions, everything)
+    scores = model.score(queries, everything)
     np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-4)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
-    assert (best == model.propose(sessions, 5).rows).mean() > 0.98  # float ties aside
+    assert (best == model.propose(queries, 5).rows).mean() > 0.98  # float ties aside
 
 
 def test_updates_that_are_not_finite_are_dropped_and_counted():
@@ -54,7 +54,7 @@ def test_updates_that_are_not_finite_are_dropped_and_counted():
     good = chain(2, 300)
     weights = good.weights.copy()
     weights[5] = np.inf
-    model.learn(Batch(good.items, good.sessions, weights, good.times))
+    model.learn(replace(good, weights=weights))
     assert model.dropped > 0
     for field in ("input", "output", "bias", "squares"):
         assert np.isfinite(model.dump(everything)[field]).all(), field
@@ -75,7 +75,7 @@ def test_one_step_moves_against_the_gradient():
     model.learn(batch)
 
     def loss(outputs: torch.Tensor) -> torch.Tensor:
-        u = torch.from_numpy(model._input[batch.sessions[:, 0]]).double()
+        u = torch.from_numpy(model._input[batch.queries.session[:, 0]]).double()
         logits = u @ outputs[torch.from_numpy(batch.items).long()].T
         return torch.nn.functional.cross_entropy(logits, torch.arange(8), reduction="sum")
 
@@ -87,5 +87,5 @@ def test_one_step_moves_against_the_gradient():
     difference = (loss(moved) - loss(outputs.detach())) / step
     assert abs(difference - outputs.grad[row, column]) < 1e-4
     before = Embedding(ITEMS, negatives=1)
-    before._start(np.unique(np.concatenate([batch.items, batch.sessions[:, 0]])))
+    before._start(np.unique(np.concatenate([batch.items, batch.queries.session[:, 0]])))
     assert loss(outputs.detach()) < loss(torch.from_numpy(before._output).double()), "a step lowers the loss"

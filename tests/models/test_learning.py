@@ -19,7 +19,7 @@ class Record:
 
 
 def example(offset: int, item: str = "a") -> bytes:
-    return encode(Example("u", offset, 1000 * offset, "view", item, session=("b", "c")))
+    return encode(Example("u", offset, 1000 * offset, "view", item, history=("b", "c"), session_size=2))
 
 
 def fresh() -> tuple[Model, Checkpoint]:

@@ -1,12 +1,16 @@
 """What every candidate generator promises, over the registry: a new one is tested by being listed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from models.core import HISTORY, Batch, Example
+from models.core import HISTORY, Asked, Batch, Queries
 from models.model import Model
 from models.recommender import Recommender
 from models.registry import GENERATORS
+from tests.models import arrays
+from tests.models.arrays import example
 
 CAPACITY = 60
 GENERATOR_NAMES = sorted(GENERATORS)
@@ -15,16 +19,21 @@ GENERATOR_NAMES = sorted(GENERATORS)
 def batch(seed: int, n: int = 200, items: int = 40) -> Batch:
     """Random sessions, some items and times odd on purpose."""
     rng = np.random.default_rng(seed)
-    sessions = rng.integers(0, items, (n, HISTORY)).astype(np.int32)
+    history = rng.integers(0, items, (n, HISTORY)).astype(np.int32)
     lengths = rng.integers(0, HISTORY + 1, n)
-    sessions[np.arange(HISTORY)[None, :] >= lengths[:, None]] = -1
-    rows = rng.integers(-1, items, n).astype(np.int32)
-    times = rng.integers(0, 10**10, n).astype(np.int64)
-    return Batch(rows, sessions, rng.random(n).astype(np.float32), times)
+    history[np.arange(HISTORY)[None, :] >= lengths[:, None]] = -1
+    return arrays.batch(
+        rng.integers(-1, items, n),
+        history,
+        rng.random(n),
+        rng.integers(0, 10**10, n),
+        sizes=rng.integers(0, lengths + 1).astype(np.int32),
+        users=rng.integers(0, 20, n),
+    )
 
 
-def sessions(seed: int = 9, n: int = 30) -> np.ndarray:
-    return batch(seed, n).sessions
+def queries(seed: int = 9, n: int = 30) -> Queries:
+    return batch(seed, n).queries
 
 
 def make(name, seed=0, capacity=CAPACITY):
@@ -51,7 +60,7 @@ def name(request):
 
 
 def test_cold_start_proposes_nothing_and_does_not_fail(name):
-    proposed = make(name).propose(sessions(), 10)
+    proposed = make(name).propose(queries(), 10)
     assert (proposed.rows == -1).all() and (proposed.scores == 0).all()
 
 
@@ -59,12 +68,12 @@ def test_empty_batches_and_empty_sessions(name):
     generator = learnt(name, 1)
     generator.learn(batch(2, n=0))
     empty = np.full((3, HISTORY), -1, np.int32)
-    assert generator.propose(empty, 5).rows.shape == (3, 5)
-    assert generator.propose(empty[:0], 5).rows.shape == (0, 5)
+    assert generator.propose(Queries.of(empty), 5).rows.shape == (3, 5)
+    assert generator.propose(Queries.of(empty[:0]), 5).rows.shape == (0, 5)
 
 
 def test_candidates_are_distinct_finite_known_and_best_first(name):
-    proposed = learnt(name, 1, 2, 3).propose(sessions(), 20)
+    proposed = learnt(name, 1, 2, 3).propose(queries(), 20)
     assert proposed.rows.dtype == np.int32 and proposed.scores.dtype == np.float32
     assert np.isfinite(proposed.scores).all() and (proposed.scores >= 0).all()
     assert (np.diff(proposed.scores, axis=1) <= 0).all()
@@ -76,26 +85,26 @@ def test_candidates_are_distinct_finite_known_and_best_first(name):
 
 
 def test_sources_point_into_the_session(name):
-    asked = sessions()
+    asked = queries()
     proposed = learnt(name, 1, 2).propose(asked, 10)
     at = proposed.sources
     assert ((at >= -1) & (at < HISTORY)).all()
     rows, columns = np.nonzero(at >= 0)
-    assert (asked[rows, at[rows, columns]] >= 0).all()
+    assert (asked.history[rows, at[rows, columns]] >= 0).all()
 
 
 def test_reading_never_changes_state(name):
     generator = learnt(name, 1, 2)
     everything = np.arange(CAPACITY, dtype=np.int32)
     before = generator.dump(everything).tobytes()
-    first = generator.propose(sessions(), 10)
-    assert same(generator.propose(sessions(), 10), first)
+    first = generator.propose(queries(), 10)
+    assert same(generator.propose(queries(), 10), first)
     assert generator.dump(everything).tobytes() == before
 
 
 def test_seeded_runs_repeat(name):
     assert same(
-        learnt(name, 1, 2, seed=5).propose(sessions(), 10), learnt(name, 1, 2, seed=5).propose(sessions(), 10)
+        learnt(name, 1, 2, seed=5).propose(queries(), 10), learnt(name, 1, 2, seed=5).propose(queries(), 10)
     )
 
 
@@ -104,7 +113,7 @@ def test_replica_equals_learner_after_any_number_of_checkpoints(name):
     for one in range(6):
         learner.learn(batch(one))
         replica.apply(learner.dump(learner.touched()))
-        assert same(replica.propose(sessions(one), 15), learner.propose(sessions(one), 15))
+        assert same(replica.propose(queries(one), 15), learner.propose(queries(one), 15))
 
 
 def test_a_restored_learner_goes_on_as_if_nothing_had_been(name):
@@ -138,7 +147,7 @@ def test_of_a_row_applied_twice_the_last_one_counts(name):
         learner.learn(batch(one))
         dumps.append(learner.dump(learner.touched()))
     replica.apply(np.concatenate(dumps))
-    assert same(replica.propose(sessions(), 10), learner.propose(sessions(), 10))
+    assert same(replica.propose(queries(), 10), learner.propose(queries(), 10))
 
 
 def test_forgotten_items_are_gone_from_every_list(name):
@@ -147,16 +156,16 @@ def test_forgotten_items_are_gone_from_every_list(name):
     gone = np.array([3, 7, 11], np.int32)
     learner.touched()
     learner.forget(gone)
-    assert not np.isin(learner.propose(sessions(), 30).rows, gone).any()
+    assert not np.isin(learner.propose(queries(), 30).rows, gone).any()
     replica.apply(learner.dump(learner.touched()))
-    assert same(replica.propose(sessions(), 30), learner.propose(sessions(), 30))
+    assert same(replica.propose(queries(), 30), learner.propose(queries(), 30))
 
 
 def test_unknown_items_teach_nothing(name):
     generator = make(name)
     one = batch(1)
-    generator.learn(Batch(np.full_like(one.items, -1), one.sessions, one.weights, one.times))
-    assert (generator.propose(sessions(), 10).rows == -1).all()
+    generator.learn(replace(one, items=np.full_like(one.items, -1)))
+    assert (generator.propose(queries(), 10).rows == -1).all()
 
 
 def test_the_row_stays_below_two_kibibytes_with_its_siblings():
@@ -170,11 +179,9 @@ def test_memory_is_bounded_by_the_rows(name):
     hour = 3_600_000
     for step in range(60):
         names = [f"item-{step * 5 + n}" for n in rng.integers(0, 10, 20)]
-        model.learn(
-            [Example("u", n, step * hour, "view", item, session=(names[0],)) for n, item in enumerate(names)]
-        )
+        model.learn([example(item, names[0], offset=n, time=step * hour) for n, item in enumerate(names)])
     assert len(model.items) <= CAPACITY and len(model.items.ids) <= CAPACITY
-    assert (model.generators[name].propose(model.sessions([[names[0]]]), 5).rows >= 0).any()
+    assert (model.generators[name].propose(model.queries([Asked((names[0],), 1, 0)]), 5).rows >= 0).any()
 
 
 def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
@@ -185,24 +192,25 @@ def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
         names = [f"item-{step * 4 + n}" for n in rng.integers(0, 12, 30)]
         learner.learn(
             [
-                Example("u", n, step * 3_600_000 + n, "view", item, session=tuple(names[max(n - 3, 0) : n]))
+                example(item, *names[max(n - 3, 0) : n], offset=n, time=step * 3_600_000 + n)
                 for n, item in enumerate(names)
             ]
         )
         replica.apply(replica.prepare(learner.dump_touched().items()))
-        asked = [tuple(names[:3]), (names[5],), ("never seen",), ()]
+        asked = [Asked(h, len(h), 0) for h in (tuple(names[:3]), (names[5],), ("never seen",), ())]
         slates = Recommender(learner, weights).recommend(asked, 10)
         assert Recommender(replica, weights).recommend(asked, 10) == slates
         assert replica.items.ids == learner.items.ids
-        for session, slate in zip(asked, slates, strict=True):
+        for one, slate in zip(asked, slates, strict=True):
             assert len(set(slate.items)) == len(slate.items) == len(slate.reasons) and "" not in slate.items
-            assert not session or session[-1] not in slate.items
+            assert not one.history or one.history[-1] not in slate.items
 
 
 def test_a_model_of_this_generator_alone_recommends(name):
     model = Model([name], CAPACITY)
-    clicks = [Example("u", n, n, "view", f"i{n % 9}", session=(f"i{(n + 4) % 9}",)) for n in range(300)]
+    clicks = [example(f"i{n % 9}", f"i{(n + 4) % 9}", offset=n, time=n) for n in range(300)]
     model.learn(clicks)
-    slates = Recommender(model, {name: 1.0}).recommend([("i3",), (), ("unknown",)], 5)
+    asked = [Asked(history, 1, 0) for history in (("i3",), (), ("unknown",))]
+    slates = Recommender(model, {name: 1.0}).recommend(asked, 5)
     assert slates[0].items and "i3" not in slates[0].items
     assert all(reason for slate in slates for reason in slate.reasons)

@@ -1,0 +1,24 @@
+"""Batches from what a test says of them."""
+
+import numpy as np
+
+from models.core import Batch, Example, Queries
+
+
+def batch(items, history=None, weights=None, times=None, sizes=None, users=None) -> Batch:
+    """Items int32[n] after histories int32[n, any], newest first; each of a user of its own by default."""
+    n = len(items)
+    history = np.full((n, 1), -1, np.int32) if history is None else history
+    users = np.arange(n) if users is None else np.asarray(users)
+    return Batch(
+        np.asarray(items, np.int32),
+        Queries.of(history, sizes, np.zeros(n, np.int64) if times is None else np.asarray(times, np.int64)),
+        np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32),
+        users.astype(np.uint64),
+        users.astype(np.uint64),
+    )
+
+
+def example(item: str, *before: str, user: str = "u", offset: int = 0, time: int = 0) -> Example:
+    """A view of `item` after others of the same session, oldest first."""
+    return Example(user, offset, time, "view", item, history=before, session_size=len(before))
