@@ -113,10 +113,14 @@ def test_history_is_bounded_and_ascending(length):
     assert all(a <= b for a, b in pairwise(user.times))
 
 
-def test_the_session_before_is_what_the_example_gets():
-    user, _ = apply([event(n, n, str(n)) for n in range(1, 12)])
-    step = advance(user, event(12, 12, "x"), 12, 12, 99, True, RULES)
-    assert step.before == tuple(str(n) for n in range(4, 12)), "the last eight, oldest first"
+def test_what_the_user_did_before_is_what_the_example_gets():
+    user, _ = apply([event(n, n, str(n)) for n in range(1, 41)])
+    step = advance(user, event(41, 41, "x"), 41, 41, 99, True, RULES)
+    assert step.before == tuple(str(n) for n in range(9, 41)), "the last 32, oldest first"
+    assert step.before_size == 32
+    later = 41 + RULES.session_gap_ms + 1
+    step = advance(user, event(41, later, "x"), later, later, 99, True, RULES)
+    assert len(step.before) == 32 and step.before_size == 0, "a new session"
 
 
 def test_records_round_trip_and_old_ones_stay_readable():
