@@ -5,7 +5,8 @@ The learner calls `learn` and publishes `dump_touched`; a replica calls `apply` 
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -34,10 +35,14 @@ class Model:
         admit_after: int = 1,
         seed: int = 0,
         context_key: str = "device",
+        parameters: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
+        """`parameters`: generator ▶ keyword arguments of its constructor, where not the defaults."""
         self._context_key = context_key
         self.items = ItemRows(capacity, admit_after)
-        self.generators: dict[str, Generator] = {name: GENERATORS[name](capacity, seed) for name in names}
+        self.generators: dict[str, Generator] = {
+            name: GENERATORS[name](capacity, seed, **parameters.get(name, {})) for name in names
+        }
 
     def learn(self, examples: Sequence[Example]) -> None:
         """Learn the examples, in order."""

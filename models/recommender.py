@@ -56,18 +56,27 @@ class Recommender:
             return []
         newest = np.array(self.model.items.rows(a.history[-1] if a.history else "" for a in asked), np.int32)
         queries = self.model.queries(asked)
-        proposals = [generator.propose(queries, max(CANDIDATES, k + 1)) for generator in self._generators]
+        return self._slates(queries.history, self.rank(queries, newest[:, None], k))
+
+    def rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
+        """The k best for each query but its `excluded`, int32[n, any]; -1 pads."""
+        width = max(CANDIDATES, k + excluded.shape[1])
+        proposals = [generator.propose(queries, width) for generator in self._generators]
         union = self._blend.merge(proposals, self._weights)
         for scorer, weight in self._scorers:
             self._blend.add(union, scorer.score(queries, union.rows), weight)
-        return self._slates(queries.history, self._blend.best(union, newest, k))
+        return self._blend.best(union, excluded, k)
 
     def _slates(self, histories: Rows, best: Best) -> list[Slate]:
         """Rows and codes to ids and words."""
         ids, prefixes = self.model.items.ids, self._prefixes
         slates = []
         for items, values, codes, history in zip(
-            best.rows.tolist(), best.scores.tolist(), best.codes.tolist(), histories.tolist(), strict=True
+            best.rows.tolist(),
+            np.round(best.scores, 4).tolist(),
+            best.codes.tolist(),
+            histories.tolist(),
+            strict=True,
         ):
             if items and items[-1] < 0:
                 found = items.index(-1)

@@ -1,38 +1,41 @@
 """Name ▶ constructor of every candidate generator.  A new one is a file and a line here.
 
+A constructor takes capacity, seed, and its hyper-parameters by name (`Model(parameters=...)`).
+
 The imports are late because the names are needed where the models are not (settings, --help).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from models.core import Generator
 
 
-def _next(capacity: int, seed: int) -> Generator:
+def _next(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.covisitation import CoVisitation
 
-    return CoVisitation(capacity, direction="next")
+    return CoVisitation(capacity, direction="next", **more)
 
 
-def _previous(capacity: int, seed: int) -> Generator:
+def _previous(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.covisitation import CoVisitation
 
-    return CoVisitation(capacity, direction="previous")
+    return CoVisitation(capacity, direction="previous", **more)
 
 
-def _embedding(capacity: int, seed: int) -> Generator:
+def _embedding(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.embedding import Embedding
 
-    return Embedding(capacity, seed=seed)
+    return Embedding(capacity, seed=seed, **more)
 
 
-def _popularity(capacity: int, seed: int) -> Generator:
+def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.popularity import Popularity
 
-    return Popularity(capacity)
+    return Popularity(capacity, **more)
 
 
-GENERATORS: dict[str, Callable[[int, int], Generator]] = {
+GENERATORS: dict[str, Callable[..., Generator]] = {
     "next": _next,
     "previous": _previous,
     "embedding": _embedding,

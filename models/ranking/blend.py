@@ -32,7 +32,6 @@ class Best(NamedTuple):
 
     rows: Rows
     scores: NDArray[np.float64]
-    """float64[n, k], of four decimals."""
     codes: NDArray[np.int16]
 
 
@@ -62,7 +61,7 @@ class Blend:
         _add(union.scores, scores, np.float32(weight))
 
     def best(self, union: Union, excluded: Rows, k: int) -> Best:
-        """The k best but `excluded` (int32[n])."""
+        """The k best but `excluded`, int32[n, any], -1 pads."""
         shape = len(union.rows), k
         out = Best(np.empty(shape, np.int32), np.empty(shape, np.float64), np.empty(shape, np.int16))
         _best(*union, excluded, self._score, self._at, np.empty(k, np.float32), *out)
@@ -123,10 +122,13 @@ def _best(  # type: ignore[no-untyped-def]
                 break
             count += 1
             at[b] = j
-            score[b] = 0 if b == excluded[n] else scores[n, j]
+            score[b] = scores[n, j]
+        for j in range(excluded.shape[1]):
+            if excluded[n, j] >= 0:
+                score[excluded[n, j]] = 0
         found = select(score, rows[n], count, out_rows[n], found_scores)
         for j in range(found):
-            out_scores[n, j] = np.round(np.float64(found_scores[j]) * 1e4) / 1e4
+            out_scores[n, j] = found_scores[j]
             out_codes[n, j] = codes[n, at[out_rows[n, j]]]
         out_rows[n, found:] = -1
         out_scores[n, found:] = 0
