@@ -136,11 +136,13 @@ class Generator(Protocol):
 
     The learner calls `learn` and `dump`; a replica calls `apply` with what was dumped, and then
     proposes exactly what the learner would (tests/models/test_promises.py holds every generator to it).
-    State is rows: row i belongs to item i, and `dtype` says how it travels.  Memory is bounded by
-    `capacity` rows, allocated zeroed at once: the kernel gives the pages when a row is first touched,
-    so growth is never a copy.
+    State is rows: as a rule row i belongs to item i, but a table may have rows of its own (recent
+    sessions); `dtype` says how one travels.  Memory is bounded by `capacity` items, allocated zeroed at
+    once: the kernel gives the pages when a row is first touched, so growth is never a copy.
     """
 
+    rows: int
+    """Of the table that travels; 0: nothing is kept."""
     dtype: np.dtype[np.void]
     """One field is `row`, int32."""
 
@@ -157,7 +159,7 @@ class Generator(Protocol):
         """Take over dumped rows; of a row that comes twice the last one counts."""
 
     def forget(self, rows: Rows) -> None:
-        """The items of these rows expired: empty the rows, and drop what others say of them."""
+        """These items expired: empty their rows, and drop what others say of them."""
 
     def propose(self, queries: Queries, k: int) -> Candidates:
         """Up to k candidates for each query.  Changes nothing."""

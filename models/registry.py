@@ -23,6 +23,18 @@ def _previous(capacity: int, seed: int, **more: Any) -> Generator:
     return CoVisitation(capacity, direction="previous", **more)
 
 
+def _session_knn(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.session_knn import SessionKnn
+
+    return SessionKnn(capacity, **more)
+
+
+def _user_knn(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.session_knn import SessionKnn
+
+    return SessionKnn(capacity, by="user", **more)
+
+
 def _embedding(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.embedding import Embedding
 
@@ -38,6 +50,8 @@ def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "next": _next,
     "previous": _previous,
+    "session-knn": _session_knn,
+    "user-knn": _user_knn,
     "embedding": _embedding,
     "popularity": _popularity,
 }

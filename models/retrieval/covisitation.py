@@ -37,7 +37,7 @@ class CoVisitation:
         neighbours: int = 48,
         half_life_ms: float = 28 * DAY_MS,
     ) -> None:
-        self.direction, self.half_life_ms = direction, half_life_ms
+        self.rows, self.direction, self.half_life_ms = capacity, direction, half_life_ms
         self.dtype = np.dtype(
             [
                 ("row", "<i4"),

@@ -39,7 +39,7 @@ class Embedding:
         seed: int = 0,
     ) -> None:
         self.dim, self.learning_rate, self.negatives, self.batch = dim, learning_rate, negatives, batch
-        self.max_norm, self.seed = max_norm, seed
+        self.rows, self.max_norm, self.seed = capacity, max_norm, seed
         self.dropped = 0
         """Updates dropped because they were not finite."""
         self.dtype = np.dtype(

@@ -19,7 +19,7 @@ class Popularity:
     """Counts of events by item, each halved every `half_life_ms`."""
 
     def __init__(self, capacity: int, half_life_ms: float = DAY_MS) -> None:
-        self.half_life_ms = half_life_ms
+        self.rows, self.half_life_ms = capacity, half_life_ms
         self.dtype = np.dtype([("row", "<i4"), ("events", "<i4"), ("value", "<f8"), ("time", "<i8")])
         self.events = np.zeros(capacity, np.int32)
         """Events learnt of each item, undecayed."""

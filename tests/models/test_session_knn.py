@@ -1,0 +1,118 @@
+"""Hand-computed neighbours; the index against one made from nothing; expiry, overflow, growth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.core import Batch, Queries
+from models.retrieval.session_knn import AGE_DECAY, SessionKnn
+from tests.models import arrays
+
+
+def sessions(*clicks: tuple[int, int], time: int = 0) -> Batch:
+    """(session, item) of each click."""
+    return arrays.batch([c[1] for c in clicks], users=[c[0] for c in clicks], times=[time] * len(clicks))
+
+
+def proposed(model: SessionKnn, newest_first: list[int], k: int = 5, time: int = 0) -> dict[int, float]:
+    asked = Queries.of(np.array([newest_first], np.int32), times=np.array([time]))
+    found = model.propose(asked, k)
+    return {r: s for r, s in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True) if r >= 0}
+
+
+def test_scores_by_hand():
+    model = SessionKnn(10, tau_ms=1000)
+    model.learn(sessions((1, 0), (1, 1), (1, 2), (2, 1), (2, 3)))
+    idf0, idf1 = np.log(1 + 2 / 1), np.log(1 + 2 / 2)
+    alike = idf1 + AGE_DECAY * idf0  # session 1 has both, session 2 the latest only
+    expected = {2: alike, 0: alike, 3: idf1}
+    assert proposed(model, [1, 0]) == pytest.approx(expected)
+    assert proposed(model, [1, 0], time=1000) == pytest.approx({b: s / np.e for b, s in expected.items()})
+    near = np.exp(-1 / 4)
+    assert proposed(model, [0]) == pytest.approx({1: idf0, 2: idf0 * near})
+
+
+def test_a_repeated_item_counts_once():
+    model = SessionKnn(10)
+    model.learn(sessions((1, 0), (1, 1), (1, 0)))
+    assert model.dump(np.array([1]))[0]["size"] == 2
+    assert proposed(model, [0, 0]) == proposed(model, [0])
+
+
+def test_a_session_longer_than_its_slot_goes_on_under_a_new_number():
+    model = SessionKnn(10, length=3)
+    model.learn(sessions(*[(1, item) for item in range(5)]))
+    model.learn(sessions((1, 3)))
+    dumped = model.dump(np.arange(3))
+    assert dumped["number"].tolist() == [0, 1, 2] and dumped["size"].tolist() == [0, 3, 2]
+    assert dumped["items"][2].tolist() == [3, 4, 0]
+
+
+def test_the_oldest_session_yields_its_slot():
+    model = SessionKnn(10, slots_per_item=0.3)  # 3 slots
+    model.learn(sessions((1, 0), (1, 1), (2, 2), (2, 3), (3, 4), (3, 5)))
+    assert proposed(model, [0]) and proposed(model, [2])
+    model.learn(sessions((4, 6), (4, 7)))
+    assert not proposed(model, [0]) and proposed(model, [2]) and proposed(model, [6])
+    model.learn(sessions((1, 8)))  # it begins anew, and takes the place of session 2
+    assert not proposed(model, [2]) and not proposed(model, [0])
+
+
+def test_of_a_full_ring_the_latest_sessions_stay():
+    model = SessionKnn(50, latest=2)
+    model.learn(sessions(*[click for s in range(5) for click in ((s, 0), (s, 10 + s))]))
+    assert set(proposed(model, [0])) == {13, 14}
+
+
+def test_only_the_most_similar_are_neighbours_and_of_those_the_latest():
+    model = SessionKnn(50, neighbours=2)
+    model.learn(sessions((1, 0), (1, 1), (1, 9), *[c for s in range(2, 6) for c in ((s, 1), (s, 20 + s))]))
+    assert set(proposed(model, [1, 0])) == {0, 9, 25}
+
+
+def test_the_index_is_what_the_slots_say_whatever_the_way():
+    """Sessions that interleave, overflow, expire and lose items: lists are as if made anew."""
+    rng = np.random.default_rng(5)
+    model, follower = (SessionKnn(30, slots_per_item=1, length=4, latest=5) for _ in range(2))
+    rows = np.arange(model.rows)
+    for step in range(60):
+        at = rng.integers(step * 3, step * 3 + 12, 25)
+        model.learn(sessions(*zip(at.tolist(), rng.integers(0, 30, 25).tolist(), strict=True), time=step))
+        if step % 7 == 3:
+            model.forget(rng.choice(30, 3, replace=False).astype(np.int32))
+        follower.apply(model.dump(model.touched()))
+        anew = SessionKnn(30, slots_per_item=1, length=4, latest=5)
+        anew.apply(model.dump(rng.permutation(rows).astype(np.int32)))
+        asked = Queries.of(rng.integers(0, 30, (20, 6)).astype(np.int32))
+        for other in (follower, anew):
+            assert (other._index.counts == model._index.counts).all()
+            mine, theirs = model.propose(asked, 9), other.propose(asked, 9)
+            assert np.array_equal(mine.rows, theirs.rows) and np.array_equal(mine.scores, theirs.scores)
+
+
+def test_a_learner_with_more_slots_goes_on_with_all_sessions():
+    small, large = SessionKnn(30, slots_per_item=1), SessionKnn(30, slots_per_item=3)
+    small.learn(sessions(*[(s, s % 30) for s in range(77)]))
+    large.apply(small.dump(np.arange(small.rows, dtype=np.int32)))
+    large.learn(sessions((76, 3), (500, 4)))
+    numbers = large.dump(np.arange(large.rows, dtype=np.int32))["number"]
+    assert sorted(numbers[numbers > 0]) == list(range(48, 79))
+
+
+def test_open_sessions_are_found_whatever_came_and_went():
+    """Against a dict: the open table's deletions keep every live key findable."""
+    rng = np.random.default_rng(6)
+    model = SessionKnn(64, slots_per_item=1, length=100)
+    for _ in range(40):
+        model.learn(sessions(*[(int(s), int(rng.integers(64))) for s in rng.integers(0, 150, 30)]))
+        dumped = model.dump(np.arange(model.rows, dtype=np.int32))
+        keys = dumped["key"][dumped["number"] > 0]
+        assert len(set(keys.tolist())) == len(keys), "a session that was not found began again"
+
+
+def test_by_user_the_whole_history_asks():
+    model = SessionKnn(50, by="user")
+    clicks = sessions((1, 0), (1, 1))
+    model.learn(replace(clicks, sessions=np.array([5, 6], np.uint64)))
+    assert set(proposed(model, [*range(20, 40), 0])) == {1}
