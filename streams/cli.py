@@ -58,6 +58,7 @@ def _known(error: Exception) -> int | None:
         "streams.topics": {"TopicsDiffer": FAILED},
         "streams.logs": {"BadLog": FAILED, "BadRow": FAILED},
         "streams.demo": {"Died": FAILED},
+        "streams.protocol": {"BadPlan": USAGE},
     }
     kind = type(error)
     return codes.get(kind.__module__, {}).get(kind.__name__)
@@ -495,3 +496,192 @@ def subscribe(
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+# evaluate
+
+
+def _span(ctx: click.Context, option: click.Parameter, text: Any) -> Any:
+    """A span of time, or several; as it was typed."""
+    from streams.protocol import duration_ms
+
+    for one in text if isinstance(text, tuple) else (text,):
+        try:
+            _ = one is None or one == "never" or duration_ms(one)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return text
+
+
+def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> frozenset[str]:
+    """`a,b` as a set."""
+    return frozenset(filter(None, (part.strip() for part in (text or "").split(","))))
+
+
+def _range(ctx: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """`1-7` or `4`."""
+    if text is None:
+        return None
+    first, _, last = text.partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal():
+        raise click.BadParameter(f"{text} are no windows: 1-7, say")
+    return int(first), int(last or first)
+
+
+def _cutoffs(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    """`20,10`."""
+    parts = text.split(",")
+    if not all(part.isdecimal() and 1 <= int(part) <= 200 for part in parts):
+        raise click.BadParameter(f"{text} are no lengths of lists, 1 to 200: 20,10, say")
+    return tuple(int(part) for part in parts)
+
+
+def _warm_up(ctx: click.Context, option: click.Parameter, text: str) -> str:
+    """`10%`, or a number of events."""
+    share = text.removesuffix("%")
+    try:
+        fits = 0 <= float(share) < 100 if text.endswith("%") else int(text) >= 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise click.BadParameter(f"{text} is no part of the events: 10%, or 5000")
+    return text
+
+
+protocol_options = _all(
+    click.option(
+        "--protocol",
+        type=click.Choice(["prequential", "windows", "holdout", "leave-one-out"]),
+        default="prequential",
+        show_default=True,
+        help="In which order it predicts and learns.",
+    ),
+    click.option("--types", callback=_names, metavar="TYPE,...", help="To predict; default: all that teach."),
+    click.option("--weights", metavar="TYPE=W,...", help="What a type teaches; *=W: all others."),
+    click.option("--min-value", type=float, metavar="V", help="Leave out rows whose value is less."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N rows only."),
+    click.option("--warm-up", default="0%", callback=_warm_up, metavar="10%|N", help="These only teach."),
+    click.option("--window", default="1d", show_default=True, metavar="1h|COLUMN", help="Of windows."),
+    click.option("--windows", callback=_range, metavar="1-7", help="Predict these only; the first is 0."),
+    click.option(
+        "--split", default="80/10/10", show_default=True, metavar="A/B/C|COLUMN",
+        help="Train, valid, test of --protocol holdout: shares in time, or a column that says it.",
+    ),
+    click.option("--learn", default="train", callback=_names, metavar="PART,...", help="To learn. [train]"),
+    click.option("--part", default="test", show_default=True, metavar="PART", help="The part to predict."),
+    click.option("--target", type=click.Choice(["every", "last"]), default="every", help="[every]"),
+    click.option(
+        "--state", type=click.Choice(["frozen", "learning"]), default="frozen", show_default=True,
+        help="Of the model while a window or part is predicted.",
+    ),
+    click.option("--drop-unseen", is_flag=True, help="Not to predict: items that no earlier window has."),
+    click.option("--skip-repeats", is_flag=True, help="Not to predict: the user's latest item once more."),
+    click.option("--skip-first", is_flag=True, help="Not to predict: a user's first event."),
+    click.option(
+        "--exclude", type=click.Choice(["latest", "seen", "nothing"]), default="latest", show_default=True,
+        help="Items of the user's that the lists leave out.",
+    ),
+    click.option("--at", "ks", default="20", callback=_cutoffs, metavar="K,...", help="Of lists. [20]"),
+    click.option("--model-delay", callback=_span, metavar="1s", help="Age that the model reaches. [1s]"),
+    click.option("--batch", type=click.IntRange(1), metavar="N", help="Events learnt at once, at most."),
+    click.option("--seed", type=int, metavar="N", help="Of models and intervals; over FRESHET_SEED."),
+)  # fmt: skip
+
+
+def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple[Any, "Settings", Any]:
+    """The protocol, the settings, and the log as examples."""
+    from streams.evaluate import Taken, take, weigh
+    from streams.progress import progress
+    from streams.protocol import Options
+    from streams.serve import Policy
+
+    seed, weights = options.pop("seed"), options.pop("weights")
+    chosen = Options(**options)
+    try:
+        settings = weigh(_settings(seed=seed), weights)
+    except ValueError:
+        raise click.BadParameter(
+            f"{weights} are no weights: click=1,purchase=3,*=0", param_hint="--weights"
+        ) from None
+    if chosen.label:
+        reading["context"] = (*reading["context"], chosen.label)
+    log = _open(file, run="e", **reading)
+    examples, labels = [], []
+    with progress(log.fraction) as show:
+        for example, label in take(log, Policy.of(settings), chosen):
+            examples.append(example)
+            labels.append(label)
+            show(lambda: f"{len(examples):,} events read")
+    return chosen, settings, Taken(examples, labels)
+
+
+@cli.command(
+    epilog=_examples(
+        "freshet evaluate clicks.csv.gz --warm-up 10% --skip-first --types view",
+        "freshet evaluate clicks.csv.gz --refresh 1h --refresh never --plot freshness.png",
+        "freshet evaluate clicks.csv --protocol windows --window 1d --compare generators",
+        "freshet evaluate clicks.csv --protocol holdout --split 80/10/10 --part valid --json",
+    )
+)
+@log_file
+@reading_options
+@protocol_options
+@click.option(
+    "--refresh",
+    multiple=True,
+    callback=_span,
+    metavar="1h|never",
+    help="A twin refreshed so often; repeatable.",
+)
+@click.option(
+    "--compare", callback=_names, metavar="generators,rankers", help="Each alone, beside the whole."
+)
+@click.option(
+    "--without", multiple=True, metavar="NAME", help="The whole without this generator; repeatable."
+)
+@click.option("--json", "as_json", is_flag=True, help="All figures, as JSON.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Recall over time: .png, .svg, .pdf."
+)
+def evaluate(
+    file: str,
+    refresh: tuple[str, ...],
+    compare: frozenset[str],
+    without: tuple[str, ...],
+    as_json: bool,
+    plot: str | None,
+    **given: Any,
+) -> None:
+    """Say how good the recommendations are, on a log.
+
+    The log goes through the very steps that worker and learner take; each event is predicted before it is
+    learnt.  docs/evaluation.md says what the protocols are, and how to lay the figures beside a paper's.
+    """
+    from streams import evaluate as evaluating
+    from streams.progress import progress
+
+    if plot:
+        from streams.evaluation_plot import check
+
+        check(plot)
+    reading = {name: given.pop(name) for name in READING}
+    options = given | {"refresh": refresh, "compare": compare, "without": without}
+    chosen, settings, taken = _taken(file, options, reading)
+    done = 0
+    with progress(lambda: done / len(taken.examples) / 2 if taken.examples else None) as show:
+
+        def say(predicted: int, learnt: int, hit_rate: float) -> None:
+            nonlocal done
+            done = predicted + learnt
+            show(lambda: f"{predicted:,} predicted, {learnt:,} learnt, {hit_rate:.3f} hits")
+
+        found = evaluating.evaluate(chosen, settings, taken, say)
+    click.echo(json.dumps(found, indent=2) if as_json else evaluating.text(found))
+    if plot:
+        from streams.evaluation_plot import draw
+
+        draw(found, plot)
+
+
+READING = ("user", "item", "type", "time", "session", "value", "context", "time_unit", "on_error")
+"""The names of `reading_options`."""
