@@ -17,6 +17,7 @@ from streams import topics
 from streams.apps import make_app, prepare, quiet_logs
 from streams.kafka.publisher import Publisher
 from streams.messages import decode_example
+from streams.model import make_model
 from streams.settings import load_or_exit
 from streams.web import learner_pages
 
@@ -44,7 +45,7 @@ class Learning:
 
     def run(self, stop: threading.Event) -> None:
         """Take over and learn.  `Fenced` when another took over from us."""
-        model = Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
+        model = make_model(settings)
         model.warm_up()  # before the predecessor is fenced: until then it goes on
         publisher = Publisher(settings)
         try:

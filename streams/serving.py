@@ -7,13 +7,13 @@ from collections import Counter
 from typing import Any
 
 from models.core import Asked, Slate
-from models.model import Model
 from models.recommender import Recommender
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
 from streams.kafka.writer import BatchWriter
 from streams.metrics import Metrics
+from streams.model import make_model
 from streams.serve import Policy, serve
 from streams.settings import Settings
 from streams.users import User, decode_user
@@ -63,7 +63,7 @@ class Serving:
         self.app, self.table, self.settings = app, table, settings
         self.metrics = Metrics()
         self.policy = Policy.of(settings)
-        self.model = Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
+        self.model = make_model(settings)
         self.replica = Replica(settings, self.model)
         self.recommender = (
             ModelRecommender(self.replica, settings.generators)

@@ -101,6 +101,10 @@ class Settings(BaseSettings):
         default={"next": 1.0, "previous": 0.6, "embedding": 0.1, "popularity": 0.05},
         description="the parts of the model and their weight in the blend",
     )
+    model_parameters: dict[str, dict[str, Any]] = Field(
+        default={},
+        description='of the parts, by name, where not the defaults: {"next": {"neighbours": 32}}',
+    )
     max_items: int = Field(1_000_000, ge=100, le=20_000_000, description="rows of every item table")
     admit_after: int = Field(1, ge=1, le=255, description="events before an item gets a row")
     publish_interval_s: float = Field(0.5, gt=0, le=60, description="between checkpoints of the model")
@@ -132,6 +136,8 @@ class Settings(BaseSettings):
         unknown = sorted(set(self.generators) - set(GENERATORS))
         if unknown:
             raise ValueError(f"generators: unknown {', '.join(unknown)}; known: {', '.join(GENERATORS)}")
+        if unknown := sorted(set(self.model_parameters) - set(GENERATORS)):
+            raise ValueError(f"model_parameters: there is no part {unknown[0]}; known: {', '.join(GENERATORS)}")
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("sasl_username, sasl_password: needed when security_protocol is SASL_*")
         return self
