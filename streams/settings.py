@@ -133,11 +133,10 @@ class Settings(BaseSettings):
     def _together(self) -> "Settings":
         from models.registry import GENERATORS  # late: settings are read before numba is paid for
 
-        unknown = sorted(set(self.generators) - set(GENERATORS))
-        if unknown:
-            raise ValueError(f"generators: unknown {', '.join(unknown)}; known: {', '.join(GENERATORS)}")
-        if unknown := sorted(set(self.model_parameters) - set(GENERATORS)):
-            raise ValueError(f"model_parameters: there is no part {unknown[0]}; known: {', '.join(GENERATORS)}")
+        for name in ("generators", "model_parameters"):
+            unknown = sorted(set(getattr(self, name)) - set(GENERATORS))
+            if unknown:
+                raise ValueError(f"{name}: unknown {', '.join(unknown)}; known: {', '.join(GENERATORS)}")
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("sasl_username, sasl_password: needed when security_protocol is SASL_*")
         return self

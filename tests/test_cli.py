@@ -17,7 +17,9 @@ from streams.messages import RECORDS
 from streams.settings import Settings
 
 ROOT = str(Path(__file__).parents[1])
-COMMANDS = ("demo", "worker", "learner", "topics", "publish", "subscribe", "replay", "schema", "settings")
+COMMANDS = (
+    "demo", "worker", "learner", "topics", "publish", "subscribe", "replay", "evaluate", "schema", "settings",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
