@@ -18,10 +18,10 @@ from models.evaluation.protocols import Pace, Step
 from models.evaluation.replicas import Twin
 from models.evaluation.run import Contender, Exclude, Progress, Result, latest, nothing, run, seen
 from models.evaluation.summary import summarise
-from models.model import Model
 from models.recommender import Recommender
 from streams.accept import accept, example
 from streams.logs import Log
+from streams.model import make_model
 from streams.protocol import DAY_MS, SECOND_MS, BadPlan, Options, duration_ms
 from streams.publish import schedule
 from streams.serve import Policy
@@ -188,11 +188,6 @@ def contenders(options: Options, settings: Settings) -> tuple[list[Contender], l
         other = make_model(less)
         found.append(Contender(f"without {name}", other, Recommender(other, less.generators)))
     return found, twins
-
-
-def make_model(settings: Settings) -> Model:
-    """The model as worker and learner make it."""
-    return Model(settings.generators, settings.max_items, settings.admit_after, settings.seed)
 
 
 def replace_generators(settings: Settings, generators: Mapping[str, float]) -> Settings:
