@@ -1,9 +1,9 @@
 """What the two Faust apps have in common: the settings that were measured, and the traps avoided."""
 
-import asyncio
 import logging
 import os
 import sys
+import threading
 
 from confluent_kafka import KafkaException
 from faust.web.drivers.aiohttp import Web
@@ -16,7 +16,7 @@ from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
 from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 
-FETCH_WAIT_MS = 5
+FETCH_WAIT_MS = 2
 """What a quiet topic may add to the age of a recommendation."""
 
 
@@ -39,9 +39,12 @@ class FreshetApp(ChunkApp):
     async def crash(self, reason: BaseException) -> None:
         """As Faust does, which then waits for chunks that nobody will ack: not longer than `CRASH_S`.
 
-        To end so is to be killed, and that the state survives.
+        To end so is to be killed, and that the state survives.  A thread, because the loop may be closed
+        while another thread still holds the process.
         """
-        asyncio.get_running_loop().call_later(CRASH_S, os._exit, 1)
+        end = threading.Timer(CRASH_S, os._exit, [1])
+        end.daemon = True
+        end.start()
         await super().crash(reason)
 
 
@@ -70,7 +73,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         broker_heartbeat_interval=min(1.0, settings.session_timeout_s / 3),
         broker_request_timeout=40.0,
         broker_max_poll_records=5000,
-        stream_buffer_maxsize=64,  # of chunks
+        stream_buffer_maxsize=4,  # of chunks: what waits longer is fetched as one
         producer_max_batch_size=512 * 1024,
         producer_max_request_size=16 * 1024 * 1024,
         consumer_max_fetch_size=4 * 1024 * 1024,

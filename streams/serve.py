@@ -1,10 +1,11 @@
-"""The serving step: a micro-batch of one partition's events in, everything to write out.  Pure.
+"""The serving step: a micro-batch of events in, everything to write out.  Pure.
 
     events ▶ decode ▶ advance the user ▶ recommend ▶ join with what was shown ▶ Writes
 
 It knows no Kafka, no clock and no randomness of its own; writes are data.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -31,6 +32,7 @@ class Record(Protocol):
 
     key: bytes | None
     value: bytes | None
+    partition: int
     offset: int
     timestamp: int
     headers: Sequence[tuple[str, bytes]]
@@ -110,13 +112,22 @@ class Counts:
     """By reason."""
 
 
-class Writes(NamedTuple):
-    """Everything that a micro-batch writes; keys and values are bytes, in the order of the events."""
+class Written(NamedTuple):
+    """What is written to one partition; keys and values are bytes, in the order of the events."""
 
     users: dict[bytes, bytes]
     recommendations: list[tuple[bytes, bytes]]
     examples: list[tuple[bytes, bytes]]
     dead_letters: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]
+    new_users: int
+    """Users that nothing was known of."""
+
+
+class Writes(NamedTuple):
+    """Everything that a micro-batch writes."""
+
+    partitions: dict[int, Written]
+    """The partition that an event came from ▶ what it causes: all topics are partitioned alike."""
     counts: Counts
     ages_ms: list[int]
     """Of each recommendation."""
@@ -127,6 +138,7 @@ class _Accepted(NamedTuple):
 
     key: bytes
     event: Event
+    partition: int
     offset: int
     timestamp: int
     time: int
@@ -141,22 +153,24 @@ class _Accepted(NamedTuple):
 def serve(
     records: Sequence[Record],
     topic: str,
-    partition: int,
-    stored: Callable[[bytes], bytes | None],
+    stored: Callable[[int, bytes], bytes | None],
     recommender: Recommender,
     policy: Policy,
     clock: Callable[[], int],
 ) -> Writes:
-    """Serve a micro-batch of one partition.
+    """Serve a micro-batch; records of one partition come in the order of their offsets.
 
-    `stored` gives a user's value by key; `clock` gives the wall time in ms, for ages only, and
+    `stored` gives a user's value by partition and key; `clock` gives the wall time in ms, for ages only, and
     is asked once the lists are made.  A record that cannot be used becomes a dead letter; nothing that a
     record holds raises.
     """
-    counts, dead = Counts(), []
-    users: dict[bytes, User] = {}
+    counts = Counts()
+    users: dict[int, dict[bytes, User]] = defaultdict(dict)
+    dead: dict[int, list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]] = defaultdict(list)
+    new_users: dict[int, int] = defaultdict(int)
     accepted: list[_Accepted] = []
     for record in records:
+        partition = record.partition
         try:
             event = _decode(record, policy)
         except Malformed as bad:
@@ -169,13 +183,13 @@ def serve(
                 offset=record.offset,
                 time=record.timestamp,
             )
-            dead.append((record.key, record.value, letter.headers()))
+            dead[partition].append((record.key, record.value, letter.headers()))
             continue
         key = record.key
         assert key is not None  # _decode compared it with the user's id
-        user = users.get(key)
+        user = users[partition].get(key)
         if user is None:
-            value = stored(key)
+            value = stored(partition, key)
             user = User() if value is None else decode_user(value)
         if user.offset >= record.offset:
             counts.replayed += 1
@@ -184,9 +198,9 @@ def serve(
         arrived = arrival(record.timestamp, record.headers)
         safe = safe_time(time, arrived, policy.max_ahead_ms, policy.users.grace_ms)
         weight = policy.weight(event.type)
-        counts.users += user.offset < 0
+        new_users[partition] += user.offset < 0
         new, verdict, before, size = advance(user, event, time, safe, record.offset, weight > 0, policy.users)
-        users[key] = new
+        users[partition][key] = new
         if verdict is Verdict.DUPLICATE:
             counts.duplicates += 1
         elif verdict is Verdict.LATE:
@@ -196,7 +210,7 @@ def serve(
             answered = event.type not in policy.unanswered_types
             accepted.append(
                 _Accepted(
-                    key, event, record.offset, record.timestamp, safe, before, size, new.sessions,
+                    key, event, partition, record.offset, record.timestamp, safe, before, size, new.sessions,
                     asked(new, safe, event.context),
                     weight, answered,
                 )
@@ -205,25 +219,35 @@ def serve(
     slates = iter(recommender.recommend([a.after for a in accepted if a.answered], policy.list_length))
     popular = recommender.popular(policy.list_length)
     now = clock()
-    recommendations, examples, ages = [], [], []
+    recommendations: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+    examples: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+    ages = []
     for one in accepted:
-        user, event = users[one.key], one.event
+        partition, event = one.partition, one.event
+        user = users[partition][one.key]
         if one.weight > 0 and event.item is not None:
-            examples.append((one.key, encode(_example(one, user))))
+            examples[partition].append((one.key, encode(_example(one, user))))
             if user.slate and one.answered:
                 counts.predictions += 1
                 counts.recommended_hits += event.item in user.slate
                 counts.popular_hits += event.item in popular
         if one.answered:
             slate, age = next(slates), max(now - one.timestamp, 0)
-            recommendation = _recommendation(one, partition, slate, recommender, age, now)
-            recommendations.append((one.key, encode(recommendation)))
+            recommendation = _recommendation(one, slate, recommender, age, now)
+            recommendations[partition].append((one.key, encode(recommendation)))
             ages.append(age)
-            users[one.key] = replace(user, slate_id=recommendation.recommendation_id, slate=slate.items)
-    counts.recommendations = len(recommendations)
-    return Writes(
-        {key: encode_user(user) for key, user in users.items()}, recommendations, examples, dead, counts, ages
-    )
+            users[partition][one.key] = replace(
+                user, slate_id=recommendation.recommendation_id, slate=slate.items
+            )
+    counts.recommendations, counts.users = len(ages), sum(new_users.values())
+    written = {
+        partition: Written(
+            {key: encode_user(user) for key, user in users[partition].items()},
+            recommendations[partition], examples[partition], dead[partition], new_users[partition],
+        )
+        for partition in users.keys() | dead.keys()
+    }  # fmt: skip
+    return Writes(written, counts, ages)
 
 
 def _decode(record: Record, policy: Policy) -> Event:
@@ -248,11 +272,11 @@ def _example(one: _Accepted, user: User) -> Example:
 
 
 def _recommendation(
-    one: _Accepted, partition: int, slate: Slate, recommender: Recommender, age: int, now: int
+    one: _Accepted, slate: Slate, recommender: Recommender, age: int, now: int
 ) -> Recommendation:
     made = recommender.checkpoint_time
     return Recommendation(
-        recommendation_id=f"{partition}-{one.offset}",
+        recommendation_id=f"{one.partition}-{one.offset}",
         user=one.event.user,
         time=now,
         event_id=one.event.event_id,

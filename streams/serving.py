@@ -82,30 +82,25 @@ class Serving:
 
     async def step(self, stream: Any, event: Any) -> None:
         """Serve one chunk and hand over what it writes."""
-        partition = event.message.partition
         self.replica.advance()
-        writes = serve(
-            event.message.chunk,
-            self._topics["events"],
-            partition,
-            lambda key: self._writer.get(partition, key),
-            self.recommender,
-            self.policy,
+        partitions, counts, ages_ms = serve(
+            event.message.chunk, self._topics["events"], self._writer.get, self.recommender, self.policy,
             lambda: int(time.time() * 1000),
+        )  # fmt: skip
+        self.metrics.add(counts, ages_ms)
+        recommendations, examples, dead = (
+            self._topics[name] for name in ("recommendations", "examples", "dead-letter")
         )
-        self.metrics.add(writes.counts, writes.ages_ms)
-        self.new_users[partition] += writes.counts.users
-        await self._writer.write(
-            stream,
-            event,
-            writes.users,
-            {
-                self._topics["recommendations"]: ((k, v, []) for k, v in writes.recommendations),
-                self._topics["examples"]: ((k, v, []) for k, v in writes.examples),
-                self._topics["dead-letter"]: writes.dead_letters,
-            },
-        )
-        self.positions[partition] = event.message.offset + 1
+        urgent, outputs = {}, {}
+        for partition, written in partitions.items():
+            urgent[recommendations, partition] = [(k, v, []) for k, v in written.recommendations]
+            outputs[examples, partition] = [(k, v, []) for k, v in written.examples]
+            outputs[dead, partition] = written.dead_letters
+            self.new_users[partition] += written.new_users
+        changed = {partition: written.users for partition, written in partitions.items()}
+        await self._writer.write(stream, event, changed, urgent, outputs)
+        for tp, end in event.message.ends.items():
+            self.positions[tp.partition] = end + 1
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,6 +27,7 @@ class Record:
     offset: int
     timestamp: int = NOW
     headers: tuple = ()
+    partition: int = 3
 
 
 @dataclass
@@ -51,7 +53,12 @@ def record(offset: int, user: str = "u", item: str | None = "a", type: str = "vi
 
 
 def step(records, stored=None, policy=POLICY, recommender=None, now=NOW + 10):
-    return serve(records, "events", 3, (stored or {}).get, recommender or Echo(), policy, lambda: now)
+    """What is written to partition 3, with the counts and ages of the step."""
+    writes = serve(
+        records, "events", lambda _, key: (stored or {}).get(key), recommender or Echo(), policy, lambda: now
+    )
+    (written,) = writes.partitions.values()
+    return SimpleNamespace(**written._asdict(), counts=writes.counts, ages_ms=writes.ages_ms)
 
 
 def test_an_event_is_answered_from_the_session_that_it_ends():

@@ -1,8 +1,9 @@
-"""Chunks in: a Faust consumer that hands a whole fetched chunk to the stream as one event.
+"""Chunks in: a Faust consumer that hands a whole fetch to the stream as one event.
 
 Faust spends up to 1 ms of Python on every message; one event for up to `chunk_events` records divides
-that.  The event is the last record of its chunk, and `event.message.chunk` holds all of them.
-Changelogs come the same way, see `ChunkTable`.
+that.  The event is the last record of its chunk, `event.message.chunk` holds all of them, of all the
+partitions that the fetch had something of, and an ack of the event is one of them all.
+Changelogs come the same way, but each partition's by itself, see `ChunkTable`.
 
     app = ChunkApp("id", chunk_topics={"events"}, ...)
 
@@ -12,7 +13,7 @@ records dropped when a fetch races with a seek, and a partition without a commit
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -53,6 +54,31 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return consumer
 
 
+def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dict[TP, int], list[Any]]]:
+    """The records of a fetch, in chunks of at most `size`; with each, the last offset by partition.
+
+    >>> from types import SimpleNamespace as R
+    >>> a, b = TP("t", 0), TP("t", 1)
+    >>> found = chunks({a: [R(offset=1), R(offset=2)], b: [R(offset=7), R(offset=8)]}, size=3)
+    >>> [([end for end in ends.values()], len(records)) for ends, records in found]
+    [([2, 7], 3), ([8], 1)]
+    """
+    ends: dict[TP, int] = {}
+    chunk: list[Any] = []
+    for tp, records in fetched.items():
+        at = 0
+        while at < len(records):
+            part = records[at : at + size - len(chunk)]
+            chunk += part
+            ends[tp] = part[-1].offset
+            at += len(part)
+            if len(chunk) == size:
+                yield ends, chunk
+                ends, chunk = {}, []
+    if chunk:
+        yield ends, chunk
+
+
 class ChunkConsumer(driver.Consumer):
     """Delivers chunks; commits up to the last chunk of an unbroken run of acked ones."""
 
@@ -89,23 +115,45 @@ class ChunkConsumer(driver.Consumer):
         def fresh() -> bool:
             return self.flow_active and self._seeks == seeks and self.app.consumer_generation_id == generation
 
+        source: dict[TP, list[Any]] = {}
         for tp, fetched in records.items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
-            source = tp.topic in self._chunked
-            size = self.app.chunk_events if source or self._is_changelog_tp(tp) else 1
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            if tp.topic in self._chunked:
+                source[tp] = fetched
+                continue
+            size = self.app.chunk_events if self._is_changelog_tp(tp) else 1
             for start in range(0, len(fetched), size):
-                while source and self.app.rebalancing and fresh():
-                    await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
                 if not fresh():
                     return
-                chunk = fetched[start : start + size]
-                message = self._to_message(tp, chunk[-1])
-                message.chunk = chunk
-                if source:
-                    self._ends[tp].append(chunk[-1].offset)
-                yield tp, message
+                yield tp, self._chunk(tp, fetched[start : start + size])
+        for ends, chunk in chunks(source, self.app.chunk_events):
+            while self.app.rebalancing and fresh():
+                await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
+            if not fresh():
+                return
+            for tp, end in ends.items():
+                self._ends[tp].append(end)
+            tp = next(reversed(ends))
+            message = self._chunk(tp, chunk)
+            message.ends = ends
+            yield tp, message
+
+    def _chunk(self, tp: TP, records: list[Any]) -> Any:
+        message = self._to_message(tp, records[-1])
+        message.chunk = records
+        return message
+
+    def ack(self, message: Any) -> bool:
+        """One ack of all partitions that a chunk has records of."""
+        first = not message.acked
+        done: bool = super().ack(message)
+        if first and message.topic in self._chunked:
+            for tp, end in message.ends.items():
+                self._acked_index[tp].add(end)
+                self._acked[tp].append(end)
+        return done
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         if tp.topic not in self._chunked:  # the offsets inside a chunk are no gap

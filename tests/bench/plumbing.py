@@ -38,14 +38,16 @@ def plumbing(brokers: str, prefix: str, folder: str) -> faust.App:
         stream = stream.noack()
         async for _ in stream:
             event = stream.current_event
-            partition, changed, answers = event.message.partition, {}, []
+            changed = {tp.partition: {} for tp in event.message.ends}
+            answers = {(recommendations, partition): [] for partition in changed}
             for record in event.message.chunk:
-                stored = changed.get(record.key) or writer.get(partition, record.key)
+                values = changed[record.partition]
+                stored = values.get(record.key) or writer.get(record.partition, record.key)
                 if stored and OFFSET.unpack_from(stored)[0] >= record.offset:
                     continue
-                changed[record.key] = OFFSET.pack(record.offset) + FILLING
-                answers.append((record.key, ANSWER, []))
-            await writer.write(stream, event, changed, {recommendations: answers})
+                values[record.key] = OFFSET.pack(record.offset) + FILLING
+                answers[recommendations, record.partition].append((record.key, ANSWER, []))
+            await writer.write(stream, event, changed, answers, {})
 
     return app
 
