@@ -13,6 +13,8 @@ from streams.apps import make_app, prepare, quiet_logs
 from streams.serving import Serving
 from streams.settings import load_or_exit
 from streams.web import pages
+from streams.web.board import Board, keep
+from streams.web.readings import ServingReadings
 
 settings = load_or_exit()
 app = make_app(topics.SERVING_APP, settings, chunk_topics=("events",))
@@ -20,7 +22,9 @@ raw = {"key_type": bytes, "value_type": bytes, "partitions": settings.partitions
 events = app.topic(settings.topic("events"), key_serializer="raw", value_serializer="raw", **raw)
 users = app.Table("users", extra_topic_configs=topics.COMPACTED, options=dict(topics.ROCKSDB), **raw)
 serving = Serving(app, users, settings)
-pages.install(app, serving)
+board, readings = Board(settings, "serving"), ServingReadings(app, serving)
+keep(app, board, readings.now)
+pages.install(app, serving, board, readings)
 
 
 @app.on_worker_init.connect

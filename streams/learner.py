@@ -20,6 +20,8 @@ from streams.messages import decode_example
 from streams.model import make_model
 from streams.settings import load_or_exit
 from streams.web import learner_pages
+from streams.web.board import Board, keep
+from streams.web.readings import LearnerReadings
 
 STOP_S = 15.0
 """For the last publish, at the end."""
@@ -39,6 +41,8 @@ class Learning:
 
     def __init__(self) -> None:
         self.checkpoint = Checkpoint()
+        self.began: Checkpoint | None = None
+        """What this process took over first; what it learnt itself came after."""
         self.lag = 0
         self.items = 0
         self.active = False
@@ -51,6 +55,7 @@ class Learning:
         try:
             checkpoint = publisher.restore(model, stop)
             self.checkpoint = Checkpoint.decode(checkpoint.encode())
+            self.began = self.began or self.checkpoint
             self.active = True
             due = time.monotonic()
             read = published = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
@@ -86,7 +91,9 @@ class _Record:
 
 
 learning = Learning()
-learner_pages.install(app, learning)
+board, readings = Board(settings, "learning"), LearnerReadings(app, learning, settings)
+keep(app, board, readings.now)
+learner_pages.install(app, learning, readings, settings)
 
 
 @app.service

@@ -122,16 +122,41 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
         return msgspec.convert({name: value.decode() for name, value in headers}, cls, strict=False)
 
 
+class Process(Struct, frozen=True, kw_only=True):
+    """What a process is, in its row `now` on `metrics`."""
+
+    kind: Annotated[str, Meta(description="serving or learning")]
+    url: Annotated[str, Meta(description="of its pages")]
+    started: Annotated[int, Meta(description="ms since the epoch")]
+    ready: bool
+    waiting_for: Annotated[list[str], Meta(description="why it is not ready, in words")] = []
+    partitions: Annotated[list[int], Meta(description="of events, that it has")] = []
+
+
+class MetricsRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """On `metrics`, key = process/span/slot, or process/now: what a process counted in a stretch of time."""
+
+    time: Annotated[int, Meta(description="start of the stretch, ms since the epoch")]
+    until: Annotated[int, Meta(description="what is counted came before, ms since the epoch")]
+    counts: Annotated[
+        dict[str, int | float], Meta(description="name or name:label ▶ count; they add up")
+    ] = {}
+    gauges: Annotated[dict[str, int | float], Meta(description="name or name:label ▶ last value")] = {}
+    process: Annotated[Process | None, Meta(description="in a row `now`")] = None
+
+
 RECORDS: dict[str, Any] = {
     "events": Event,
     "recommendations": Recommendation,
     "examples": Example,
     "dead-letter": DeadLetter,
+    "metrics": MetricsRow,
 }
 
 encode = msgspec.json.Encoder().encode
 decode_recommendation = msgspec.json.Decoder(Recommendation).decode
 decode_example = msgspec.json.Decoder(Example).decode
+decode_metrics = msgspec.json.Decoder(MetricsRow).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 
 

@@ -1,12 +1,11 @@
-"""What a worker counts: totals, ages, rates.
+"""What a worker counts: totals and ages.
 
 Ages go into a histogram of fixed buckets, so that those of several workers add up.
 """
 
 import time
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from streams.serve import Counts
@@ -16,8 +15,7 @@ AGE_BUCKETS_MS = (
     10_000, 30_000, 60_000,
 )  # fmt: skip
 """Upper bounds, ms; one more bucket holds the rest."""
-WINDOW_S = 10
-"""Rates and the ages on the pages are over the last so many seconds."""
+_NAMES = tuple(f"age_ms:{bound}" for bound in (*AGE_BUCKETS_MS, "more"))
 
 
 class Histogram:
@@ -39,15 +37,31 @@ class Histogram:
             self.buckets[bisect_left(AGE_BUCKETS_MS, age)] += 1
             self.sum_ms += age
 
+    @classmethod
+    def of(cls, counts: Mapping[str, float]) -> "Histogram":
+        """The inverse of `counts`; other names are ignored."""
+        made = cls()
+        made.buckets = [int(counts.get(name, 0)) for name in _NAMES]
+        made.sum_ms = int(counts.get("age_ms", 0))
+        return made
+
+    def counts(self) -> dict[str, float]:
+        """The buckets that are not empty, and the sum, by name."""
+        named = {name: count for name, count in zip(_NAMES, self.buckets, strict=True) if count}
+        return {"age_ms": self.sum_ms, **named}
+
     @property
     def count(self) -> int:
         """Ages counted."""
         return sum(self.buckets)
 
     def quantile(self, share: float) -> float | None:
-        """Upper bound of the bucket that the quantile is in, ms; None when nothing was counted."""
+        """Upper bound of the bucket that the quantile is in, ms; None when nothing was counted.
+
+        What is older than the last bound counts as that, because JSON has no infinity.
+        """
         wanted, seen = share * self.count, 0
-        for bound, count in zip((*AGE_BUCKETS_MS, float("inf")), self.buckets, strict=True):
+        for bound, count in zip((*AGE_BUCKETS_MS, AGE_BUCKETS_MS[-1]), self.buckets, strict=True):
             seen += count
             if count and seen >= wanted:
                 return float(bound)
@@ -55,35 +69,24 @@ class Histogram:
 
 
 class Metrics:
-    """Totals since the start, and the latest seconds."""
+    """Totals since the start."""
 
     def __init__(self) -> None:
         self.started = time.time()
         self.totals = Counts()
         self.ages = Histogram()
-        self._seconds: deque[tuple[int, Counts, Histogram]] = deque(maxlen=WINDOW_S + 1)
+        self.rebalances = 0
 
     def add(self, counts: Counts, ages_ms: list[int]) -> None:
         """Count a step."""
-        second = int(time.monotonic())
-        if not self._seconds or self._seconds[-1][0] != second:
-            self._seconds.append((second, Counts(), Histogram()))
-        _, latest, ages = self._seconds[-1]
-        for total in (self.totals, latest):
-            _add(total, counts)
-        for histogram in (self.ages, ages):
-            histogram.add(ages_ms)
+        _add(self.totals, counts)
+        self.ages.add(ages_ms)
 
-    def window(self) -> tuple[float, Counts, Histogram]:
-        """Seconds, counts and ages of the last whole seconds, at most `WINDOW_S`."""
-        now = int(time.monotonic())
-        counts, ages = Counts(), Histogram()
-        for second, one, histogram in self._seconds:
-            if now - WINDOW_S <= second < now:
-                _add(counts, one)
-                ages.buckets = [a + b for a, b in zip(ages.buckets, histogram.buckets, strict=True)]
-                ages.sum_ms += histogram.sum_ms
-        return max(min(WINDOW_S, time.time() - self.started), 1.0), counts, ages
+    def counts(self) -> dict[str, float]:
+        """The totals by name, or name:label; those of several workers add up."""
+        totals = {f.name: getattr(self.totals, f.name) for f in fields(Counts) if f.name != "dead_letters"}
+        letters = {f"dead_letter:{reason}": count for reason, count in self.totals.dead_letters.items()}
+        return totals | letters | self.ages.counts() | {"rebalances": self.rebalances}
 
 
 def _add(total: Counts, more: Counts) -> None:

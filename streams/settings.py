@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -124,6 +125,13 @@ class Settings(BaseSettings):
     web_advertised_host: str | None = Field(
         None, description="name by which other workers reach this one's pages; default: web_host"
     )
+    web_allowed_hosts: frozenset[str] = Field(
+        frozenset(),
+        description="other names in a browser's address for these pages, of a proxy say; else 421",
+    )
+    web_token: SecretStr | None = Field(
+        None, min_length=8, description="whoever knows it may change settings and replay; without: nobody"
+    )
     session_timeout_s: float = Field(
         10, ge=6, le=300, description="until Kafka gives a dead worker's partitions away"
     )
@@ -157,6 +165,14 @@ class Settings(BaseSettings):
     def topic(self, name: str) -> str:
         """The full name of one of `topics.TOPICS`."""
         return self.topic_prefix + name
+
+    @property
+    def name(self) -> str:
+        """Of this process among the others: its id, else where it listens, with a name that others know."""
+        host = self.web_advertised_host or self.web_host
+        if host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::"):
+            host = gethostname()
+        return self.worker_id or f"{host}:{self.web_port}"
 
 
 class BadSetting(Exception):

@@ -67,6 +67,10 @@ def topics(settings: Settings) -> dict[str, Topic]:
             "dead-letter", "as it came", "records that could not be used", by_user,
             kept(settings.dead_letter_retention_h) | {"max.message.bytes": str(12 * 1024 * 1024)},
         ),
+        Topic(
+            "metrics", "process/span/slot", "what every process counted, for the pages", 1,
+            COMPACTED | {"cleanup.policy": "compact,delete", "retention.ms": str(8 * 24 * HOUR_MS)},
+        ),
         Topic("model", "component/row", "the model's rows and checkpoints", 1, COMPACTED),
         Topic(USERS_CHANGELOG, "user id", "the users table, to restore it from", by_user, COMPACTED),
     )  # fmt: skip

@@ -5,6 +5,8 @@ import html
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,19 @@ from models.learning import Checkpoint
 from models.model import Model
 from streams import topics
 from streams.apps import make_app
-from streams.messages import REASONS
-from streams.metrics import Histogram
+from streams.history import SPANS
+from streams.messages import REASONS, MetricsRow, Process, encode
 from streams.serve import Counts
 from streams.serving import Serving
 from streams.settings import Settings
 from streams.users import User, encode_user
 from streams.web import census, figures, learner_pages, pages, peers
+from streams.web.board import Board
 from streams.web.exposition import exposition, serving_metrics
 from streams.web.lag import Lag
 from streams.web.negotiation import wants_html
 from streams.web.peers import FORWARDED
+from streams.web.readings import LearnerReadings, ServingReadings
 from streams.web.rendering import address, render
 from streams.web.site import HEADERS
 from tests.models.arrays import example
@@ -48,16 +52,31 @@ ODD = [
 ]  # fmt: skip
 
 
+class Loopback(Board):
+    """A board without Kafka: what is written is read at once."""
+
+    def __init__(self, settings: Settings, kind: str) -> None:
+        super().__init__(settings, kind)
+        self._follower._caught_up.set()
+
+    def _write(self, key: str, value: bytes | None) -> None:
+        self._take(key.encode(), value, 0)
+
+
 class Worker:
     """A serving worker without Kafka: its app, its store with four users, a model of twelve items."""
 
-    def __init__(self, folder: Path, name: str = "w", partition: int = 0) -> None:
-        self.settings = Settings(data_dir=folder, worker_id=name, partitions=4, max_items=200, list_length=5)
+    def __init__(self, folder: Path, name: str = "w", partition: int = 0, **more: Any) -> None:
+        self.settings = Settings(
+            data_dir=folder, worker_id=name, partitions=4, max_items=200, list_length=5, **more
+        )
         self.app = make_app(topics.SERVING_APP, self.settings, chunk_topics=("events",))
         raw = {"key_type": bytes, "value_type": bytes, "partitions": 4}
         self.table = self.app.Table("users", options=dict(topics.ROCKSDB), **raw)
         self.serving = Serving(self.app, self.table, self.settings)
-        pages.install(self.app, self.serving)
+        self.readings = ServingReadings(self.app, self.serving)
+        self.board = Loopback(self.settings, "serving")
+        pages.install(self.app, self.serving, self.board, self.readings)
         self.site = self.app.web.web_app
         self.app.web.init_server()
         self.app.conf.tabledir.mkdir(parents=True)
@@ -71,6 +90,10 @@ class Worker:
             7, 2, ("a", "b"), ("view", "click"), (NOW - HOUR, NOW), None, NOW, 2, NOW, session_size=1
         )
         self.table.store(partition, {user_id.encode(): encode_user(record)}, 0)
+
+    def say(self) -> None:
+        """Have the worker say how it is, as it does every few seconds."""
+        asyncio.run(self.board.say(self.readings.now))
 
     def learn(self) -> None:
         """The model learns sessions a ▶ b ▶ c …, twelve items round and round."""
@@ -165,37 +188,46 @@ class Page(HTMLParser):
 
 
 def test_the_overview_has_every_figure_as_json(worker: Worker):
+    worker.say()
     found = get_json(worker, "/")
-    assert found["worker"] == "w" and found["ready"] is True and found["waiting_for"] == []
+    assert found["answered_by"] == {"worker": "w", "ready": True, "waiting_for": [], "partitions": [0]}
     assert found["age_ms"] == {"p50": None, "p90": None, "p99": None}
     assert found["model"]["checkpoint"] == 3 and found["model"]["items"] == 12 and found["model"]["torn"] == 0
     assert 500 <= found["model"]["age_ms"] < 60_000
     assert set(found["hits"]) == {"predictions", "recommended", "popularity"}
-    assert {"accepted", "duplicates", "late", "replayed", "recommendations", "dead_letters", "users"} == set(
-        found["counts"]
-    )
-    assert found["lag"] == {} and found["workers"] == [] and found["partitions"] == [0]
+    assert set(found["counts"]) == {
+        "accepted", "duplicates", "late", "replayed", "recommendations", "rebalances", "dead_letters", "users"
+    }  # fmt: skip
+    assert found["lag"] == {} and found["learner"] is None and found["memory_bytes"] > 2**20
+    (process,) = found["processes"]
+    assert (process["name"], process["state"], process["partitions"]) == ("w", "ready", [0])
+
+
+def test_before_anybody_said_anything(tmp_path):
+    worker = Worker(tmp_path / "data")
+    assert get_json(worker, "/")["processes"] == []
+    assert "Nobody has said how it is yet" in get(worker, "/", BROWSER)[1]
+    assert all(plot["lines"] == [] for plot in get_json(worker, "/plots.json")["plots"])
 
 
 def test_nothing_learnt_yet_is_null_and_shown(tmp_path):
     worker = Worker(tmp_path / "data")
+    worker.say()
     assert get_json(worker, "/")["model"] == {"checkpoint": 0, "age_ms": None, "items": 0, "torn": 0}
     assert get(worker, "/", BROWSER)[0] == 200
     assert get_json(worker, "/users/ann")["now"]["items"] == []
     assert "knows no item yet" in get(worker, "/users/ann", BROWSER)[1]
 
 
-def test_counts_and_ages_are_those_that_were_added(tmp_path, monkeypatch):
+def test_counts_and_ages_are_those_that_were_added(tmp_path):
     worker = Worker(tmp_path / "data")
-    clock = [1000.0]
-    monkeypatch.setattr("streams.metrics.time.monotonic", lambda: clock[0])
-    worker.serving.metrics.started -= 100
+    worker.say()
     counts = Counts(
         accepted=50, duplicates=3, late=2, replayed=1, recommendations=40, predictions=20, recommended_hits=9,
         popular_hits=4, dead_letters={"empty": 4},
     )  # fmt: skip
     worker.serving.metrics.add(counts, [3] * 30 + [700] * 9 + [99_999_999])
-    clock[0] += 1
+    worker.say()
     found = get_json(worker, "/")
     assert (found["events_per_s"], found["recommendations_per_s"]) == (6.0, 4.0)
     assert found["age_ms"] == {"p50": 3.0, "p90": 1000.0, "p99": 60_000.0}, (
@@ -204,18 +236,80 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path, monkeypatch):
     assert found["hits"] == {"predictions": 20, "recommended": 9, "popularity": 4}
     assert found["counts"] | {"users": 0} == {
         "accepted": 50, "duplicates": 3, "late": 2, "replayed": 1, "recommendations": 40, "dead_letters": 4,
-        "users": 0,
+        "rebalances": 0, "users": 0,
     }  # fmt: skip
     assert found["dead_letters"] == {"empty": 4}
     text = Page(get(worker, "/", BROWSER)[1]).text
     assert "45.0 %" in text and "20.0 %" in text and "over 1 min 0 s" in text and "empty" in text
+    plots = {plot["name"]: plot["lines"] for plot in get_json(worker, "/plots.json")["plots"]}
+    assert [sum(v or 0 for v in line["values"]) for line in plots["dropped"]] == [3, 2, 1]
+    assert [(line["label"], max(v or 0 for v in line["values"])) for line in plots["dead_letters"]] == [
+        ("empty", 4)
+    ]
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_every_range_can_be_asked_for(worker: Worker, span: str):
+    worker.say()
+    assert get_json(worker, f"/?range={span}")["range"] == span
+    assert f'data-from="/plots.json?range={span}"' in get(worker, f"/?range={span}", BROWSER)[1]
+    drawn = get_json(worker, f"/plots.json?range={span}")
+    assert len(drawn["times"]) == SPANS[span].slots
+    for plot in drawn["plots"]:
+        assert all(len(line["values"]) == len(drawn["times"]) for line in plot["lines"])
+    assert get(worker, "/?range=year")[0] == 400 and get(worker, "/plots.json?range=")[0] == 400
+
+
+def test_a_worker_that_fell_silent_is_said_to_be(worker: Worker):
+    worker.say()
+    about = Process(kind="serving", url="http://there", started=0, ready=True, partitions=[2])
+    told = encode(MetricsRow(time=0, until=0, process=about))
+    worker.board._write("serving/other/now", told)
+    row, _ = worker.board._history._said["serving/other"]
+    worker.board._history._said["serving/other"] = row, time.time() * 1000 - 9_000
+    states = {p["name"]: p["state"] for p in strict(browse(worker.site, later("/")))["processes"]}
+    assert states == {"w": "ready", "other": "silent"}
+    assert "does not answer" in browse(worker.site, later("/", BROWSER))
+    worker.board._write("serving/other/now", None)
+
+
+def later(path: str, accept: str = "*/*") -> Callable[[Ask], Awaitable[str]]:
+    """Ask when what was shared before is stale."""
+
+    async def visit(ask: Ask) -> str:
+        await asyncio.sleep(1.1)
+        return (await ask(path, accept))[1]
+
+    return visit
 
 
 def test_the_overview_refreshes_until_it_is_paused(worker: Worker):
-    assert ("meta", {"http-equiv": "refresh", "content": "5"}) in Page(get(worker, "/", BROWSER)[1]).elements
+    page = Page(get(worker, "/", BROWSER)[1])
+    assert ("meta", {"http-equiv": "refresh", "content": "5"}) in page.elements
+    assert any(e.get("hx-trigger") == "every 5s" for _, e in page.elements)
     paused = Page(get(worker, "/?pause", BROWSER)[1])
-    assert not any(e.get("http-equiv") == "refresh" for _, e in paused.elements)
+    assert not any(e.get("http-equiv") == "refresh" or "hx-get" in e for _, e in paused.elements)
     assert ("form", {"action": "/users", "role": "search"}) in paused.elements
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:6066", 200), ("127.0.0.1", 200), ("[::1]:6066", 200), ("shop.example", 200),
+        ("evil.example", 421), ("shop.example.evil", 421), ("localhost.evil", 421), ("", 421), ("@", 421),
+    ],
+)  # fmt: skip
+def test_only_by_its_own_names(tmp_path, host: str, status: int):
+    worker = Worker(tmp_path / "data", web_allowed_hosts={"Shop.Example"})
+    for path in ("/", "/users/ann", "/metrics", "/static/freshet.css"):
+        assert get(worker, path, Host=host)[0] == status
+
+
+def test_vendored_files_are_what_was_published():
+    folder = Path(pages.__file__).parent / "static/vendor"
+    sums = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    found = {f.name: sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name != "SHA256SUMS"}
+    assert found == sums
 
 
 # Users
@@ -266,14 +360,15 @@ def test_any_id_can_be_asked_for_and_is_shown_as_text(worker: Worker, odd: str):
     status, text, headers = get(worker, f"/users?id={quoted}", BROWSER)
     assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
     page = Page(text)
-    assert not {tag for tag, _ in page.elements} & {"script", "img", "style", "iframe"}
+    assert not {tag for tag, _ in page.elements} & {"img", "style", "iframe"}
+    assert all(e["src"].startswith("/static/") for tag, e in page.elements if tag == "script")
     assert not any(name.startswith("on") or name == "style" for _, found in page.elements for name in found)
     if "\0" not in odd:
         assert odd in page.text
     links = {found["href"] for tag, found in page.elements if tag == "a" and found.get("class") == "id"}
     assert address("items", odd) in links
     status, text, _ = get(worker, f"/items?id={quoted}", BROWSER)
-    assert status == 404 and "<script" not in text and "<img" not in text
+    assert status == 404 and "<script>" not in text and "<img" not in text
 
 
 @pytest.mark.parametrize("odd", [odd for odd in ODD if odd not in (".", "..")], ids=ascii)
@@ -340,19 +435,21 @@ def test_every_answer_has_the_headers_that_keep_it_harmless(worker: Worker, path
 
 
 @pytest.mark.parametrize("path", ["/", "/?pause", "/users/ann", "/items/a", "/health/ready", "/nothing"])
-def test_pages_hold_no_script_no_style_and_nothing_from_elsewhere(worker: Worker, path: str):
+def test_pages_hold_no_inline_script_no_style_and_nothing_from_elsewhere(worker: Worker, path: str):
     page = Page(get(worker, path, BROWSER)[1])
     assert page.elements[0][0] == "html" and page.elements[0][1] == {"lang": "en"}
     for tag, attributes in page.elements:
-        assert tag not in ("script", "style") and "style" not in attributes
+        assert tag != "style" and not any(a == "style" or a.startswith("on") for a in attributes)
+        assert tag != "script" or attributes["src"].startswith("/static/")
         for name in ("href", "src", "action", "formaction"):
-            assert (attributes.get(name) or "/")[0] in "/?"
+            where = attributes.get(name) or "/"
+            assert where[0] in "/?#" or where in [p["url"] for p in get_json(worker, "/")["processes"]]
     assert sum(tag == "h1" for tag, _ in page.elements) == 1
 
 
 def test_a_page_that_fails_says_so_and_logs_why(worker: Worker, monkeypatch, caplog):
-    monkeypatch.setattr(figures, "overview", lambda *args: 1 / 0)
-    status, text, headers = get(worker, "/")
+    monkeypatch.setattr(figures, "health", lambda *args: 1 / 0)
+    status, text, headers = get(worker, "/health/ready")
     assert status == 500 and "ZeroDivisionError" not in text and "ZeroDivisionError" in caplog.text
     assert headers["Content-Security-Policy"]
 
@@ -496,7 +593,6 @@ def test_any_worker_answers_for_any_user(two: tuple[Worker, Worker]):
             assert (await ask("/users/ann"))[0] == 200
             assert (await ask("/users/nobody"))[0] == 404
             assert (await ask("/users/ben", **{FORWARDED: "1"}))[0] == 404, "asked by another: own users only"
-            assert sorted(w["partitions"] for w in strict((await ask("/"))[1])["workers"]) == [[0], [1]]
 
     browse(first.site, visit)
 
@@ -727,11 +823,13 @@ def test_prometheus_reads_the_same_figures(tmp_path):
 
 def test_what_is_not_known_has_no_sample(tmp_path):
     worker = Worker(tmp_path / "data")
-    data = figures.overview(worker.serving, {3: 8}, None, {}, NOW)
-    found = samples(exposition(serving_metrics(data, Histogram()), "")[0].decode())
+    read = asyncio.run(worker.readings.now())
+    gauges = {name: value for name, value in read.gauges.items() if name != "users"} | {"lag:3": 8}
+    read = replace(read, gauges=gauges)
+    found = samples(exposition(serving_metrics(read), "")[0].decode())
     assert "freshet_users" not in found and "freshet_model_age_seconds" not in found
     assert found["freshet_lag_events"] == {(("partition", "3"),): 8}
-    openmetrics, content_type = exposition(serving_metrics(data, Histogram()), "application/openmetrics-text")
+    openmetrics, content_type = exposition(serving_metrics(read), "application/openmetrics-text")
     assert content_type.startswith("application/openmetrics-text") and openmetrics.endswith(b"# EOF\n")
 
 
@@ -742,14 +840,15 @@ class Learning:
     """A learner as the pages see it."""
 
     def __init__(self, active: bool, checkpoint: Checkpoint | None = None) -> None:
-        self.active, self.checkpoint = active, checkpoint or Checkpoint()
+        self.active, self.checkpoint, self.began = active, checkpoint or Checkpoint(), Checkpoint()
         self.lag, self.items = 4, 12
 
 
 def learner(folder: Path, learning: Learning) -> web.Application:
     """The site of a learner."""
-    app = make_app(topics.LEARNING_APP, Settings(data_dir=folder))
-    learner_pages.install(app, learning)
+    settings = Settings(data_dir=folder)
+    app = make_app(topics.LEARNING_APP, settings)
+    learner_pages.install(app, learning, LearnerReadings(app, learning, settings), settings)
     app.web.init_server()
     return app.web.web_app
 
@@ -813,6 +912,8 @@ def test_a_learner_that_published_nothing_yet(tmp_path):
 
 def test_everything_in_a_template_is_escaped():
     data = {"status": 404, "error": "<b>", "detail": "'\"&<i>"}
-    text = render("problem", data, site="<u>", refresh_s=0, paused=False, json="/x?a=<&")
-    assert not {tag for tag, _ in Page(text).elements} & {"b", "i", "u"}
+    text = render(
+        "problem", data, site="<u>", menu={"/<s>": "<s>"}, path="/", refresh_s=0, paused=False, json="/x?a=<&"
+    )
+    assert not {tag for tag, _ in Page(text).elements} & {"b", "i", "u", "s"}
     assert "<b>" in Page(text).text and "'\"&<i>" in Page(text).text

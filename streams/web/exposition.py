@@ -1,7 +1,6 @@
 """The figures as Prometheus reads them.  Nothing is labelled by user or item: series stay few."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -9,8 +8,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from streams.history import labelled
 from streams.messages import REASONS
 from streams.metrics import AGE_BUCKETS_MS, Histogram
+from streams.web.readings import Reading
 
 _PROCESS = ProcessCollector(registry=None)
 """Memory, processor time, open files and start of this process."""
@@ -32,68 +33,84 @@ class _Given(Collector):
         return self._metrics
 
 
-def serving_metrics(figures: Mapping[str, Any], ages: Histogram) -> Iterator[Metric]:
-    """A serving worker's, from the figures of its overview and the ages since its start."""
-    counts, model, hits = figures["counts"], figures["model"], figures["hits"]
+def serving_metrics(reading: Reading) -> Iterator[Metric]:
+    """A serving worker's."""
+    totals, gauges = reading.totals, reading.gauges
     yield _counter(
         "freshet_events",
         "Events of this worker's partitions, by what became of them",
         "outcome",
         {
-            "accepted": counts["accepted"],
-            "duplicate": counts["duplicates"],
-            "late": counts["late"],
-            "replayed": counts["replayed"],
+            "accepted": totals["accepted"],
+            "duplicate": totals["duplicates"],
+            "late": totals["late"],
+            "replayed": totals["replayed"],
         },
     )
-    yield _counter("freshet_recommendations", "Recommendations sent", value=counts["recommendations"])
+    yield _counter("freshet_recommendations", "Recommendations sent", value=totals["recommendations"])
     yield _counter(
         "freshet_dead_letters",
         "Records that could not be used, by reason",
         "reason",
-        dict.fromkeys(REASONS, 0) | figures["dead_letters"],
+        dict.fromkeys(REASONS, 0) | labelled(totals, "dead_letter"),
     )
-    yield _histogram("freshet_event_age_seconds", "From the event in Kafka to its recommendation", ages)
-    yield from _model(model["checkpoint"], model["items"], model["age_ms"])
-    yield _gauge("freshet_users", "Users in this worker's partitions", counts["users"])
+    yield _histogram(
+        "freshet_event_age_seconds", "From the event in Kafka to its recommendation", Histogram.of(totals)
+    )
+    yield from _model(gauges)
+    yield _gauge("freshet_users", "Users in this worker's partitions", gauges.get("users"))
     lag = GaugeMetricFamily("freshet_lag_events", "Events in Kafka not served yet", labels=["partition"])
-    for partition, events in figures["lag"].items():
+    for partition, events in labelled(gauges, "lag").items():
         lag.add_metric([partition], events)
     yield lag
     yield _counter(
         "freshet_predictions",
         "Events whose item could have been in the list that the user had been shown",
-        value=hits["predictions"],
+        value=totals["predictions"],
     )
     yield _counter(
         "freshet_hits",
         "... and was, or would have been in the list of what is popular",
         "by",
-        {"recommended": hits["recommended"], "popularity": hits["popularity"]},
+        {"recommended": totals["recommended_hits"], "popularity": totals["popular_hits"]},
     )
-    yield _gauge("freshet_ready", "1 when tables and model are there to answer from", figures["ready"])
+    yield _counter("freshet_rebalances", "Times that partitions were given out", value=totals["rebalances"])
+    yield _gauge("freshet_ready", "1 when tables and model are there to answer from", reading.process.ready)
+    yield from _process(gauges)
 
 
-def learner_metrics(figures: Mapping[str, Any]) -> Iterator[Metric]:
+def learner_metrics(reading: Reading) -> Iterator[Metric]:
     """A learner's; one that stands by says only that it does."""
-    active = figures["state"] == "active"
+    totals, gauges = reading.totals, reading.gauges
+    active = gauges["learner_active"]
     yield _gauge("freshet_learner_active", "1 for the learner that learns, 0 for one that stands by", active)
+    yield from _process(gauges)
     if active:
-        yield _counter("freshet_examples", "Examples learnt, each once", value=figures["examples"])
+        yield _counter("freshet_examples", "Examples learnt, each once", value=totals["examples"])
         yield _counter(
             "freshet_examples_repeated", "Examples skipped because they were learnt before",
-            value=figures["repeated"],
+            value=totals["examples_repeated"],
         )  # fmt: skip
-        yield _counter("freshet_examples_unusable", "Records that were no example", value=figures["unusable"])
-        yield _gauge("freshet_learner_lag_examples", "Examples in Kafka not learnt yet", figures["lag"])
-        yield from _model(figures["checkpoint"], figures["items"], figures["publish_age_ms"])
+        yield _counter(
+            "freshet_examples_unusable", "Records that were no example", value=totals["examples_unusable"]
+        )
+        yield _gauge(
+            "freshet_learner_lag_examples", "Examples in Kafka not learnt yet", gauges["learner_lag"]
+        )
+        yield from _model(gauges)
 
 
-def _model(checkpoint: int, items: int | None, age_ms: float | None) -> Iterator[Metric]:
+def _model(gauges: Mapping[str, float]) -> Iterator[Metric]:
+    checkpoint, age = gauges["model_checkpoint"], gauges.get("model_age_ms")
     yield _gauge("freshet_model_checkpoint", "The model's checkpoint; 0: nothing learnt", checkpoint)
-    yield _gauge("freshet_model_items", "Items in the model", items)
-    age = None if age_ms is None else age_ms / 1000
-    yield _gauge("freshet_model_age_seconds", "Age of the model's checkpoint", age)
+    yield _gauge("freshet_model_items", "Items in the model", gauges["model_items"])
+    yield _gauge(
+        "freshet_model_age_seconds", "Age of the model's checkpoint", None if age is None else age / 1000
+    )
+
+
+def _process(gauges: Mapping[str, float]) -> Iterator[Metric]:
+    yield _gauge("freshet_disk_bytes", "Size of the data folder", gauges["disk_bytes"])
 
 
 def _counter(

@@ -1,7 +1,6 @@
 """What the pages of a serving worker say: dicts that become JSON as they are, and HTML.  Times are ms."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,58 +10,12 @@ from models.model import Model
 from models.recommender import Scorer
 from models.retrieval.popularity import Popularity
 from models.rows import HOUR_MS
-from streams.metrics import AGE_BUCKETS_MS, Histogram
 from streams.serving import Serving
 from streams.users import User, asked
+from streams.web.readings import waiting_for
 
 NEIGHBOURS = 20
 """Of an item, by each generator."""
-
-
-def overview(
-    serving: Serving, lag: Mapping[int, int], users: int | None, workers: Mapping[str, list[int]], now: int
-) -> dict[str, Any]:
-    """The worker at a glance: rates and ages of the latest seconds, totals since its start."""
-    seconds, latest, ages = serving.metrics.window()
-    totals = serving.metrics.totals
-    events = latest.accepted + latest.duplicates + latest.late + latest.replayed
-    return {
-        "worker": worker_id(serving),
-        "ready": serving.ready,
-        "waiting_for": waiting_for(serving),
-        "uptime_s": round(now / 1000 - serving.metrics.started, 1),
-        "events_per_s": round((events + sum(latest.dead_letters.values())) / seconds, 2),
-        "recommendations_per_s": round(latest.recommendations / seconds, 2),
-        "age_ms": {name: quantile(ages, share) for name, share in QUANTILES.items()},
-        "model": model(serving, now),
-        "hits": {
-            "predictions": totals.predictions,
-            "recommended": totals.recommended_hits,
-            "popularity": totals.popular_hits,
-        },
-        "counts": {
-            "accepted": totals.accepted,
-            "duplicates": totals.duplicates,
-            "late": totals.late,
-            "replayed": totals.replayed,
-            "recommendations": totals.recommendations,
-            "dead_letters": sum(totals.dead_letters.values()),
-            "users": users,
-        },
-        "dead_letters": dict(totals.dead_letters),
-        "lag": {str(partition): events for partition, events in sorted(lag.items())},
-        "partitions": serving.table.open_partitions(),
-        "workers": [{"url": url, "partitions": owned} for url, owned in sorted(workers.items())],
-    }
-
-
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-
-
-def quantile(ages: Histogram, share: float) -> float | None:
-    """As the histogram's; what is older than its last bound counts as that, because JSON has no infinity."""
-    found = ages.quantile(share)
-    return None if found is None else min(found, float(AGE_BUCKETS_MS[-1]))
 
 
 def model(serving: Serving, now: int) -> dict[str, Any]:
@@ -76,28 +29,9 @@ def model(serving: Serving, now: int) -> dict[str, Any]:
     }
 
 
-def worker_id(serving: Serving) -> str:
-    """Its name where it has one, else where it listens."""
-    settings = serving.settings
-    host = settings.web_advertised_host or settings.web_host
-    return settings.worker_id or f"{host}:{settings.web_port}"
-
-
-def waiting_for(serving: Serving) -> list[str]:
-    """Why the worker is not ready, in words; empty when it is."""
-    reasons = []
-    if serving.app.rebalancing:
-        reasons.append("partitions are moving between workers")
-    elif not serving.restored:
-        reasons.append("the users table is being restored")
-    if not serving.model_loaded:
-        reasons.append("the model is being read")
-    return reasons
-
-
 def health(serving: Serving) -> dict[str, Any]:
     """Whether the worker can answer events."""
-    return {"worker": worker_id(serving), "ready": serving.ready, "waiting_for": waiting_for(serving)}
+    return {"worker": serving.settings.name, "ready": serving.ready, "waiting_for": waiting_for(serving)}
 
 
 def user(serving: Serving, user_id: str, partition: int, record: User, now: int) -> dict[str, Any]:
@@ -105,7 +39,7 @@ def user(serving: Serving, user_id: str, partition: int, record: User, now: int)
     (slate,) = serving.recommender.recommend([asked(record, record.last, {})], serving.settings.list_length)
     return {
         "user": user_id,
-        "worker": worker_id(serving),
+        "worker": serving.settings.name,
         "partition": partition,
         "offset": record.offset,
         "events": record.events,
@@ -165,7 +99,7 @@ async def item(serving: Serving, item_id: str, now: int) -> dict[str, Any] | Non
     value = popularity.values(np.array([row], np.int32))[0] if popularity else None
     return {
         "item": item_id,
-        "worker": worker_id(serving),
+        "worker": serving.settings.name,
         "row": row,
         "events": int(popularity.events[row]) if popularity else None,
         "popularity": None if value is None else round(float(value), 4),

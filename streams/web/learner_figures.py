@@ -10,6 +10,8 @@ class Learning(Protocol):
 
     checkpoint: Checkpoint
     """The last published one."""
+    began: Checkpoint | None
+    """The one that this process took over first."""
     lag: int
     items: int
     active: bool

@@ -5,23 +5,25 @@ from typing import Any
 
 from aiohttp import web
 
+from streams.settings import Settings
 from streams.web import learner_figures as figures
 from streams.web.exposition import exposition, learner_metrics
 from streams.web.learner_figures import Learning
+from streams.web.readings import LearnerReadings
 from streams.web.site import REFRESH_S, Handler, Page, attach
 
 
-def install(app: Any, learning: Learning) -> None:
+def install(app: Any, learning: Learning, readings: LearnerReadings, settings: Settings) -> None:
     """Serve the pages on the app's web server."""
-    pages = LearnerPages(learning)
-    attach(app.web.web_app, "Freshet learner", pages.routes(), [("/metrics", pages.metrics)])
+    pages = LearnerPages(learning, readings)
+    attach(app.web.web_app, "Freshet learner", settings, pages.routes(), [("/metrics", pages.metrics)])
 
 
 class LearnerPages:
     """The handlers."""
 
-    def __init__(self, learning: Learning) -> None:
-        self._learning = learning
+    def __init__(self, learning: Learning, readings: LearnerReadings) -> None:
+        self._learning, self._readings = learning, readings
 
     def routes(self) -> list[tuple[str, Handler]]:
         """Path and handler of each page."""
@@ -33,7 +35,8 @@ class LearnerPages:
 
     async def overview(self, request: web.Request) -> Page:
         """The learner at a glance."""
-        return Page("learner", self._overview(), refresh_s=REFRESH_S)
+        data = figures.overview(self._learning, int(time.time() * 1000))
+        return Page("learner", data, refresh_s=REFRESH_S)
 
     async def live(self, request: web.Request) -> Page:
         """That the loop runs: this answer is the proof."""
@@ -45,8 +48,7 @@ class LearnerPages:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """For Prometheus."""
-        body, content_type = exposition(learner_metrics(self._overview()), request.headers.get("Accept", ""))
+        body, content_type = exposition(
+            learner_metrics(await self._readings.now()), request.headers.get("Accept", "")
+        )
         return web.Response(body=body, headers={"Content-Type": content_type})
-
-    def _overview(self) -> dict[str, Any]:
-        return figures.overview(self._learning, int(time.time() * 1000))

@@ -39,10 +39,10 @@ def _qualities(accept: str) -> Iterator[tuple[str, float]]:
 
 
 def html_wanted(request: web.BaseRequest) -> bool:
-    """Whether this request gets HTML: a path that ends in `.json` never does."""
-    return not request.rel_url.raw_path.endswith(SUFFIX) and wants_html(
-        ",".join(request.headers.getall("Accept", []))
-    )
+    """Whether this request gets HTML: htmx always, a path that ends in `.json` never does."""
+    if request.rel_url.raw_path.endswith(SUFFIX):
+        return False
+    return "HX-Request" in request.headers or wants_html(",".join(request.headers.getall("Accept", [])))
 
 
 def id_in_path(request: web.BaseRequest, prefix: str) -> str:

@@ -3,35 +3,46 @@
 Everything reads only.  Any worker answers for any user: one that does not have the user asks the others.
 """
 
+import asyncio
 import time
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
+from streams.history import SPANS
 from streams.serving import Serving
 from streams.web import figures
-from streams.web.census import Census
+from streams.web.board import Board
 from streams.web.exposition import exposition, serving_metrics
-from streams.web.lag import Lag
 from streams.web.negotiation import id_in_path, id_in_query
+from streams.web.overview import overview
 from streams.web.peers import FORWARDED, Peers, Unreachable, workers
+from streams.web.plots import Drawing
 from streams.web.problem import Problem
+from streams.web.readings import ServingReadings
+from streams.web.shared import Shared
 from streams.web.site import REFRESH_S, Handler, Page, attach
 
+MENU = {"/": "Overview"}
+PLOTS_FRESH_S = 5.0
 
-def install(app: Any, serving: Serving) -> None:
+
+def install(app: Any, serving: Serving, board: Board, readings: ServingReadings) -> None:
     """Serve the pages on the app's web server."""
-    pages = Pages(app, serving)
-    attach(app.web.web_app, "Freshet", pages.routes(), [("/metrics", pages.metrics)])
+    pages = Pages(app, serving, board, readings)
+    plain = [("/metrics", pages.metrics), ("/plots.json", pages.plots)]
+    attach(app.web.web_app, "Freshet", serving.settings, pages.routes(), plain, menu=MENU)
     app.web.web_app.on_cleanup.append(pages.peers.close)
 
 
 class Pages:
     """The handlers."""
 
-    def __init__(self, app: Any, serving: Serving) -> None:
-        self._app, self._serving = app, serving
-        self._lag, self._census = Lag(serving), Census(serving)
+    def __init__(self, app: Any, serving: Serving, board: Board, readings: ServingReadings) -> None:
+        self._app, self._serving, self._board, self._readings = app, serving, board, readings
+        self._overviews, self._drawing = Shared(self._overview), Drawing()
+        self._plots = Shared(self._drawn, PLOTS_FRESH_S)
         self.peers = Peers(self._others)
 
     def routes(self) -> list[tuple[str, Handler]]:
@@ -47,20 +58,23 @@ class Pages:
         ]
 
     async def overview(self, request: web.Request) -> Page:
-        """The worker at a glance."""
-        return Page("overview", await self._overview(), refresh_s=REFRESH_S)
+        """The cluster at a glance."""
+        return await self._overviews.get(_span(request))
+
+    async def plots(self, request: web.Request) -> web.Response:
+        """The lines of the overview's plots, as JSON."""
+        return web.Response(body=await self._plots.get(_span(request)), content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """For Prometheus."""
+        """For Prometheus: this worker's alone."""
         body, content_type = exposition(
-            serving_metrics(await self._overview(), self._serving.metrics.ages),
-            request.headers.get("Accept", ""),
+            serving_metrics(await self._readings.now()), request.headers.get("Accept", "")
         )
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def live(self, request: web.Request) -> Page:
         """That the loop runs: this answer is the proof."""
-        return Page("health", {"worker": figures.worker_id(self._serving), "live": True})
+        return Page("health", {"worker": self._serving.settings.name, "live": True})
 
     async def ready(self, request: web.Request) -> Page:
         """Whether events are answered; 503 until then."""
@@ -83,10 +97,18 @@ class Pages:
         """`/items?id=ID`"""
         return await self._item(id_in_query(request))
 
-    async def _overview(self) -> dict[str, Any]:
-        return figures.overview(
-            self._serving, await self._lag.now(), self._census.users(), self._workers(), _now()
-        )
+    async def _overview(self, span: str) -> Page:
+        data = overview(self._board.said(), self._board.points(span), span)
+        mine = figures.health(self._serving) | {"partitions": self._serving.table.open_partitions()}
+        return Page("overview", data | {"answered_by": mine}, refresh_s=REFRESH_S)
+
+    async def _drawn(self, span: str) -> bytes:
+        """Made off the loop that serves: it takes some milliseconds."""
+
+        def draw() -> bytes:
+            return msgspec.json.encode(self._drawing.draw(self._board.points(span), span, _now()))
+
+        return await asyncio.to_thread(draw)
 
     async def _user(self, request: web.Request, user_id: str) -> Page:
         restored = self._serving.restored
@@ -104,7 +126,7 @@ class Pages:
                     f" {self._serving.settings.session_timeout_s:.0f} s.",
                 ) from None
             if theirs is not None:
-                return Page("user", theirs | {"answered_by": figures.worker_id(self._serving)})
+                return Page("user", theirs | {"answered_by": self._serving.settings.name})
         if not restored:
             raise _unavailable("Not known yet", "; ".join(figures.waiting_for(self._serving)))
         raise Problem(404, "No such user", f"No event of the user “{user_id}” was seen.")
@@ -123,6 +145,14 @@ class Pages:
     def _others(self) -> list[str]:
         own = str(self._app.conf.canonical_url)
         return [url for url in self._workers() if url != own]
+
+
+def _span(request: web.Request) -> str:
+    """`?range=`, the shortest without."""
+    span = request.query.get("range", next(iter(SPANS)))
+    if span not in SPANS:
+        raise Problem(400, "No such range", f"There are {', '.join(SPANS)}.")
+    return span
 
 
 def _unavailable(error: str, detail: str) -> Problem:

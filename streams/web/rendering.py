@@ -58,6 +58,21 @@ def span(ms: float | None) -> str:
     raise AssertionError(ms)
 
 
+def size(count: float | None) -> str:
+    """A size in memory or on disk.
+
+    >>> size(512), size(3 * 2**20), size(1.5 * 2**30), size(None)
+    ('512 B', '3.0 MiB', '1.5 GiB', '–')
+    """
+    if count is None:
+        return NONE
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
 def utc(ms: int) -> str:
     """
     >>> utc(1_700_000_000_000)
@@ -87,7 +102,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    env.filters |= {"number": number, "span": span, "utc": utc}
+    env.filters |= {"number": number, "span": span, "utc": utc, "bytes": size}
     env.globals |= {"percent": percent, "address": address}
     return env
 

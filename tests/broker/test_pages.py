@@ -1,5 +1,6 @@
 """The pages of two workers and a learner on a real broker."""
 
+import time
 import urllib.request
 from typing import Any
 
@@ -10,12 +11,14 @@ from tests.broker.cluster import Cluster, Process, clicks, wait_for
 USERS, EVENTS, POISON = 40, 1_000, 7
 
 
-def lag(*workers: Process) -> dict[str, int]:
-    """Partition ▶ events not served, of all these workers."""
-    found: dict[str, int] = {}
-    for worker in workers:
-        found |= (worker.get() or {}).get("lag", {})
-    return found
+def own_partitions(worker: Process) -> list[int]:
+    """Those of the worker that is asked."""
+    return worker.get()["answered_by"]["partitions"]
+
+
+def states(worker: Process) -> dict[str, str]:
+    """Process ▶ how it is, as this worker says."""
+    return {process["name"]: process["state"] for process in worker.get()["processes"]}
 
 
 def users(worker: Process) -> list[dict[str, Any] | None]:
@@ -30,34 +33,37 @@ def sample(worker: Process, name: str) -> float:
         return sum(s.value for family in families for s in family.samples if s.name == name)
 
 
-def test_two_workers_show_the_same_users_and_what_happened_to_each_event(kafka, tmp_path):
+def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path):
     nothing = dict.fromkeys("0123", 0)
     with Cluster(kafka.brokers, tmp_path) as cluster:
         workers = first, second = cluster.start("worker", "first"), cluster.start("worker", "second")
-        learner = cluster.start("learner")
+        learner = cluster.start("learner", worker_id="teacher")
         for process in (*workers, learner):
             wait_for(process.ready, "ready")
-        wait_for(lambda: all(len(w.get()["partitions"]) == 2 for w in workers), "two partitions each")
-        wait_for(lambda: lag(*workers) == nothing, "no lag where nothing was ever published", 10)
+        wait_for(lambda: all(len(own_partitions(w)) == 2 for w in workers), "two partitions each")
+        for worker in workers:
+            wait_for(lambda w=worker: w.get()["lag"] == nothing, "no lag where nothing was published", 15)
 
         cluster.publish(clicks(EVENTS, USERS), at_event_time=True)
         for _ in range(POISON):
             cluster.produce(b"{", b"u1")
         cluster.publish(list(clicks(3, USERS)))  # seen before
         wait_for(lambda: sum(sample(w, "freshet_events_total") for w in workers) == EVENTS + 3, "all served")
-        wait_for(lambda: lag(*workers) == nothing, "no lag when all is served", 10)
-        counts = [worker.get()["counts"] for worker in workers]
-        assert sum(c["accepted"] for c in counts) == sum(c["recommendations"] for c in counts) == EVENTS
-        assert sum(c["duplicates"] for c in counts) == 3
-        assert sum(c["dead_letters"] for c in counts) == POISON
-        assert sum(sample(w, "freshet_dead_letters_total") for w in workers) == POISON
-        wait_for(
-            lambda: sum(w.get()["counts"]["users"] or 0 for w in workers) == USERS, "every user counted", 10
-        )
         wait_for(cluster.learnt(EVENTS), "everything learnt")
         number = cluster.checkpoints()[-1].number
+        expected = {
+            "accepted": EVENTS, "recommendations": EVENTS, "duplicates": 3, "late": 0, "replayed": 0,
+            "dead_letters": POISON, "users": USERS,
+        }  # fmt: skip
+        for worker in workers:
+            wait_for(lambda w=worker: expected.items() <= w.get()["counts"].items(), "all counted", 15)
+            found = wait_for(lambda w=worker: learnt(w, number), "the newest model", 15)
+            assert found["lag"] == nothing and found["dead_letters"] == {"malformed-json": POISON}
+            drawn = {plot["name"]: plot["lines"] for plot in worker.get("/plots.json")["plots"]}
+            assert sum(v or 0 for v in drawn["dead_letters"][0]["values"]) == POISON
+            assert states(worker) == {"first": "ready", "second": "ready", "teacher": "learns"}
+        assert sum(sample(w, "freshet_dead_letters_total") for w in workers) == POISON
         assert learner.get()["examples"] == EVENTS == sample(learner, "freshet_examples_total")
-        wait_for(lambda: all(w.get()["model"]["checkpoint"] == number for w in workers), "the newest model")
 
         mine, theirs = users(first), users(second)
         assert {page["worker"] for page in mine} == {"first", "second"}
@@ -72,13 +78,29 @@ def test_two_workers_show_the_same_users_and_what_happened_to_each_event(kafka, 
         assert first.get("/users/nobody") is None
 
         second.kill()
+        killed = time.monotonic()
         assert any(page is None for page in users(first)), "503: only the dead worker knows them"
+        wait_for(lambda: states(first)["second"] == "silent", "its silence noticed", 15)
+        assert time.monotonic() - killed < 15
         cluster.publish(clicks(EVENTS, USERS, seed=2), at_event_time=True)
-        wait_for(lambda: len(first.get()["partitions"]) == 4, "its partitions taken over")
-        wait_for(lambda: lag(first) == nothing, "what waited is served")
+        wait_for(lambda: len(own_partitions(first)) == 4, "its partitions taken over")
+        wait_for(lambda: first.get()["lag"] == nothing, "what waited is served")
+        wait_for(lambda: first.get()["counts"]["users"] == USERS, "every user counted", 15)
+        assert first.get()["counts"]["accepted"] == 2 * EVENTS, "what the dead worker counted stays"
         found = users(first)
         assert all(page["worker"] == page["answered_by"] == "first" for page in found)
         assert sum(page["events"] for page in found) == 2 * EVENTS
         assert all(page["sent"]["items"] for page in found)
-        wait_for(lambda: first.get()["counts"]["users"] == USERS, "every user counted", 10)
-        assert [w["partitions"] for w in first.get()["workers"]] == [[0, 1, 2, 3]]
+
+        assert first.stop() == 0
+        again = cluster.start("worker", "first")
+        wait_for(again.ready, "ready again")
+        wait_for(lambda: "first" in states(again), "it has said how it is", 15)
+        assert again.get()["counts"]["accepted"] == 2 * EVENTS, "history outlives a restart"
+
+
+def learnt(worker: Process, number: int) -> dict[str, Any] | None:
+    """The overview, once it has this checkpoint."""
+    found = worker.get()
+    both = found["model"]["checkpoint"], (found["learner"] or {}).get("checkpoint")
+    return found if both == (number, number) else None

@@ -68,7 +68,7 @@ def test_one_worker_two_workers_one_worker(kafka, tmp_path):
         second = cluster.start("worker", "second", worker_id=None)
         publish(1)
         wait_for(second.ready, "second worker ready")
-        wait_for(lambda: len(second.get()["partitions"]) == 2, "partitions shared")
+        wait_for(lambda: len(second.get()["answered_by"]["partitions"]) == 2, "partitions shared")
         publish(2)
         user = events[0].user
         both = [wait_for(lambda w=w: w.get(f"/users/{user}"), "a user's page") for w in (first, second)]
