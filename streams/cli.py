@@ -667,13 +667,13 @@ def evaluate(
     reading = {name: given.pop(name) for name in READING}
     options = given | {"refresh": refresh, "compare": compare, "without": without}
     chosen, settings, taken = _taken(file, options, reading)
-    done = 0
+    done = 0.0
     with progress(lambda: done / len(taken.examples) / 2 if taken.examples else None) as show:
 
-        def say(predicted: int, learnt: int, hit_rate: float) -> None:
+        def say(quality: Any, learnt: int) -> None:
             nonlocal done
-            done = predicted + learnt
-            show(lambda: f"{predicted:,} predicted, {learnt:,} learnt, {hit_rate:.3f} hits")
+            done = quality.count + learnt
+            show(lambda: f"{quality.count:,.0f} predicted, {learnt:,} learnt, recall {quality.recall:.3f}")
 
         found = evaluating.evaluate(chosen, settings, taken, say)
     click.echo(json.dumps(found, indent=2) if as_json else evaluating.text(found))
@@ -685,3 +685,72 @@ def evaluate(
 
 READING = ("user", "item", "type", "time", "session", "value", "context", "time_unit", "on_error")
 """The names of `reading_options`."""
+
+
+# tune
+
+
+@cli.command(
+    epilog=_examples(
+        "freshet tune clicks.csv.gz --types view --skip-first --out tuned.toml",
+        "freshet tune clicks.csv --protocol windows --window 1d --windows 1-7 --trials 100",
+        "FRESHET_FILE=tuned.toml freshet evaluate clicks.csv.gz",
+    )
+)
+@log_file
+@reading_options
+@protocol_options
+@click.option("--share", type=click.FloatRange(1, 100), default=30, help="Of a prequential log, in %. [30]")
+@click.option("--generators", callback=_names, metavar="NAME,...", help="To choose from. [all]")
+@click.option("--metric", type=click.Choice(["recall", "mrr", "ndcg"]), default="mrr", show_default=True)
+@click.option("--trials", type=click.IntRange(1), metavar="N", default=50, show_default=True)
+@click.option("--storage", metavar="FILE", default="tune.db", show_default=True, help="Keeps the search.")
+@click.option("--out", metavar="FILE", default="tuned.toml", show_default=True, help="For FRESHET_FILE.")
+@click.option("--json", "as_json", is_flag=True, help="What was found, as JSON.")
+def tune(
+    file: str,
+    share: float,
+    generators: frozenset[str],
+    metric: str,
+    trials: int,
+    storage: str,
+    out: str,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Find better settings of the model, on a log.
+
+    On a validation part only: --part valid, the windows named by --windows, or the first --share of a
+    prequential log.  A search that was interrupted goes on from its --storage.
+    """
+    from models.registry import GENERATORS
+    from streams import tune as tuning
+    from streams.progress import progress
+
+    tuning.check()
+    if unknown := sorted(generators - set(GENERATORS)):
+        raise click.BadParameter(
+            f"{unknown[0]} is none of {', '.join(GENERATORS)}", param_hint="--generators"
+        )
+    source = click.get_current_context().get_parameter_source("part")
+    if source is click.core.ParameterSource.DEFAULT:
+        given["part"] = "valid"
+    reading = {name: given.pop(name) for name in READING}
+    chosen, settings, taken = _taken(file, given, reading)
+    taken = tuning.validation_only(chosen, taken, share / 100)
+    with progress() as show:
+
+        def say(trial: int, quality: Any, best: float) -> None:
+            now = getattr(quality, metric)
+            show(lambda: f"trial {trial}: {now:.4f} after {quality.count:,.0f}; best {best:.4f}")
+
+        names = [name for name in GENERATORS if not generators or name in generators]
+        found = tuning.tune(
+            chosen, settings, taken, generators=names, metric=metric, trials=trials, storage=storage, show=say
+        )
+    said = f"{found.metric} {found.value:.4f}, {found.first:.4f} before"
+    said += f"; {found.trials} trials, {found.pruned} given up"
+    with open(out, "w") as settings_file:
+        settings_file.write(tuning.toml(found, f"freshet tune {os.path.basename(file)}: {said}"))
+    click.echo(json.dumps(found._asdict(), indent=2) if as_json else f"{said}; written to {out}")
+    return INTERRUPTED if found.interrupted else 0

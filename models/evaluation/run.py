@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.core import HISTORY, Asked, Example, Queries, Rows
 from models.evaluation.facts import Numbers
 from models.evaluation.lists import Audience, ListSums
-from models.evaluation.metrics import ranks
+from models.evaluation.metrics import Quality, ranks
 from models.evaluation.protocols import Step
 from models.evaluation.replicas import Twin, refresh
 from models.model import Model
@@ -63,8 +63,8 @@ class Result(NamedTuple):
     seconds: float
 
 
-Progress = Callable[[int, int, float], None]
-"""Called after each part of a step: examples predicted, examples learnt, mean hit of the first contender."""
+Progress = Callable[[Quality, int], None]
+"""Called after each part of a step: the first contender's quality so far, and examples learnt."""
 
 
 def before(one: Example) -> Asked:
@@ -114,7 +114,7 @@ def run(
     twins: Sequence[Twin],
     exclude: Exclude,
     k: int,
-    show: Progress = lambda predicted, learnt, hit_rate: None,
+    show: Progress = lambda quality, learnt: None,
 ) -> Result:
     """Predict and learn.
 
@@ -132,7 +132,7 @@ def run(
     lists = {c.name: ListSums(live.items.capacity) for c in contenders}
     scored: list[Numbers] = []
     windows: list[Numbers] = []
-    predicted, learnt, hit, began = 0, 0, 0, perf_counter()
+    quality, learnt, began = Quality(k), 0, perf_counter()
 
     def published(model: Model, rows: Mapping[bytes, bytes | None]) -> None:
         sizes[id(model)].update({key: len(key) + len(value or b"") for key, value in rows.items()})
@@ -153,9 +153,8 @@ def run(
                 targets = np.array(contender.model.items.rows(items), np.int32)
                 found[contender.name].append(ranks(best.rows, best.scores, targets, k))
                 lists[contender.name].add(best.rows[:, :k], targets, audience)
-            predicted += len(part)
-            hit += int((found[contenders[0].name][-1] > 0).sum())
-            show(predicted, learnt, hit / predicted)
+            quality += Quality.of(found[contenders[0].name][-1], k)
+            show(quality, learnt)
             scored.append(part)
             windows.append(np.full(len(part), step.window))
         if len(step.learnt):
@@ -167,7 +166,7 @@ def run(
             rows = np.array(live.items.rows(one.item for one in batch), np.int32)
             audience.learn(rows, users[step.learnt].astype(np.uint64))
             learnt += len(batch)
-            show(predicted, learnt, hit / max(predicted, 1))
+            show(quality, learnt)
     seconds, items_known = perf_counter() - began, len(live.items)
     for model in models:
         published(model, model.dump_touched())

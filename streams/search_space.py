@@ -1,0 +1,97 @@
+"""What `freshet tune` searches: all of it, in one place.
+
+Each generator is on or off, has a weight in the blend, and hyper-parameters by the names of its constructor.
+Ranges are those in which a measured optimum on some log lay, and a bit more on both sides.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+DAY_MS = 86_400_000.0
+
+
+class Between(NamedTuple):
+    """A number in a range; `log`: equally likely in each power of ten."""
+
+    low: float
+    high: float
+    log: bool = True
+
+
+class Whole(NamedTuple):
+    """A whole number in a range."""
+
+    low: int
+    high: int
+    log: bool = True
+
+
+Range = Between | Whole
+
+WEIGHT = Between(0.02, 2.0)
+"""Of a generator that is on."""
+
+HYPER_PARAMETERS: dict[str, dict[str, Range]] = {
+    "next": {"half_life_ms": Between(0.25 * DAY_MS, 112 * DAY_MS), "neighbours": Whole(16, 64)},
+    "previous": {"half_life_ms": Between(0.25 * DAY_MS, 112 * DAY_MS), "neighbours": Whole(16, 64)},
+    "session-knn": {
+        "tau_ms": Between(0.25 * DAY_MS, 224 * DAY_MS),
+        "neighbours": Whole(50, 300),
+        "latest": Whole(32, 128),
+    },
+    "user-knn": {
+        "tau_ms": Between(0.25 * DAY_MS, 224 * DAY_MS),
+        "neighbours": Whole(50, 300),
+        "latest": Whole(32, 128),
+    },
+    "embedding": {"learning_rate": Between(0.01, 0.5), "negatives": Whole(64, 1024)},
+    "popularity": {"half_life_ms": Between(0.02 * DAY_MS, 56 * DAY_MS)},
+}
+
+
+class Trial(Protocol):
+    """What is asked of Optuna's trial."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        """A number."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
+        """A whole number."""
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """One of them."""
+
+
+def suggest(trial: Trial, generators: list[str]) -> dict[str, Any]:
+    """Settings to try: `generators` and `model_parameters`; no generators where the trial has all off."""
+    weights: dict[str, float] = {}
+    parameters: dict[str, dict[str, float]] = {}
+    for name in generators:
+        if not trial.suggest_categorical(f"{name}.on", [True, False]):
+            continue
+        weights[name] = _value(trial, f"{name}.weight", WEIGHT)
+        parameters[name] = {
+            key: _value(trial, f"{name}.{key}", within)
+            for key, within in HYPER_PARAMETERS.get(name, {}).items()
+        }
+    return {"generators": weights, "model_parameters": parameters}
+
+
+def _value(trial: Trial, name: str, within: Range) -> float:
+    if isinstance(within, Whole):
+        return trial.suggest_int(name, within.low, within.high, log=within.log)
+    return float(f"{trial.suggest_float(name, within.low, within.high, log=within.log):.4g}")
+
+
+def known(
+    generators: dict[str, float], parameters: dict[str, dict[str, Any]], names: list[str]
+) -> dict[str, Any]:
+    """Settings as a point of the space, so that the search begins there; what lies outside is left to it."""
+    point: dict[str, Any] = {}
+    for name in names:
+        point[f"{name}.on"] = name in generators
+        values = {"weight": generators.get(name)} | parameters.get(name, {})
+        for key, within in ({"weight": WEIGHT} | HYPER_PARAMETERS.get(name, {})).items():
+            value = values.get(key)
+            if value is not None and within.low <= value <= within.high:
+                point[f"{name}.{key}"] = value
+    return point

@@ -1,0 +1,169 @@
+"""Tune the model's settings on a log, on a part of it that no figure is reported of.  Needs Optuna.
+
+A trial is an evaluation with other settings.  It is given up when it is worse than the median of those
+before it were at the same place (Golovin et al. 2017, "Google Vizier").  Trials are suggested by a
+tree-structured Parzen estimator (Bergstra et al. 2011, "Algorithms for hyper-parameter optimization").  The
+first trial is the settings as they are, so that what comes out is never worse than they, on that part.  The
+search is kept in a file, and goes on from it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from models.evaluation.facts import facts
+from models.evaluation.metrics import Quality
+from streams.evaluate import Taken, measure
+from streams.protocol import BadPlan, Options
+from streams.search_space import known, suggest
+from streams.settings import Settings
+
+REPORTS = 20
+"""Times that a trial is compared with the others while it runs."""
+STARTUP_TRIALS = 8
+"""Before any is given up, and before suggestions are more than random."""
+
+Show = Callable[[int, Quality, float], None]
+"""Called while a trial runs: its number, its quality so far, the best value so far."""
+
+
+class Tuned(NamedTuple):
+    """What a search found."""
+
+    settings: dict[str, Any]
+    """`generators` and `model_parameters` of the best trial."""
+    value: float
+    first: float
+    """Of the settings as they were."""
+    trials: int
+    pruned: int
+    metric: str
+    interrupted: bool
+
+
+def check() -> None:
+    """`BadPlan` where Optuna is missing."""
+    if find_spec("optuna") is None:
+        raise BadPlan("tuning needs Optuna: pip install 'freshet[tune]'")
+
+
+def validation_only(options: Options, taken: Taken, share: float) -> Taken:
+    """The part of the log that may be tuned on.  `BadPlan` where the options name the part of the report."""
+    if options.protocol == "prequential":
+        n = int(share * len(taken.examples))
+        return Taken(taken.examples[:n], taken.labels[:n])
+    if options.protocol == "windows" and options.windows is None:
+        raise BadPlan("--windows: say on which to tune, 1-7 say; the others are for the report")
+    if options.protocol in ("holdout", "leave-one-out") and options.part == "test":
+        raise BadPlan("--part test is for the report; tune on valid")
+    return taken
+
+
+def tune(
+    options: Options,
+    settings: Settings,
+    taken: Taken,
+    *,
+    generators: list[str],
+    metric: str,
+    trials: int,
+    storage: str,
+    show: Show,
+) -> Tuned:
+    """Search until `storage` has so many trials.  `BadPlan` if it holds another search."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        storage=f"sqlite:///{storage}",
+        study_name="freshet",
+        load_if_exists=True,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=REPORTS // 4),
+    )
+    study.sampler = optuna.samplers.TPESampler(  # who goes on must not suggest the same once more
+        seed=settings.seed + _done(study), n_startup_trials=STARTUP_TRIALS
+    )
+    _same_search(study, options, taken, generators, metric)
+    options = replace(options, refresh=(), compare=frozenset(), without=())
+    about = facts(taken.examples)
+    k = options.ks[0]
+
+    def objective(trial: optuna.Trial) -> float:
+        changed = suggest(trial, generators)
+        if not changed["generators"]:
+            raise optuna.TrialPruned
+        for name, values in changed["model_parameters"].items():
+            changed["model_parameters"][name] = settings.model_parameters.get(name, {}) | values
+        trial.set_user_attr("settings", changed)
+        reported = 0
+
+        def watch(quality: Quality, learnt: int) -> None:
+            nonlocal reported
+            show(trial.number, quality, _best(study))
+            step = int(REPORTS * learnt / len(taken.examples))
+            if quality.count and step > reported:
+                reported = step
+                trial.report(getattr(quality, metric), step)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+        result = measure(options, settings.model_copy(update=changed), taken, about, watch)
+        return float(getattr(Quality.of(result.outcomes["all"].ranks, k), metric))
+
+    if not study.trials:
+        study.enqueue_trial(known(settings.generators, settings.model_parameters, generators))
+    interrupted = False
+    try:
+        study.optimize(objective, n_trials=max(trials - _done(study), 0))
+    except KeyboardInterrupt:
+        interrupted = True
+    complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    if not complete:
+        raise BadPlan("no trial came to its end: there is nothing to write")
+    best = study.best_trial
+    return Tuned(
+        best.user_attrs["settings"],
+        float(best.value or 0.0),
+        float(complete[0].value or 0.0),
+        _done(study),
+        len(study.get_trials(states=[optuna.trial.TrialState.PRUNED])),
+        f"{metric}@{k}",
+        interrupted,
+    )
+
+
+def _done(study: Any) -> int:
+    return sum(trial.state.is_finished() for trial in study.trials)
+
+
+def _best(study: Any) -> float:
+    try:
+        return float(study.best_value)
+    except ValueError:  # none is complete
+        return 0.0
+
+
+def _same_search(study: Any, options: Options, taken: Taken, generators: list[str], metric: str) -> None:
+    """What the file's trials were measured on must be what these will be."""
+    protocol = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in asdict(options).items()}
+    what = json.dumps([protocol, len(taken.examples), generators, metric], default=list)
+    if study.user_attrs.setdefault("search", what) != what:
+        raise BadPlan("--storage holds another search: other options, metric or log; name another file")
+    study.set_user_attr("search", what)
+
+
+def toml(tuned: Tuned, comment: str) -> str:
+    """A settings file for FRESHET_FILE."""
+    lines = [f"# {comment}", "", "[generators]"]
+    lines += [f"{name} = {weight}" for name, weight in tuned.settings["generators"].items()]
+    for name, values in tuned.settings["model_parameters"].items():
+        if values:
+            lines += [
+                "",
+                f"[model_parameters.{name}]",
+                *(f"{key} = {value}" for key, value in values.items()),
+            ]
+    return "\n".join(lines) + "\n"

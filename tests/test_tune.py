@@ -1,0 +1,113 @@
+"""`freshet tune`: on a validation part only, kept in a file, and what comes out can be used."""
+
+import inspect
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from models.registry import GENERATORS
+from streams.evaluate import Taken
+from streams.protocol import BadPlan, Options
+from streams.search_space import HYPER_PARAMETERS, WEIGHT, Between, known, suggest
+from streams.settings import Settings, load
+from streams.tune import validation_only
+from tests.test_evaluate import rows, run, small, taken, written  # noqa: F401
+
+optuna = pytest.importorskip("optuna")
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return written(tmp_path / "log.csv", rows(300))
+
+
+@pytest.mark.parametrize("name", HYPER_PARAMETERS)
+def test_every_parameter_of_the_space_is_one_of_the_generator(name):
+    generator = GENERATORS[name](100, 0)
+    asked = inspect.signature(type(generator).__init__).parameters
+    for key, within in HYPER_PARAMETERS[name].items():
+        default = asked[key].default
+        assert within.low <= default <= within.high, f"{key}: the default must be in the space"
+        GENERATORS[name](100, 0, **{key: within.low if isinstance(within, Between) else int(within.low)})
+
+
+def test_the_space_holds_the_defaults():
+    settings = Settings()
+    point = known(settings.generators, {}, list(GENERATORS))
+    assert {name for name in GENERATORS if point[f"{name}.on"]} == set(settings.generators)
+    trial = optuna.trial.FixedTrial({"next.on": False, "previous.on": True, "previous.weight": 0.5} | {
+        f"previous.{key}": within.low for key, within in HYPER_PARAMETERS["previous"].items()
+    })  # fmt: skip
+    found = suggest(trial, ["next", "previous"])
+    assert found["generators"] == {"previous": 0.5} and set(found["model_parameters"]) == {"previous"}
+    assert WEIGHT.low < 1 < WEIGHT.high
+
+
+def test_only_a_validation_part_is_tuned_on(log):
+    found = taken(log)
+    assert len(validation_only(Options(), found, 0.3).examples) == 90
+    windows = Options(protocol="windows", window="12h", windows=(1, 2))
+    assert validation_only(windows, found, 0.3) == found
+    for options in (
+        Options(protocol="windows"),
+        Options(protocol="holdout"),
+        Options(protocol="leave-one-out"),
+    ):
+        with pytest.raises(BadPlan):
+            validation_only(options, found, 0.3)
+    assert validation_only(Options(protocol="holdout", part="valid"), found, 0.3) is found
+    assert validation_only(Options(), Taken([], []), 0.3).examples == []
+
+
+def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
+    common = [
+        "tune",
+        log,
+        "--generators",
+        "next,popularity",
+        "--share",
+        "100",
+        "--model-delay",
+        "10m",
+        "--json",
+    ]
+    result = run(*common, "--trials", "3")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["trials"], found["metric"]) == (3, "mrr@20") and found["value"] >= found["first"] > 0.1
+    on = json.loads(run(*common, "--trials", "5").stdout)
+    assert on["trials"] == 5 and on["first"] == found["first"] and on["value"] >= found["value"]
+    assert json.loads(run(*common, "--trials", "5").stdout) == on, "nothing is left to do"
+    tuned = tomllib.loads(Path("tuned.toml").read_text())
+    assert tuned["generators"] == on["settings"]["generators"]
+    monkeypatch.delenv("FRESHET_GENERATORS")
+    monkeypatch.setenv("FRESHET_FILE", "tuned.toml")
+    settings = load()
+    assert settings.generators == on["settings"]["generators"]
+    assert settings.model_parameters == on["settings"]["model_parameters"]
+    again = run("evaluate", log, "--model-delay", "10m", "--json")
+    assert json.loads(again.stdout)["recommenders"]["all"]["mrr@20"] == pytest.approx(on["value"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--generators", "nothing"], "nothing is none of next, previous"),
+        (["--protocol", "windows"], "--windows: say on which to tune"),
+        (["--protocol", "holdout", "--part", "test"], "--part test is for the report"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(log, args, said):
+    result = run("tune", log, *args)
+    assert result.exit_code == 2 and result.stdout == ""
+    assert said in result.stderr.splitlines()[-1]
+
+
+def test_another_search_is_not_gone_on_with(log):
+    common = ["tune", log, "--generators", "popularity", "--share", "100", "--model-delay", "1h"]
+    assert run(*common, "--trials", "1").exit_code == 0
+    result = run(*common, "--trials", "2", "--metric", "recall")
+    assert result.exit_code == 2 and "--storage holds another search" in result.stderr.splitlines()[-1]
