@@ -61,6 +61,16 @@ class Embedding:
         self._dirty = np.zeros(capacity, np.bool_)
         self._used = 0
 
+    @property
+    def vectors(self) -> Floats:
+        """The input vectors, float32[capacity, dim]; to be read only."""
+        return self._input
+
+    @property
+    def events(self) -> NDArray[np.int32]:
+        """Examples learnt of each row's item, int32[capacity]; to be read only."""
+        return self._events
+
     def learn(self, batch: Batch) -> None:
         """One Adagrad step for every `self.batch` examples that have a session."""
         known, before = batch.items >= 0, batch.queries.session
