@@ -12,8 +12,9 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from models.core import Asked, Example, Shown, Slate
-from streams.clock import arrival, safe_time
+from models.core import Asked, Slate
+from streams.accept import Accepted, accept, example
+from streams.clock import arrival
 from streams.messages import (
     DeadLetter,
     Event,
@@ -24,7 +25,7 @@ from streams.messages import (
     encode,
 )
 from streams.settings import Settings
-from streams.users import Rules, User, Verdict, advance, asked, decode_user, encode_user
+from streams.users import Rules, User, Verdict, decode_user, encode_user
 
 
 class Record(Protocol):
@@ -133,23 +134,6 @@ class Writes(NamedTuple):
     """Of each recommendation."""
 
 
-class _Accepted(NamedTuple):
-    """An accepted event between the two halves of the step."""
-
-    key: bytes
-    event: Event
-    partition: int
-    offset: int
-    timestamp: int
-    time: int
-    before: tuple[str, ...]
-    before_size: int
-    session: int
-    after: Asked
-    weight: float
-    answered: bool
-
-
 def serve(
     records: Sequence[Record],
     topic: str,
@@ -168,7 +152,7 @@ def serve(
     users: dict[int, dict[bytes, User]] = defaultdict(dict)
     dead: dict[int, list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]] = defaultdict(list)
     new_users: dict[int, int] = defaultdict(int)
-    accepted: list[_Accepted] = []
+    accepted: list[tuple[Record, Accepted]] = []
     for record in records:
         partition = record.partition
         try:
@@ -194,49 +178,41 @@ def serve(
         if user.offset >= record.offset:
             counts.replayed += 1
             continue
-        time = event.time_ms
-        arrived = arrival(record.timestamp, record.headers)
-        safe = safe_time(time, arrived, policy.max_ahead_ms, policy.users.grace_ms)
-        weight = policy.weight(event.type)
         new_users[partition] += user.offset < 0
-        new, verdict, before, size = advance(user, event, time, safe, record.offset, weight > 0, policy.users)
-        users[partition][key] = new
-        if verdict is Verdict.DUPLICATE:
-            counts.duplicates += 1
-        elif verdict is Verdict.LATE:
-            counts.late += 1
-        else:
+        arrived = arrival(record.timestamp, record.headers)
+        user, verdict, one = accept(user, event, record.offset, arrived, policy)
+        users[partition][key] = user
+        if one is not None:
             counts.accepted += 1
-            answered = event.type not in policy.unanswered_types
-            accepted.append(
-                _Accepted(
-                    key, event, partition, record.offset, record.timestamp, safe, before, size, new.sessions,
-                    asked(new, safe, event.context),
-                    weight, answered,
-                )
-            )  # fmt: skip
+            accepted.append((record, one))
+        elif verdict is Verdict.DUPLICATE:
+            counts.duplicates += 1
+        else:
+            counts.late += 1
 
-    slates = iter(recommender.recommend([a.after for a in accepted if a.answered], policy.list_length))
+    slates = iter(recommender.recommend([a.after for _, a in accepted if a.answered], policy.list_length))
     popular = recommender.popular(policy.list_length)
     now = clock()
     recommendations: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
     examples: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
     ages = []
-    for one in accepted:
-        partition, event = one.partition, one.event
-        user = users[partition][one.key]
-        if one.weight > 0 and event.item is not None:
-            examples[partition].append((one.key, encode(_example(one, user))))
+    for record, one in accepted:
+        partition, key = record.partition, record.key
+        assert key is not None
+        user = users[partition][key]
+        taught = example(one, user)
+        if taught is not None:
+            examples[partition].append((key, encode(taught)))
             if user.slate and one.answered:
                 counts.predictions += 1
-                counts.recommended_hits += event.item in user.slate
-                counts.popular_hits += event.item in popular
+                counts.recommended_hits += taught.shown is not None
+                counts.popular_hits += taught.item in popular
         if one.answered:
-            slate, age = next(slates), max(now - one.timestamp, 0)
-            recommendation = _recommendation(one, slate, recommender, age, now)
-            recommendations[partition].append((one.key, encode(recommendation)))
+            slate, age = next(slates), max(now - record.timestamp, 0)
+            recommendation = _recommendation(one, partition, slate, recommender, age, now)
+            recommendations[partition].append((key, encode(recommendation)))
             ages.append(age)
-            users[partition][one.key] = replace(
+            users[partition][key] = replace(
                 user, slate_id=recommendation.recommendation_id, slate=slate.items
             )
     counts.recommendations, counts.users = len(ages), sum(new_users.values())
@@ -259,24 +235,12 @@ def _decode(record: Record, policy: Policy) -> Event:
     return event
 
 
-def _example(one: _Accepted, user: User) -> Example:
-    event = one.event
-    assert event.item is not None
-    shown = None
-    if event.item in user.slate:
-        shown = Shown(user.slate_id, user.slate.index(event.item))
-    return Example(
-        event.user, one.offset, one.time, event.type, event.item, one.weight, event.value,
-        one.before, one.before_size, one.session, shown, event.context,
-    )  # fmt: skip
-
-
 def _recommendation(
-    one: _Accepted, slate: Slate, recommender: Recommender, age: int, now: int
+    one: Accepted, partition: int, slate: Slate, recommender: Recommender, age: int, now: int
 ) -> Recommendation:
     made = recommender.checkpoint_time
     return Recommendation(
-        recommendation_id=f"{one.partition}-{one.offset}",
+        recommendation_id=f"{partition}-{one.offset}",
         user=one.event.user,
         time=now,
         event_id=one.event.event_id,
