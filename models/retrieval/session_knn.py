@@ -1,14 +1,14 @@
 """Session kNN: what was in the recent sessions that look like this one.
 
-    sim(s, q) = Σ_{i ∈ q ∩ s} 0.8^age_i · idf_i                 idf_i = ln(1 + sessions / sessions with i)
-    score(b | q) = Σ_{s ∈ N(q)} sim(s, q) · e^(−age_s / τ) · e^(−(|distance_s(b, m)| − 1) / 4)
+    sim(s, q) = Σ_{i ∈ q ∩ s} 0.7^age_i · idf_i                 idf_i = ln(1 + sessions / sessions with i)
+    score(b | q) = Σ_{s ∈ N(q)} sim(s, q)² · e^(−age_s / τ) · e^(−(distance_s(b, m) − 1) / 4) · side
 
 N(q): the `neighbours` most similar of the sessions in the rings of q's items; m: the latest item of q that
-is in s; distance: in positions of s, to both sides.  Vector-Multiplication-Indexed-Session kNN (Kersbergen,
+is in s, which proposes others and not itself; distance: in positions of s; side: 1 after m, 0.8 before.  Vector-Multiplication-Indexed-Session kNN (Kersbergen,
 Sprangers and Schelter 2022, "Serenade: Low-Latency Session-Based Recommendation in e-Commerce at Scale"),
 from V-SkNN (Ludewig and Jannach 2018, "Evaluation of Session-based Recommendation Algorithms"), learnt one
-click at a time.  We differ in the decay of old sessions and in weighting by distance to the match: theirs
-counts all of a neighbour's items alike.
+click at a time.  We differ in the square, in the decay of old sessions, and in weighting by distance to the
+match: theirs counts all of a neighbour's items alike.
 
 Sessions are numbered as they start.  Number n lives in slot n mod `slots`, so a new session takes the
 place of the oldest; one that outgrows its slot goes on under a new number.  Each item has a ring: the
@@ -32,10 +32,12 @@ from models.core import HISTORY, SESSION, Batch, Candidates, Queries, Rows
 from models.decay import DAY_MS
 from models.topk import select
 
-AGE_DECAY = 0.8
-"""Weight of a query's item against the one after it."""
+AGE_DECAY = 0.7
+"""Weight of a query's item against the one after it; .6 to .8 are as good."""
 REACH = 4.0
-"""Positions over which a neighbour's item loses a factor e."""
+"""Positions over which a neighbour's item loses a factor e; 2 is worse, 8 as good."""
+BEFORE = 0.8
+"""Weight of what came before the match against what came after it."""
 LEVELS = 256
 """Similarities are told apart to this many levels when the neighbours are picked."""
 
@@ -329,7 +331,7 @@ def _propose(  # type: ignore[no-untyped-def]
     out_rows, out_scores, out_sources,
 ):  # fmt: skip
     slots, length = index.items.shape
-    near = np.exp(-np.maximum(np.arange(length) - 1.0, 0.0) / REACH).astype(np.float32)
+    near = np.exp(-(np.arange(length) - 1.0) / REACH).astype(np.float32)
     levels = np.empty(LEVELS + 1, np.int32)
     for n in range(len(asked)):
         count, total = _meet(asked[n], newest, index, met, similarity, match, places)
@@ -358,12 +360,12 @@ def _propose(  # type: ignore[no-untyped-def]
             centre = 0
             while centre < size and index.items[slot, centre] != shared:
                 centre += 1
-            weight = np.float32(sim * np.exp(-max(times[n] - index.times[slot], 0) / tau_ms))
+            weight = np.float32(sim * sim * np.exp(-max(times[n] - index.times[slot], 0) / tau_ms))
             for p in range(size):
                 if p == centre:
                     continue
                 b = index.items[slot, p]
-                part = weight * near[abs(p - centre)]
+                part = weight * (near[p - centre] if p > centre else np.float32(BEFORE) * near[centre - p])
                 if score[b] == 0:
                     among[found] = b
                     found += 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.core import Batch, Queries
-from models.retrieval.session_knn import AGE_DECAY, SessionKnn
+from models.retrieval.session_knn import AGE_DECAY, BEFORE, SessionKnn
 from tests.models import arrays
 
 
@@ -25,12 +25,12 @@ def test_scores_by_hand():
     model = SessionKnn(10, tau_ms=1000)
     model.learn(sessions((1, 0), (1, 1), (1, 2), (2, 1), (2, 3)))
     idf0, idf1 = np.log(1 + 2 / 1), np.log(1 + 2 / 2)
-    alike = idf1 + AGE_DECAY * idf0  # session 1 has both, session 2 the latest only
-    expected = {2: alike, 0: alike, 3: idf1}
+    alike = (idf1 + AGE_DECAY * idf0) ** 2  # session 1 has both, session 2 the latest only
+    expected = {2: alike, 0: alike * BEFORE, 3: idf1**2}
     assert proposed(model, [1, 0]) == pytest.approx(expected)
     assert proposed(model, [1, 0], time=1000) == pytest.approx({b: s / np.e for b, s in expected.items()})
     near = np.exp(-1 / 4)
-    assert proposed(model, [0]) == pytest.approx({1: idf0, 2: idf0 * near})
+    assert proposed(model, [0]) == pytest.approx({1: idf0**2, 2: idf0**2 * near})
 
 
 def test_a_repeated_item_counts_once():
