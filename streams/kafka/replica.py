@@ -20,6 +20,7 @@ from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
 from streams.kafka.client import consumer_config, is_no_record
 from streams.settings import Settings
+from streams.topics import START_ANEW
 
 CACHE_INTERVAL_S = 5.0
 """Between writes to disk: rows that change at every click are written once."""
@@ -27,8 +28,8 @@ BATCH = 10_000
 _NEXT = b"__next offset"
 
 
-class ModelBeganAnew(Exception):
-    """The topic has an older model than the one held: it was made again.  Start the worker again."""
+class BeganAnew(Exception):
+    """A topic was deleted and made again, and no longer fits what is held; the message says which."""
 
 
 class Replica:
@@ -89,17 +90,17 @@ class Replica:
         )
         try:
             low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), 30)
-            number, position = self._from_cache(cache)
+            latest, position = self._from_cache(cache)
             if position is not None and not low <= position <= end:
-                cache, number, position = self._forget(cache), 0, None
+                cache, latest, position = self._forget(cache), Checkpoint(), None
             start = OFFSET_BEGINNING if position is None else position
             consumer.assign([TopicPartition(self._topic, 0, start)])
-            self._read(consumer, cache, number)
+            self._read(consumer, cache, latest)
         finally:
             consumer.close()
             cache.close()
 
-    def _read(self, consumer: Consumer, cache: Rdict, number: int) -> None:
+    def _read(self, consumer: Consumer, cache: Rdict, latest: Checkpoint) -> None:
         rows: list[tuple[bytes, bytes | None]] = []
         unsaved: dict[bytes, bytes | None] = {}
         saved_at = time.monotonic()
@@ -108,7 +109,8 @@ class Replica:
             messages = [] if first is None else [first, *consumer.consume(BATCH, 0)]
             for message in messages:
                 if is_no_record(message):
-                    if message.error().code() == KafkaError._PARTITION_EOF:
+                    if message.error().code() == KafkaError._PARTITION_EOF and not self._caught_up.is_set():
+                        self._require_its_events(consumer, latest)
                         self._caught_up.set()
                     continue
                 key, value = message.key() or b"", message.value()
@@ -116,12 +118,14 @@ class Replica:
                     rows.append((key, value))
                     continue
                 checkpoint = Checkpoint.decode(value or b"{}")
-                if checkpoint.number < number:
+                if checkpoint.number < latest.number:
                     self._stopping.set()
                     shutil.rmtree(self._path, ignore_errors=True)
-                    raise ModelBeganAnew(f"checkpoint {checkpoint.number} came after {number}")
+                    raise BeganAnew(
+                        f"{self._topic}: checkpoint {checkpoint.number} came after {latest.number}: start again"
+                    )
                 self.torn += self._caught_up.is_set() and checkpoint.rows != len(rows)
-                number = checkpoint.number
+                latest = checkpoint
                 self._queue.append((checkpoint, self.model.prepare(rows)))
                 unsaved.update(rows)
                 unsaved[CHECKPOINT_KEY] = value
@@ -133,6 +137,17 @@ class Replica:
         if unsaved:
             _save(cache, unsaved)
 
+    def _require_its_events(self, consumer: Consumer, latest: Checkpoint) -> None:
+        """The model was learnt from events that must have been: else users would skip new ones as replayed."""
+        events = self._settings.topic("events")
+        for partition, learnt_to in latest.learnt_to.items():
+            _, end = consumer.get_watermark_offsets(TopicPartition(events, partition), 30)
+            if learnt_to >= end:
+                raise BeganAnew(
+                    f"{events} was made anew: the model has learnt event {learnt_to} of partition {partition},"
+                    f" which has {end}; {START_ANEW}"
+                )
+
     def _open(self) -> Rdict:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
@@ -140,19 +155,19 @@ class Replica:
         options.set_write_buffer_size(8 * 1024 * 1024)
         return Rdict(str(self._path), options, access_type=AccessType.read_write())
 
-    def _from_cache(self, cache: Rdict) -> tuple[int, int | None]:
-        """Queue what is on disk; its checkpoint's number and the offset to go on from, if it is of use."""
+    def _from_cache(self, cache: Rdict) -> tuple[Checkpoint, int | None]:
+        """Queue what is on disk; its checkpoint and the offset to go on from, if it is of use."""
         saved = cache.get(CHECKPOINT_KEY)
         if saved is None:
-            return 0, None
+            return Checkpoint(), None
         rows = [(k, v) for k, v in cache.items() if k not in (CHECKPOINT_KEY, _NEXT)]
         try:
             prepared = self.model.prepare(rows)
         except ValueError:  # written by a version with other rows
-            return 0, -1
+            return Checkpoint(), -1
         checkpoint = Checkpoint.decode(saved)
         self._queue.append((checkpoint, prepared))
-        return checkpoint.number, int(cache.get(_NEXT))
+        return checkpoint, int(cache.get(_NEXT))
 
     def _forget(self, cache: Rdict) -> Rdict:
         """Start from nothing: what is on disk is not of this topic."""

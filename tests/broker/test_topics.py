@@ -5,7 +5,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.kafka import free_port
 from streams import topics
 from streams.kafka.client import confluent
-from tests.broker.cluster import Cluster, wait_for
+from tests.broker.cluster import Cluster, clicks, wait_for
 
 
 def test_created_as_they_should_be_and_left_alone_after(kafka, tmp_path):
@@ -48,3 +48,22 @@ def test_a_worker_without_kafka_says_what_to_do(tmp_path):
         assert worker.wait(60) == 2
         said = worker.log.read_text()
         assert "no Kafka at" in said and "make kafka" in said and "Traceback" not in said
+
+
+def test_events_made_anew_are_refused_because_users_would_skip_them(kafka, tmp_path):
+    with Cluster(kafka.brokers, tmp_path) as cluster:
+        worker, learner = cluster.start("worker"), cluster.start("learner")
+        wait_for(worker.ready, "worker ready")
+        cluster.publish(clicks(200))
+        wait_for(cluster.learnt(200), "all learnt")
+        worker.stop()
+        learner.stop()
+        admin, events = AdminClient(confluent(cluster.settings)), cluster.settings.topic("events")
+        for future in admin.delete_topics([events]).values():
+            future.result(30)
+        wait_for(lambda: events not in admin.list_topics(timeout=15).topics, "the topic is gone")
+        topics.create(cluster.settings)
+        again = cluster.start("worker")
+        assert again.wait(60) == 1
+        said = again.log.read_text()
+        assert f"{events} was made anew" in said and "delete all of Freshet's topics together" in said
