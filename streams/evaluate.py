@@ -6,7 +6,7 @@
 The log is one partition, read into memory as examples: about 0.5 kB an event.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +19,10 @@ from models.evaluation.replicas import Twin
 from models.evaluation.run import Contender, Exclude, Progress, Result, latest, nothing, run, seen
 from models.evaluation.summary import summarise
 from models.recommender import Recommender
+from models.registry import RANKERS
 from streams.accept import accept, example
-from streams.logs import Log
-from streams.model import make_model
+from streams.messages import Event
+from streams.model import make_model, make_recommender
 from streams.protocol import DAY_MS, SECOND_MS, BadPlan, Options, duration_ms
 from streams.publish import schedule
 from streams.serve import Policy
@@ -40,21 +41,20 @@ class Taken(NamedTuple):
     """The window or part of each, as the log says it; empty where it does not."""
 
 
-def take(log: Log, policy: Policy, options: Options) -> Iterator[tuple[Example, str]]:
+def take(log: Iterable[Event], policy: Policy, options: Options) -> Iterator[tuple[Example, str]]:
     """The examples that a worker would make of this log, and the label of each."""
     label = options.label
     users: dict[str, User] = {}
     for offset, due in enumerate(schedule(_picked(log, options))):
         event, arrived = due.event, due.arrival
         assert arrived is not None  # a log is not live
-        # The clock's own users never wait for the broker: a log's arrival is the broker's time here.
         user, _, accepted = accept(users.get(event.user, User()), event, offset, arrived, policy)
         users[event.user] = user
         if accepted is not None and (one := example(accepted, user)) is not None:
             yield one, str(one.context.pop(label, "")) if label else ""
 
 
-def _picked(log: Log, options: Options) -> Iterator[Any]:
+def _picked(log: Iterable[Event], options: Options) -> Iterator[Event]:
     count = 0
     for event in log:
         if options.min_value is not None and (event.value is None or event.value < options.min_value):
@@ -172,21 +172,23 @@ def _until(steps: Iterator[Step], last: int) -> Iterator[Step]:
 def contenders(options: Options, settings: Settings) -> tuple[list[Contender], list[Twin]]:
     """Who is evaluated side by side; the first is the settings' recommender."""
     weights = settings.generators
-    model = make_model(settings)
-    found = [Contender("all", model, Recommender(model, weights))]
+    rankers = tuple(RANKERS) if "rankers" in options.compare else ()
+    model = make_model(settings, rankers)
+    found = [Contender("all", model, make_recommender(settings, model))]
     twins = []
     for every in options.refresh:
         replica = make_model(settings)
         twins.append(Twin(f"refresh {every}", replica, None if every == "never" else duration_ms(every)))
-        found.append(Contender(twins[-1].name, replica, Recommender(replica, weights)))
+        found.append(Contender(twins[-1].name, replica, make_recommender(settings, replica)))
     if "generators" in options.compare:
         found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in weights]
+    found += [Contender(name, model, Recommender(model, weights, name)) for name in rankers]
     for name in options.without:
         if name not in weights:
             raise BadPlan(f"--without {name}: there are {', '.join(weights)}")
         less = replace_generators(settings, {n: w for n, w in weights.items() if n != name})
         other = make_model(less)
-        found.append(Contender(f"without {name}", other, Recommender(other, less.generators)))
+        found.append(Contender(f"without {name}", other, make_recommender(less, other)))
     return found, twins
 
 

@@ -1,0 +1,77 @@
+"""One log through Kafka and through evaluate: the same lists."""
+
+from models.evaluation.facts import facts
+from models.evaluation.run import Contender, latest, run
+from streams.evaluate import Taken, plan, take
+from streams.messages import Event, decode_recommendation
+from streams.model import make_model, make_recommender
+from streams.protocol import Options
+from streams.serve import Policy
+from tests.broker.cluster import Cluster, answered, clicks, wait_for
+
+GENERATORS = {"next": 1.0, "previous": 0.6, "popularity": 0.05}
+"""They learn one event at a time: what a learner happens to read at once makes no difference."""
+
+
+class Recorded:
+    """A recommender that keeps the lists that it was asked for."""
+
+    def __init__(self, recommender) -> None:
+        self._recommender, self.lists = recommender, []
+
+    def rank(self, queries, excluded, k):
+        best = self._recommender.rank(queries, excluded, k)
+        ids = self._recommender.model.items.ids
+        for rows, scores in zip(best.rows[:, : k - 1].tolist(), best.scores.tolist(), strict=True):
+            self.lists.append(
+                [(ids[row], round(score, 4)) for row, score in zip(rows, scores, strict=False) if row >= 0]
+            )
+        return best
+
+
+def test_a_log_through_kafka_and_through_evaluate_gives_the_same_lists(kafka, tmp_path):
+    """The first half teaches.  Before each event of the second half its user asks for a list: that list."""
+    n = 1_000
+    events = list(clicks(2 * n, users=40, items=150))
+    teaching, asking = events[:n], []
+    for event in events[n:]:
+        request = Event(event_id=f"ask-{event.event_id}", user=event.user, type="request", time=event.time)
+        asking += [request, event]
+    with Cluster(kafka.brokers, tmp_path, partitions=1, generators=GENERATORS) as cluster:
+        worker, learner = cluster.start("worker"), cluster.start("learner")
+        wait_for(worker.ready, "worker ready")
+        cluster.publish(teaching, at_event_time=True)
+        wait_for(cluster.learnt(n), "the first half learnt")
+        learner.stop()
+        last = cluster.checkpoints()[-1]
+        assert last.examples == n
+        wait_for(lambda: worker.get()["model"]["checkpoint"] == last.number, "the worker has that model")
+        cluster.publish(asking, at_event_time=True)
+        wait_for(lambda: len(answered(cluster)) == n + len(asking), "every event answered")
+        served = {}
+        for message in cluster.read("recommendations"):
+            made = decode_recommendation(message.value())
+            served[made.event_id] = [(one.item, one.score) for one in made.items]
+        settings = cluster.settings
+
+    options = Options(protocol="holdout", split="50/0/50", ks=(settings.list_length,))
+    found = list(take(teaching + asking, Policy.of(settings), options))
+    examples = [one for one, _ in found]
+    taken = Taken(examples, [label for _, label in found])
+    model = make_model(settings)
+    recorded = Recorded(make_recommender(settings, model))
+    about = facts(examples)
+    steps = plan(options, taken, about)
+    result = run(
+        examples,
+        about.users,
+        steps,
+        [Contender("all", model, recorded)],
+        [],
+        latest(examples),
+        settings.list_length,
+    )
+    assert result.scored.tolist() == list(range(n, 2 * n)) and result.learnt == n
+    assert len(recorded.lists) == n and sum(map(len, recorded.lists)) > 15 * n
+    for number, made in zip(result.scored.tolist(), recorded.lists, strict=True):
+        assert served[f"ask-{events[number].event_id}"] == made
