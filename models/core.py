@@ -85,6 +85,23 @@ class Queries(NamedTuple):
     contexts: Rows
     """int32[n]: the slot of the context's value, below `CONTEXTS`; -1: the event has none."""
 
+    def take(self, which: NDArray[np.intp] | slice) -> "Queries":
+        """Some of them, in this order."""
+        return Queries(
+            self.history[which],
+            self.sizes[which],
+            self.session[which],
+            self.times[which],
+            self.contexts[which],
+        )
+
+    def before(self) -> "Queries":
+        """As asked before it was known that a new session began: it goes on from the last."""
+        lengths = (self.history >= 0).sum(1).astype(np.int32)
+        new = self.sizes == 0
+        session = np.where(new[:, None], self.history[:, :SESSION], self.session)
+        return self._replace(sizes=np.where(new, lengths, self.sizes), session=session)
+
     @classmethod
     def of(
         cls, history: Rows, sizes: Rows | None = None, times: NDArray[np.int64] | None = None
@@ -131,11 +148,25 @@ class Candidates:
     """int8[n, k]: the column of `Queries.history` that speaks most for the item; -1: none does."""
 
 
-class Generator(Protocol):
-    """A candidate generator: learns from examples on one side, proposes items on both.
+class Features(NamedTuple):
+    """The candidates of n queries as a ranker sees them."""
 
-    The learner calls `learn` and `dump`; a replica calls `apply` with what was dumped, and then
-    proposes exactly what the learner would (tests/models/test_promises.py holds every generator to it).
+    rows: Rows
+    """int32[n, m]; -1 from `counts` on."""
+    counts: Rows
+    """int32[n]."""
+    candidates: Floats
+    """float32[n, F, m]; undefined from `counts` on.  F is a multiple of 4, the last ones are 0."""
+    queries: Floats
+    """float32[n, Q]."""
+    history: Rows
+    """int32[n, HISTORY], newest first, -1 pads."""
+
+
+class Component(Protocol):
+    """A part of the model whose state travels: from the learner's `dump` to a replica's `apply`.
+
+    A replica then answers exactly as the learner would (tests/models/test_promises.py holds all to it).
     State is rows: as a rule row i belongs to item i, but a table may have rows of its own (recent
     sessions); `dtype` says how one travels.  Memory is bounded by `capacity` items, allocated zeroed at
     once: the kernel gives the pages when a row is first touched, so growth is never a copy.
@@ -145,9 +176,6 @@ class Generator(Protocol):
     """Of the table that travels; 0: nothing is kept."""
     dtype: np.dtype[np.void]
     """One field is `row`, int32."""
-
-    def learn(self, batch: Batch) -> None:
-        """Learn the examples in order.  Rows of -1 teach nothing."""
 
     def touched(self) -> Rows:
         """The rows changed since the last call, ascending and distinct; calling forgets them."""
@@ -161,8 +189,25 @@ class Generator(Protocol):
     def forget(self, rows: Rows) -> None:
         """These items expired: empty their rows, and drop what others say of them."""
 
+
+class Generator(Component, Protocol):
+    """A candidate generator: learns from examples on one side, proposes items on both."""
+
+    def learn(self, batch: Batch) -> None:
+        """Learn the examples in order.  Rows of -1 teach nothing."""
+
     def propose(self, queries: Queries, k: int) -> Candidates:
         """Up to k candidates for each query.  Changes nothing."""
+
+
+class Ranker(Component, Protocol):
+    """Scores the candidates of a query against each other; its rows are its own parameters."""
+
+    def learn(self, seen: Features, targets: Rows, weights: Floats) -> None:
+        """Learn that the candidates in columns `targets`, int32[n], came next; -1: none of them did."""
+
+    def score(self, seen: Features) -> Floats:
+        """float32[n, m], higher is better; a candidate that scores 0 is none.  Changes nothing."""
 
 
 class Slate(NamedTuple):

@@ -1,4 +1,4 @@
-"""The model: item rows and the generators over them, the same class in the learner and in a replica.
+"""The model: item rows, the generators over them and the rankers over those; the same class on both sides.
 
 The learner calls `learn` and publishes `dump_touched`; a replica calls `apply` with just that.
 """
@@ -12,17 +12,36 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core import CONTEXTS, HISTORY, SESSION, Asked, Batch, Example, Generator, Queries, Rows
-from models.registry import GENERATORS
+from models.core import (
+    CONTEXTS,
+    HISTORY,
+    SESSION,
+    Asked,
+    Batch,
+    Component,
+    Example,
+    Generator,
+    Queries,
+    Ranker,
+    Rows,
+)
+from models.ranking.coverage import Coverage
+from models.ranking.features import names
+from models.ranking.shortlist import Shortlist
+from models.ranking.statistics import ItemStatistics
+from models.registry import GENERATORS, RANKERS
 from models.rows import ItemRows
+
+RANKED_AT_ONCE = 64
+"""Examples that the rankers learn from at a time: their features stay in the processor's cache."""
 
 
 class Model:
-    """Item rows and generators by name, in the order of `names`.
+    """Item rows, generators by name with their weights in the blend, and the rankers that learn.
 
-    >>> model = Model(["popularity"], capacity=100)
+    >>> model = Model({"popularity": 1.0}, capacity=100)
     >>> model.learn([Example("u", 0, 5, "click", "a")])
-    >>> replica = Model(["popularity"], capacity=100)
+    >>> replica = Model({"popularity": 1.0}, capacity=100)
     >>> replica.apply(replica.prepare(model.dump_touched().items()))
     >>> replica.items.row("a")
     0
@@ -30,31 +49,72 @@ class Model:
 
     def __init__(
         self,
-        names: Iterable[str],
+        generators: Mapping[str, float] | Iterable[str],
         capacity: int,
         admit_after: int = 1,
         seed: int = 0,
         context_key: str = "device",
         parameters: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        rankers: Iterable[str] = (),
+        rank_every: int = 1,
     ) -> None:
-        """`parameters`: generator ▶ keyword arguments of its constructor, where not the defaults."""
-        self._context_key = context_key
+        """`generators`: name ▶ weight; of names alone each weighs 1.
+
+        parameters: generator or ranker ▶ keyword arguments of its constructor, where not the defaults.
+        rank_every: rankers learn from every so-manieth example; proposing to learn costs most of learning.
+        """
+        self._context_key, self._rank_every = context_key, rank_every
+        weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
         self.items = ItemRows(capacity, admit_after)
         self.generators: dict[str, Generator] = {
-            name: GENERATORS[name](capacity, seed, **parameters.get(name, {})) for name in names
+            name: GENERATORS[name](capacity, seed, **parameters.get(name, {})) for name in weights
         }
+        self.statistics = ItemStatistics(capacity)
+        self.shortlist = Shortlist(self.generators, weights, self.statistics, capacity)
+        self.rankers: dict[str, Ranker] = {
+            name: RANKERS[name](self.shortlist.weights, seed, **parameters.get(name, {})) for name in rankers
+        }
+        self.coverage = Coverage(self.shortlist.names)
+        ranking: dict[str, Component] = {"coverage": self.coverage, **self.rankers}
+        features = crc32(repr(names(self.shortlist.names)).encode())
+        self._components: dict[str, Component] = {
+            **self.generators,
+            "statistics": self.statistics,
+            **{f"{name}-{features:08x}": part for name, part in ranking.items() if part.rows},
+        }
+        """By what their rows are called.  What a ranker learnt is of no use to one with other features."""
 
     def learn(self, examples: Sequence[Example]) -> None:
-        """Learn the examples, in order."""
+        """Learn the examples, in order: the rankers first, from what the model proposes before it knows them.
+
+        So they train in the condition in which they serve: with counts as old as the micro-batch is long.
+        """
         if examples:
             batch = self.batch(examples)
+            if any(ranker.rows for ranker in self.rankers.values()):
+                self._learn_to_rank(batch)
             for generator in self.generators.values():
                 generator.learn(batch)
+            self.statistics.learn(batch)
+
+    def _learn_to_rank(self, batch: Batch) -> None:
+        asked, weights = batch.queries.before(), batch.weights
+        useful = np.flatnonzero((batch.items >= 0) & (asked.history[:, 0] >= 0) & (weights > 0))
+        useful = useful[:: self._rank_every]
+        for start in range(0, len(useful), RANKED_AT_ONCE):
+            part = useful[start : start + RANKED_AT_ONCE]
+            pool, seen = self.shortlist.look(asked.take(part), np.zeros((len(part), 0), np.int32))
+            hit = pool.rows == batch.items[part, None]
+            targets = np.where(hit.any(1), hit.argmax(1), -1).astype(np.int32)
+            for ranker in self.rankers.values():
+                ranker.learn(seen, targets, weights[part])
+            self.coverage.learn(seen, targets, weights[part])
 
     def warm_up(self) -> None:
         """Compile the kernels and import what learning needs, on a small model that is thrown away."""
-        small = Model(self.generators, capacity=100)
-        small.learn([Example("", n, n, "view", str(n), history=("0", "1"), session_size=2) for n in range(3)])
+        small = Model(self.shortlist.weights, capacity=100, rankers=self.rankers)
+        for n in range(3):
+            small.learn([Example("", n, n, "view", str(n), history=("0", "1"), session_size=2)])
 
     def batch(self, examples: Sequence[Example]) -> Batch:
         """The examples as arrays; admits their items, and expires idle ones when no row is left."""
@@ -72,8 +132,8 @@ class Model:
     def _admit(self, example: Example, batch_so_far: Rows) -> int:
         if self.items.full and self.items.row(example.item) < 0:
             freed = self.items.expire()
-            for generator in self.generators.values():
-                generator.forget(freed)
+            for part in self._components.values():
+                part.forget(freed)
             batch_so_far[np.isin(batch_so_far, freed)] = -1
         return self.items.admit(example.item, example.time)
 
@@ -109,9 +169,9 @@ class Model:
     def dump_touched(self) -> dict[bytes, bytes | None]:
         """Rows changed since the last call: key ▶ value on the model topic; None deletes."""
         rows = self.items.dump_touched()
-        for name, generator in self.generators.items():
-            touched = generator.touched()
-            dumped = generator.dump(touched)
+        for name, part in self._components.items():
+            touched = part.touched()
+            dumped = part.dump(touched)
             size, data = dumped.dtype.itemsize, dumped.tobytes()
             prefix = name.encode() + b"/%d"
             for n, row in enumerate(touched.tolist()):
@@ -121,7 +181,7 @@ class Model:
     def prepare(self, rows: Iterable[tuple[bytes, bytes | None]]) -> "Prepared":
         """Sort published rows, in their order, for `apply`; may run in another thread.
 
-        Rows of a generator that is off are ignored.  `ValueError` if a row has another layout than
+        Rows of a part that is off are ignored.  `ValueError` if a row has another layout than
         this version writes.
         """
         by_part: dict[bytes, list[tuple[bytes, bytes | None]]] = {}
@@ -136,8 +196,8 @@ class Model:
             [(key, value) for key, value in by_part.get(b"items", ()) if value is not None],
             by_part.get(b"waiting", []),
             {
-                name: _unpack(name, generator.dtype, [v for _, v in by_part[name.encode()] if v])
-                for name, generator in self.generators.items()
+                name: _unpack(name, part.dtype, [v for _, v in by_part[name.encode()] if v])
+                for name, part in self._components.items()
                 if name.encode() in by_part
             },
         )
@@ -146,8 +206,8 @@ class Model:
         """Take over published rows."""
         self.items.apply(rows.items)
         self.items.apply_waiting(rows.waiting)
-        for name, dumped in rows.generators.items():
-            self.generators[name].apply(dumped)
+        for name, dumped in rows.components.items():
+            self._components[name].apply(dumped)
 
 
 def _hash(text: bytes) -> int:
@@ -165,4 +225,4 @@ class Prepared(NamedTuple):
 
     items: list[tuple[bytes, bytes]]
     waiting: list[tuple[bytes, bytes | None]]
-    generators: dict[str, NDArray[np.void]]
+    components: dict[str, NDArray[np.void]]

@@ -1,17 +1,16 @@
-"""From sessions to slates: retrieve ▶ score ▶ blend ▶ rules, for a whole micro-batch at once."""
+"""From sessions to slates: retrieve ▶ rank ▶ rules, for a whole micro-batch at once."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from models.core import Asked, Floats, Queries, Rows, Slate
+from models.core import Asked, Queries, Ranker, Rows, Slate
 from models.model import Model
-from models.ranking.blend import WIDTH, Best, Blend
+from models.ranking.best import Best, best
+from models.ranking.blend import Blend
+from models.ranking.pool import WIDTH
+from models.ranking.shortlist import Shortlist
 from models.retrieval.popularity import Popularity
-
-CANDIDATES = 60
-"""Proposed by each generator."""
 
 REASONS = {
     "next": "often after ",
@@ -19,36 +18,31 @@ REASONS = {
     "embedding": "similar to ",
 }
 """What a generator's candidates are called, before the item of the session that speaks for them."""
+AT_ONCE = 64
+"""Queries ranked at a time: their features stay in the processor's cache."""
 POPULAR = "popular now"
 """... and where no item does."""
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """A generator that scores any item.  It scores the others' candidates instead of proposing its own:
-
-    exact retrieval over 40,000 items costs 100 µs a session, scoring 150 candidates 3 µs.
-    """
-
-    def score(self, queries: Queries, rows: Rows) -> Floats:
-        """float32[n, m], 0 to 1, for rows int32[n, m]."""
+OWN = "seen before"
+"""... and of an item that nobody proposed: it is among the candidates because the user had it."""
 
 
 class Recommender:
     """Recommends from a model; a user's latest item is left out of the list."""
 
-    def __init__(self, model: Model, weights: Mapping[str, float]) -> None:
+    def __init__(self, model: Model, weights: Mapping[str, float], ranker: str = "blend") -> None:
+        """`ranker`: one of the model's, over all its generators, or the blend of those in `weights`.
+
+        The scores of a learnt ranker are probabilities: that the item is the user's next.
+        """
         self.model = model
-        generators = [(name, model.generators[name], weight) for name, weight in weights.items()]
-        scorers = [(g, weight) for _, g, weight in generators if isinstance(g, Scorer)]
-        retrieving = [one for one in generators if not isinstance(one[1], Scorer)]
-        if not retrieving:  # nobody else proposes what they could score
-            retrieving, scorers = generators, []
-        self._scorers = scorers
-        self._generators = [generator for _, generator, _ in retrieving]
-        self._weights = [weight for _, _, weight in retrieving]
-        self._prefixes = [REASONS.get(name, POPULAR) for name, _, _ in retrieving]
-        self._blend = Blend(model.items.capacity)
+        self._ranker: Ranker
+        if ranker == "blend":
+            self._shortlist = Shortlist(model.generators, weights, model.statistics, model.items.capacity)
+            self._ranker = Blend(self._shortlist.weights)
+        else:
+            self._shortlist, self._ranker = model.shortlist, model.rankers[ranker]
+        self._learnt = ranker != "blend"
+        self._prefixes = [*(REASONS.get(name, POPULAR) for name in self._shortlist.names), OWN]
 
     def recommend(self, asked: Sequence[Asked], k: int) -> list[Slate]:
         """Up to k items for each who is asked for; fewer when fewer are known."""
@@ -60,21 +54,25 @@ class Recommender:
 
     def rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
         """The k best for each query but its `excluded`, int32[n, any]; -1 pads."""
-        width = max(CANDIDATES, k + excluded.shape[1])
-        proposals = [generator.propose(queries, width) for generator in self._generators]
-        union = self._blend.merge(proposals, self._weights)
-        for scorer, weight in self._scorers:
-            self._blend.add(union, scorer.score(queries, union.rows), weight)
-        return self._blend.best(union, excluded, k)
+        parts = [slice(at, at + AT_ONCE) for at in range(0, max(len(excluded), 1), AT_ONCE)]
+        found = [self._rank(queries.take(part), excluded[part], k) for part in parts]
+        return found[0] if len(found) == 1 else Best(*map(np.concatenate, zip(*found, strict=True)))
 
-    def _slates(self, histories: Rows, best: Best) -> list[Slate]:
+    def _rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
+        pool, seen = self._shortlist.look(queries, excluded, k)
+        scores = self._ranker.score(seen)
+        if self._learnt:
+            scores *= self.model.coverage.score(seen)[:, None]
+        return best(pool, scores, k)
+
+    def _slates(self, histories: Rows, chosen: Best) -> list[Slate]:
         """Rows and codes to ids and words."""
         ids, prefixes = self.model.items.ids, self._prefixes
         slates = []
         for items, values, codes, history in zip(
-            best.rows.tolist(),
-            np.round(best.scores, 4).tolist(),
-            best.codes.tolist(),
+            chosen.rows.tolist(),
+            np.round(chosen.scores, 5).tolist(),
+            chosen.codes.tolist(),
             histories.tolist(),
             strict=True,
         ):

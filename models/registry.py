@@ -1,14 +1,15 @@
-"""Name ▶ constructor of every candidate generator.  A new one is a file and a line here.
+"""Name ▶ constructor of every candidate generator and ranker.  A new one is a file and a line here.
 
-A constructor takes capacity, seed, and its hyper-parameters by name (`Model(parameters=...)`).
+A generator's constructor takes capacity, seed, a ranker's the generators by name with their weights in the
+blend, and seed; both take hyper-parameters by name (`Model(parameters=...)`).
 
 The imports are late because the names are needed where the models are not (settings, --help).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from models.core import Generator
+from models.core import Generator, Ranker
 
 
 def _next(capacity: int, seed: int, **more: Any) -> Generator:
@@ -54,4 +55,29 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "user-knn": _user_knn,
     "embedding": _embedding,
     "popularity": _popularity,
+}
+
+
+def _blend(weights: Mapping[str, float], seed: int) -> Ranker:
+    from models.ranking.blend import Blend
+
+    return Blend(weights)
+
+
+def _linear(weights: Mapping[str, float], seed: int, **more: Any) -> Ranker:
+    from models.ranking.mlp import Mlp
+
+    return Mlp(weights, hidden=0, seed=seed, **more)
+
+
+def _mlp(weights: Mapping[str, float], seed: int, **more: Any) -> Ranker:
+    from models.ranking.mlp import Mlp
+
+    return Mlp(weights, seed=seed, **more)
+
+
+RANKERS: dict[str, Callable[..., Ranker]] = {
+    "blend": _blend,
+    "linear": _linear,
+    "mlp": _mlp,
 }

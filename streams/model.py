@@ -1,12 +1,17 @@
 """The model and its recommender as the settings want them: the same in worker, learner and evaluation."""
 
+from collections.abc import Iterable
+
 from models.model import Model
 from models.recommender import Recommender
 from streams.settings import BadSetting, Settings
 
 
-def make_model(settings: Settings) -> Model:
-    """A model that has learnt nothing.  `BadSetting` if a part does not take what it is given."""
+def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
+    """A model that has learnt nothing, with more rankers beside the settings' own if wanted.
+
+    `BadSetting` if a part does not take what it is given.
+    """
     try:
         return Model(
             settings.generators,
@@ -14,6 +19,8 @@ def make_model(settings: Settings) -> Model:
             settings.admit_after,
             settings.seed,
             parameters=settings.model_parameters,
+            rankers=dict.fromkeys((settings.ranker, *rankers)),
+            rank_every=settings.rank_every,
         )
     except (TypeError, ValueError) as error:
         raise BadSetting(f"model_parameters: {error}") from None
@@ -21,4 +28,4 @@ def make_model(settings: Settings) -> Model:
 
 def make_recommender(settings: Settings, model: Model) -> Recommender:
     """Recommends from this model."""
-    return Recommender(model, settings.generators)
+    return Recommender(model, settings.generators, settings.ranker)

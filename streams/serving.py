@@ -7,13 +7,12 @@ from collections import Counter
 from typing import Any
 
 from models.core import Asked, Slate
-from models.recommender import Recommender
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
 from streams.kafka.writer import BatchWriter
 from streams.metrics import Metrics
-from streams.model import make_model
+from streams.model import make_model, make_recommender
 from streams.serve import Policy, serve
 from streams.settings import Settings
 from streams.users import User, decode_user
@@ -22,9 +21,9 @@ from streams.users import User, decode_user
 class ModelRecommender:
     """Recommends from the replica, at its checkpoint."""
 
-    def __init__(self, replica: Replica, weights: dict[str, float]) -> None:
+    def __init__(self, replica: Replica, settings: Settings) -> None:
         self._replica = replica
-        self._recommender = Recommender(replica.model, weights)
+        self._recommender = make_recommender(settings, replica.model)
         self.recommend, self.popular = self._recommender.recommend, self._recommender.popular
 
     @property
@@ -66,7 +65,7 @@ class Serving:
         self.model = make_model(settings)
         self.replica = Replica(settings, self.model)
         self.recommender = (
-            ModelRecommender(self.replica, settings.generators)
+            ModelRecommender(self.replica, settings)
             if settings.recommender == "model"
             else ConstantRecommender()
         )

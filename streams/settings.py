@@ -102,6 +102,13 @@ class Settings(BaseSettings):
         default={"next": 1.0, "previous": 0.6, "embedding": 0.1, "popularity": 0.05},
         description="the parts of the model and their weight in the blend",
     )
+    ranker: str = Field(
+        "mlp",
+        description="what orders their candidates, learnt online; blend: their weighted sum, not learnt",
+    )
+    rank_every: int = Field(
+        1, ge=1, le=1000, description="the ranker learns from every so-manieth example; learning costs less"
+    )
     model_parameters: dict[str, dict[str, Any]] = Field(
         default={},
         description='of the parts, by name, where not the defaults: {"next": {"neighbours": 32}}',
@@ -139,12 +146,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> "Settings":
-        from models.registry import GENERATORS  # late: settings are read before numba is paid for
+        from models.registry import GENERATORS, RANKERS  # late: settings are read before numba is paid for
 
-        for name in ("generators", "model_parameters"):
-            unknown = sorted(set(getattr(self, name)) - set(GENERATORS))
+        for name, given, known in (
+            ("generators", self.generators, GENERATORS),
+            ("ranker", {self.ranker}, RANKERS),
+            ("model_parameters", self.model_parameters, GENERATORS | RANKERS),
+        ):
+            unknown = sorted(set(given) - set(known))
             if unknown:
-                raise ValueError(f"{name}: unknown {', '.join(unknown)}; known: {', '.join(GENERATORS)}")
+                raise ValueError(f"{name}: unknown {', '.join(unknown)}; known: {', '.join(known)}")
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("sasl_username, sasl_password: needed when security_protocol is SASL_*")
         return self

@@ -14,7 +14,7 @@ from models.evaluation.metrics import Quality, ranks
 from models.evaluation.protocols import Step
 from models.evaluation.replicas import Twin, refresh
 from models.model import Model
-from models.ranking.blend import Best
+from models.ranking.best import Best
 
 AT_ONCE = 1000
 """Predictions made at once, at most: bounds memory, changes no list."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.core import Asked, Candidates, Generator
 from models.model import Model
-from models.recommender import Scorer
+from models.ranking.shortlist import Scorer
 from models.retrieval.popularity import Popularity
 from models.rows import HOUR_MS
 from streams.serving import Serving

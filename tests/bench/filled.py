@@ -11,10 +11,10 @@ from confluent_kafka import Producer
 
 from models.core import HISTORY, Example
 from models.learning import Checkpoint
-from models.model import Model
 from streams import topics
 from streams.kafka.client import producer_config
 from streams.kafka.publisher import Publisher
+from streams.model import make_model
 from streams.settings import Settings
 from streams.users import User, encode_user
 from tests.bench.clicks import EVENTS_A_USER, ITEMS, clicks
@@ -39,8 +39,8 @@ def fill_model(settings: Settings, bench: Bench) -> None:
 @cache
 def _rows(max_items: int, n: int, seed: int) -> dict[bytes, bytes | None]:
     say(f"filling a model: {n:,} clicks on {ITEMS:,} items")
-    settings = Settings(max_items=max_items)
-    model = Model(settings.generators, max_items, settings.admit_after, seed)
+    settings = Settings(max_items=max_items, seed=seed)
+    model = make_model(settings)
     now = int(time.time() * 1000)
     model.learn([Example("u", 0, now, "click", f"i{item}") for item in range(ITEMS)])
     recent: dict[int, tuple[int, int, tuple[str, ...]]] = {}
