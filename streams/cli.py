@@ -518,6 +518,14 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> fro
     return frozenset(filter(None, (part.strip() for part in (text or "").split(","))))
 
 
+def _compared(ctx: click.Context, option: click.Parameter, text: str | None) -> frozenset[str]:
+    """`generators,rankers` as a set."""
+    names = _names(ctx, option, text)
+    if unknown := sorted(names - {"generators", "rankers"}):
+        raise click.BadParameter(f"{unknown[0]} cannot be compared: generators, rankers")
+    return names
+
+
 def _range(ctx: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
     """`1-7` or `4`."""
     if text is None:
@@ -634,7 +642,7 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
     help="A twin refreshed so often; repeatable.",
 )
 @click.option(
-    "--compare", callback=_names, metavar="generators,rankers", help="Each alone, beside the whole."
+    "--compare", callback=_compared, metavar="generators,rankers", help="Each alone, beside the whole."
 )
 @click.option(
     "--without", multiple=True, metavar="NAME", help="The whole without this generator; repeatable."

@@ -172,7 +172,7 @@ def _until(steps: Iterator[Step], last: int) -> Iterator[Step]:
 def contenders(options: Options, settings: Settings) -> tuple[list[Contender], list[Twin]]:
     """Who is evaluated side by side; the first is the settings' recommender."""
     weights = settings.generators
-    rankers = tuple(RANKERS) if "rankers" in options.compare else ()
+    rankers = [name for name in RANKERS if name != settings.ranker] if "rankers" in options.compare else []
     model = make_model(settings, rankers)
     found = [Contender("all", model, make_recommender(settings, model))]
     twins = []
@@ -180,9 +180,9 @@ def contenders(options: Options, settings: Settings) -> tuple[list[Contender], l
         replica = make_model(settings)
         twins.append(Twin(f"refresh {every}", replica, None if every == "never" else duration_ms(every)))
         found.append(Contender(twins[-1].name, replica, make_recommender(settings, replica)))
+    found += [Contender(f"ranker {name}", model, Recommender(model, weights, name)) for name in rankers]
     if "generators" in options.compare:
         found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in weights]
-    found += [Contender(name, model, Recommender(model, weights, name)) for name in rankers]
     for name in options.without:
         if name not in weights:
             raise BadPlan(f"--without {name}: there are {', '.join(weights)}")
