@@ -710,6 +710,7 @@ READING = ("user", "item", "type", "time", "session", "value", "context", "time_
 @protocol_options
 @click.option("--share", type=click.FloatRange(1, 100), default=30, help="Of a prequential log, in %. [30]")
 @click.option("--generators", callback=_names, metavar="NAME,...", help="To choose from. [all]")
+@click.option("--rankers", callback=_names, metavar="NAME,...", help="To choose from, too.")
 @click.option("--metric", type=click.Choice(["recall", "mrr", "ndcg"]), default="mrr", show_default=True)
 @click.option("--trials", type=click.IntRange(1), metavar="N", default=50, show_default=True)
 @click.option("--storage", metavar="FILE", default="tune.db", show_default=True, help="Keeps the search.")
@@ -719,6 +720,7 @@ def tune(
     file: str,
     share: float,
     generators: frozenset[str],
+    rankers: frozenset[str],
     metric: str,
     trials: int,
     storage: str,
@@ -731,15 +733,15 @@ def tune(
     On a validation part only: --part valid, the windows named by --windows, or the first --share of a
     prequential log.  A search that was interrupted goes on from its --storage.
     """
-    from models.registry import GENERATORS
+    from models.registry import GENERATORS, RANKERS
     from streams import tune as tuning
     from streams.progress import progress
 
     tuning.check()
-    if unknown := sorted(generators - set(GENERATORS)):
-        raise click.BadParameter(
-            f"{unknown[0]} is none of {', '.join(GENERATORS)}", param_hint="--generators"
-        )
+    for option, names, there in (("generators", generators, GENERATORS), ("rankers", rankers, RANKERS)):
+        if unknown := sorted(names - set(there)):
+            known = ", ".join(there)
+            raise click.BadParameter(f"{unknown[0]} is none of {known}", param_hint=f"--{option}")
     source = click.get_current_context().get_parameter_source("part")
     if source is click.core.ParameterSource.DEFAULT:
         given["part"] = "valid"
@@ -752,10 +754,12 @@ def tune(
             now = getattr(quality, metric)
             show(lambda: f"trial {trial}: {now:.4f} after {quality.count:,.0f}; best {best:.4f}")
 
-        names = [name for name in GENERATORS if not generators or name in generators]
         found = tuning.tune(
-            chosen, settings, taken, generators=names, metric=metric, trials=trials, storage=storage, show=say
-        )
+            chosen, settings, taken,
+            generators=[name for name in GENERATORS if not generators or name in generators],
+            rankers=sorted(rankers | {settings.ranker}),
+            metric=metric, trials=trials, storage=storage, show=say,
+        )  # fmt: skip
     said = f"{found.metric} {found.value:.4f}, {found.first:.4f} before"
     said += f"; {found.trials} trials, {found.pruned} given up"
     with open(out, "w") as settings_file:

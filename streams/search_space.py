@@ -1,6 +1,7 @@
 """What `freshet tune` searches: all of it, in one place.
 
-Each generator is on or off, has a weight in the blend, and hyper-parameters by the names of its constructor.
+Each generator is on or off, has a weight in the blend, and hyper-parameters by the names of its constructor;
+so has the ranker, of which there may be several to choose from.
 Ranges are those in which a measured optimum on some log lay, and a bit more on both sides.
 """
 
@@ -45,6 +46,12 @@ HYPER_PARAMETERS: dict[str, dict[str, Range]] = {
     },
     "embedding": {"learning_rate": Between(0.01, 0.5), "negatives": Whole(64, 1024)},
     "popularity": {"half_life_ms": Between(0.02 * DAY_MS, 56 * DAY_MS)},
+    "linear": {"learning_rate_linear": Between(0.005, 0.5)},
+    "mlp": {
+        "hidden": Whole(4, 32),
+        "learning_rate": Between(0.004, 0.4),
+        "learning_rate_linear": Between(0.005, 0.5),
+    },
 }
 
 
@@ -61,19 +68,19 @@ class Trial(Protocol):
         """One of them."""
 
 
-def suggest(trial: Trial, generators: list[str]) -> dict[str, Any]:
-    """Settings to try: `generators` and `model_parameters`; no generators where the trial has all off."""
+def suggest(trial: Trial, generators: list[str], rankers: list[str]) -> dict[str, Any]:
+    """Settings to try; no generators where the trial has all off."""
     weights: dict[str, float] = {}
-    parameters: dict[str, dict[str, float]] = {}
     for name in generators:
-        if not trial.suggest_categorical(f"{name}.on", [True, False]):
-            continue
-        weights[name] = _value(trial, f"{name}.weight", WEIGHT)
-        parameters[name] = {
-            key: _value(trial, f"{name}.{key}", within)
-            for key, within in HYPER_PARAMETERS.get(name, {}).items()
-        }
-    return {"generators": weights, "model_parameters": parameters}
+        if trial.suggest_categorical(f"{name}.on", [True, False]):
+            weights[name] = _value(trial, f"{name}.weight", WEIGHT)
+    ranker = trial.suggest_categorical("ranker", rankers)
+    parameters = {
+        name: {key: _value(trial, f"{name}.{key}", within) for key, within in HYPER_PARAMETERS[name].items()}
+        for name in (*weights, ranker)
+        if name in HYPER_PARAMETERS
+    }
+    return {"generators": weights, "ranker": ranker, "model_parameters": parameters}
 
 
 def _value(trial: Trial, name: str, within: Range) -> float:
@@ -83,13 +90,12 @@ def _value(trial: Trial, name: str, within: Range) -> float:
 
 
 def known(
-    generators: dict[str, float], parameters: dict[str, dict[str, Any]], names: list[str]
+    weights: dict[str, float], ranker: str, parameters: dict[str, dict[str, Any]], generators: list[str]
 ) -> dict[str, Any]:
     """Settings as a point of the space, so that the search begins there; what lies outside is left to it."""
-    point: dict[str, Any] = {}
-    for name in names:
-        point[f"{name}.on"] = name in generators
-        values = {"weight": generators.get(name)} | parameters.get(name, {})
+    point: dict[str, Any] = {f"{name}.on": name in weights for name in generators} | {"ranker": ranker}
+    for name in (*generators, ranker):
+        values = parameters.get(name, {}) | ({"weight": weights[name]} if name in weights else {})
         for key, within in ({"weight": WEIGHT} | HYPER_PARAMETERS.get(name, {})).items():
             value = values.get(key)
             if value is not None and within.low <= value <= within.high:

@@ -33,7 +33,7 @@ class Tuned(NamedTuple):
     """What a search found."""
 
     settings: dict[str, Any]
-    """`generators` and `model_parameters` of the best trial."""
+    """`generators`, `ranker` and `model_parameters` of the best trial."""
     value: float
     first: float
     """Of the settings as they were."""
@@ -67,6 +67,7 @@ def tune(
     taken: Taken,
     *,
     generators: list[str],
+    rankers: list[str],
     metric: str,
     trials: int,
     storage: str,
@@ -86,13 +87,13 @@ def tune(
     study.sampler = optuna.samplers.TPESampler(  # who goes on must not suggest the same once more
         seed=settings.seed + _done(study), n_startup_trials=STARTUP_TRIALS
     )
-    _same_search(study, options, taken, generators, metric)
+    _same_search(study, options, taken, [generators, rankers, metric])
     options = replace(options, refresh=(), compare=frozenset(), without=())
     about = facts(taken.examples)
     k = options.ks[0]
 
     def objective(trial: optuna.Trial) -> float:
-        changed = suggest(trial, generators)
+        changed = suggest(trial, generators, rankers)
         if not changed["generators"]:
             raise optuna.TrialPruned
         for name, values in changed["model_parameters"].items():
@@ -114,7 +115,9 @@ def tune(
         return float(getattr(Quality.of(result.outcomes["all"].ranks, k), metric))
 
     if not study.trials:
-        study.enqueue_trial(known(settings.generators, settings.model_parameters, generators))
+        study.enqueue_trial(
+            known(settings.generators, settings.ranker, settings.model_parameters, generators)
+        )
     interrupted = False
     try:
         study.optimize(objective, n_trials=max(trials - _done(study), 0))
@@ -146,10 +149,10 @@ def _best(study: Any) -> float:
         return 0.0
 
 
-def _same_search(study: Any, options: Options, taken: Taken, generators: list[str], metric: str) -> None:
+def _same_search(study: Any, options: Options, taken: Taken, more: list[Any]) -> None:
     """What the file's trials were measured on must be what these will be."""
     protocol = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in asdict(options).items()}
-    what = json.dumps([protocol, len(taken.examples), generators, metric], default=list)
+    what = json.dumps([protocol, len(taken.examples), *more])
     if study.user_attrs.setdefault("search", what) != what:
         raise BadPlan("--storage holds another search: other options, metric or log; name another file")
     study.set_user_attr("search", what)
@@ -157,7 +160,7 @@ def _same_search(study: Any, options: Options, taken: Taken, generators: list[st
 
 def toml(tuned: Tuned, comment: str) -> str:
     """A settings file for FRESHET_FILE."""
-    lines = [f"# {comment}", "", "[generators]"]
+    lines = [f"# {comment}", "", f'ranker = "{tuned.settings["ranker"]}"', "", "[generators]"]
     lines += [f"{name} = {weight}" for name, weight in tuned.settings["generators"].items()]
     for name, values in tuned.settings["model_parameters"].items():
         if values:

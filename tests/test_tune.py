@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.registry import GENERATORS
+from models.registry import GENERATORS, RANKERS
 from streams.evaluate import Taken
 from streams.protocol import BadPlan, Options
 from streams.search_space import HYPER_PARAMETERS, WEIGHT, Between, known, suggest
@@ -26,23 +26,26 @@ def log(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", HYPER_PARAMETERS)
 def test_every_parameter_of_the_space_is_one_of_the_generator(name):
-    generator = GENERATORS[name](100, 0)
+    made = RANKERS[name] if name in RANKERS else GENERATORS[name]
+    first = {"next": 1.0} if name in RANKERS else 100
+    generator = made(first, 0)
     asked = inspect.signature(type(generator).__init__).parameters
     for key, within in HYPER_PARAMETERS[name].items():
         default = asked[key].default
         assert within.low <= default <= within.high, f"{key}: the default must be in the space"
-        GENERATORS[name](100, 0, **{key: within.low if isinstance(within, Between) else int(within.low)})
+        made(first, 0, **{key: within.low if isinstance(within, Between) else int(within.low)})
 
 
 def test_the_space_holds_the_defaults():
     settings = Settings()
-    point = known(settings.generators, {}, list(GENERATORS))
+    point = known(settings.generators, settings.ranker, {}, list(GENERATORS))
     assert {name for name in GENERATORS if point[f"{name}.on"]} == set(settings.generators)
-    trial = optuna.trial.FixedTrial({"next.on": False, "previous.on": True, "previous.weight": 0.5} | {
-        f"previous.{key}": within.low for key, within in HYPER_PARAMETERS["previous"].items()
-    })  # fmt: skip
-    found = suggest(trial, ["next", "previous"])
-    assert found["generators"] == {"previous": 0.5} and set(found["model_parameters"]) == {"previous"}
+    chosen = {"next.on": False, "previous.on": True, "previous.weight": 0.5, "ranker": "blend"}
+    chosen |= {f"previous.{key}": within.low for key, within in HYPER_PARAMETERS["previous"].items()}
+    trial = optuna.trial.FixedTrial(chosen)
+    found = suggest(trial, ["next", "previous"], ["blend", "mlp"])
+    assert found["generators"] == {"previous": 0.5} and found["ranker"] == "blend"
+    assert set(found["model_parameters"]) == {"previous"}
     assert WEIGHT.low < 1 < WEIGHT.high
 
 
@@ -96,6 +99,7 @@ def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
     ("args", "said"),
     [
         (["--generators", "nothing"], "nothing is none of next, previous"),
+        (["--rankers", "nothing"], "nothing is none of blend, linear"),
         (["--protocol", "windows"], "--windows: say on which to tune"),
         (["--protocol", "holdout", "--part", "test"], "--part test is for the report"),
     ],
