@@ -1,0 +1,57 @@
+"""The network's gradient is torch's, and its steps are Adagrad's."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.ranking.mlp import Mlp
+from tests.models.test_rank_promises import WEIGHTS, seen
+
+
+@pytest.mark.parametrize("hidden", [0, 16])
+def test_one_step_is_torchs(hidden):
+    one = Mlp(WEIGHTS, hidden=hidden)
+    rng = np.random.default_rng(1)
+    start = rng.normal(0, 0.3, len(one._parameters)).astype(np.float32)
+    features, targets = seen(1, n=1)
+    one._parameters[:] = start
+    one.learn(features, targets, np.array([0.7], np.float32))
+
+    parameters = torch.from_numpy(start.copy()).requires_grad_()
+    _, wide, of_query = one._shape
+    w, inner, query, bias, v = parameters.split([wide, hidden * wide, hidden * of_query, hidden, hidden])
+    x = torch.from_numpy(features.candidates[0, :, : features.counts[0]])  # (wide, count)
+    z = (
+        inner.view(hidden, wide) @ x
+        + (query.view(hidden, of_query) @ torch.from_numpy(features.queries[0]))[:, None]
+    )
+    logits = w @ x + v @ torch.relu(z + bias[:, None])
+    loss = -0.7 * torch.log_softmax(logits, 0)[int(targets[0])]
+    loss.backward()
+    assert parameters.grad is not None
+    gradient = parameters.grad.numpy()
+    squares = 1e-4 + gradient**2
+    rates = np.where(np.arange(len(start)) < wide, *one._rates)
+    assert one._squares == pytest.approx(squares, rel=1e-3, abs=1e-6)
+    assert one._parameters == pytest.approx(start - rates * gradient / np.sqrt(squares), abs=1e-4)
+
+
+def test_hidden_units_see_what_a_linear_one_cannot():
+    """A repeat is right in long sessions only: the query's feature must turn a candidate's weight."""
+    linear, network = Mlp(WEIGHTS, hidden=0), Mlp(WEIGHTS, hidden=16)
+    rng = np.random.default_rng(0)
+
+    def turned(step):
+        features, _ = seen(step)
+        features.queries[:, 1] = rng.random(len(features.rows)) < 0.5
+        sign = np.where(features.queries[:, 1] > 0, 1, -1)[:, None]
+        decides = np.where(features.rows >= 0, sign * features.candidates[:, 9], -np.inf)
+        return features, decides.argmax(1).astype(np.int32)
+
+    for step in range(300):
+        features, targets = turned(step)
+        for one in (linear, network):
+            one.learn(features, targets, np.ones(len(targets), np.float32))
+    features, targets = turned(999)
+    right = [(one.score(features).argmax(1) == targets).mean() for one in (linear, network)]
+    assert right[0] < 0.35 and right[1] > 0.5
