@@ -174,13 +174,16 @@ def contenders(options: Options, settings: Settings) -> tuple[list[Contender], l
     weights = settings.generators
     rankers = [name for name in RANKERS if name != settings.ranker] if "rankers" in options.compare else []
     model = make_model(settings, rankers)
-    found = [Contender("all", model, make_recommender(settings, model))]
+    learnt = settings.ranker != "blend"
+    found = [Contender("all", model, make_recommender(settings, model), learnt)]
     twins = []
     for every in options.refresh:
         replica = make_model(settings)
         twins.append(Twin(f"refresh {every}", replica, None if every == "never" else duration_ms(every)))
-        found.append(Contender(twins[-1].name, replica, make_recommender(settings, replica)))
-    found += [Contender(f"ranker {name}", model, Recommender(model, weights, name)) for name in rankers]
+        found.append(Contender(twins[-1].name, replica, make_recommender(settings, replica), learnt))
+    for name in rankers:
+        recommender = Recommender(model, weights, name)
+        found.append(Contender(f"ranker {name}", model, recommender, name != "blend"))
     if "generators" in options.compare:
         found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in weights]
     for name in options.without:
@@ -188,7 +191,7 @@ def contenders(options: Options, settings: Settings) -> tuple[list[Contender], l
             raise BadPlan(f"--without {name}: there are {', '.join(weights)}")
         less = replace_generators(settings, {n: w for n, w in weights.items() if n != name})
         other = make_model(less)
-        found.append(Contender(f"without {name}", other, make_recommender(less, other)))
+        found.append(Contender(f"without {name}", other, make_recommender(less, other), learnt))
     return found, twins
 
 

@@ -1,4 +1,7 @@
-"""The lines of `freshet evaluate --plot`: recall over time, in a fading window.  Needs matplotlib."""
+"""The drawings of `freshet evaluate --plot`.  They need matplotlib.
+
+Recall over time in a fading window, and, of rankers that say probabilities, whether these are true.
+"""
 
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -8,6 +11,8 @@ from typing import Any
 from streams.protocol import BadPlan
 
 FORMATS = (".png", ".svg", ".pdf")
+FEW = 50
+"""Items in a bin below which its share is noise."""
 
 
 def check(file: str) -> None:
@@ -24,15 +29,31 @@ def draw(found: dict[str, Any], file: str) -> None:
     """One line a recommender."""
     from matplotlib.figure import Figure
 
+    calibrated = {name: e["calibration"] for name, e in found["recommenders"].items() if "calibration" in e}
+    figure = Figure(figsize=(13, 4.5) if calibrated else (9, 4.5), layout="constrained")
+    left = figure.add_subplot(1, 2 if calibrated else 1, 1)
     lines = found["over_time"]
     times = [datetime.fromtimestamp(time / 1000, UTC) for time in lines["time"]]
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes = figure.add_subplot()
     for name, recall in lines["recall"].items():
-        axes.plot(times, recall, label=name, linewidth=1.5)  # type: ignore[arg-type]
-    axes.set_ylabel(f"recall@{found['at']}, fading over {lines['fading_window']:,} predictions")
-    axes.set_ylim(bottom=0)
+        left.plot(times, recall, label=name, linewidth=1.5)  # type: ignore[arg-type]
+    left.set_ylabel(f"recall@{found['at']}, fading over {lines['fading_window']:,} predictions")
+    left.set_ylim(bottom=0)
+    left.tick_params(axis="x", rotation=30)
+    left.grid(alpha=0.3)
+    left.legend(frameon=False)
+    if calibrated:
+        _reliability(figure.add_subplot(1, 2, 2), calibrated)
+    figure.savefig(file, dpi=150)
+
+
+def _reliability(axes: Any, calibrated: dict[str, dict[str, Any]]) -> None:
+    for name, calibration in calibrated.items():
+        bins = [(said, came) for said, came, count in calibration["bins"] if came > 0 and count >= FEW]
+        axes.plot(*zip(*bins, strict=True) if bins else ([], []), "o-", markersize=4, label=name)
+    axes.axline((1e-4, 1e-4), (1, 1), color="grey", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("probability that the ranker gives an item of its list")
+    axes.set_ylabel("share of these items that came next")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.autofmt_xdate()
-    figure.savefig(file, dpi=150)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.core import HISTORY, Asked, Example, Queries, Rows
+from models.evaluation.calibration import Reliability
 from models.evaluation.facts import Numbers
 from models.evaluation.lists import Audience, ListSums
 from models.evaluation.metrics import Quality, ranks
@@ -36,6 +37,8 @@ class Contender(NamedTuple):
     name: str
     model: Model
     recommender: Ranks
+    probabilities: bool = False
+    """Whether its scores claim to be some."""
 
 
 class Outcome(NamedTuple):
@@ -44,6 +47,8 @@ class Outcome(NamedTuple):
     ranks: Rows
     """int32[predictions], in the order in which they were made; 0: not in the list."""
     lists: dict[str, float]
+    calibration: dict[str, Any] | None
+    """Of scores that claim to be probabilities."""
     propose_s: float
     learn_s: float
     """All of its model."""
@@ -130,6 +135,7 @@ def run(
     found: dict[str, list[Rows]] = {c.name: [] for c in contenders}
     audience = Audience(live.items.capacity)
     lists = {c.name: ListSums(live.items.capacity) for c in contenders}
+    reliability = {c.name: Reliability() for c in contenders if c.probabilities}
     scored: list[Numbers] = []
     windows: list[Numbers] = []
     quality, learnt, began = Quality(k), 0, perf_counter()
@@ -153,6 +159,8 @@ def run(
                 targets = np.array(contender.model.items.rows(items), np.int32)
                 found[contender.name].append(ranks(best.rows, best.scores, targets, k))
                 lists[contender.name].add(best.rows[:, :k], targets, audience)
+                if contender.probabilities:
+                    reliability[contender.name].add(best.rows[:, :k], best.scores[:, :k], targets)
             quality += Quality.of(found[contenders[0].name][-1], k)
             show(quality, learnt)
             scored.append(part)
@@ -177,6 +185,7 @@ def run(
             c.name: Outcome(
                 _joined(found[c.name], np.int32),
                 lists[c.name].result(items_known),
+                reliability[c.name].result() if c.probabilities else None,
                 propose_s[c.name],
                 learn_s.get(id(c.model), 0.0),
                 sum(sizes.get(id(c.model), sizes[id(live)]).values()),

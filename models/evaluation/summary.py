@@ -107,6 +107,8 @@ def _figures(
         }
         entry["windows"] = by_window
     entry |= {name: round(value, 5) for name, value in outcome.lists.items()}
+    if outcome.calibration is not None:
+        entry["calibration"] = outcome.calibration
     entry["propose_us"] = round(1e6 * outcome.propose_s / max(len(outcome.ranks), 1), 1)
     entry["learn_us"] = round(1e6 * outcome.learn_s / max(result.learnt, 1), 1)
     entry["model_bytes"] = outcome.bytes
@@ -119,7 +121,7 @@ def _short(ranks: NDArray[np.int32], k: int) -> dict[str, float]:
 
 
 def over_time(result: Result, facts: Facts, k: int) -> dict[str, Any]:
-    """Recall@k in a fading window, at up to `POINTS` times, for each recommender."""
+    """Recall@k and MRR@k in a fading window, at up to `POINTS` times, for each recommender."""
     n = len(result.scored)
     at = np.unique(np.linspace(0, n - 1, min(n, POINTS)).astype(np.int64)) if n else np.zeros(0, np.int64)
     window = max(n / FADING, 100.0)
@@ -131,4 +133,5 @@ def over_time(result: Result, facts: Facts, k: int) -> dict[str, Any]:
         "time": facts.times[result.scored[at]].tolist(),
         "fading_window": round(window),
         "recall": {name: line(hits(o.ranks, k)) for name, o in result.outcomes.items()},
+        "mrr": {name: line(reciprocal_ranks(o.ranks, k)) for name, o in result.outcomes.items()},
     }

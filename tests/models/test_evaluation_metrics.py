@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models.evaluation.bootstrap import interval, resampled_means
+from models.evaluation.calibration import Reliability
 from models.evaluation.lists import Audience, ListSums
 from models.evaluation.metrics import Quality, fading_means, gains, gini, hits, ranks, reciprocal_ranks
 
@@ -117,3 +118,24 @@ def test_differences_are_paired():
     low, high = interval(means[:, 0] - means[:, 1])
     assert low == pytest.approx(0.01) and high == pytest.approx(0.01)
     assert means[:, 0] == pytest.approx(resampled_means(users, one[:, None], 1, 300)[:, 0])
+
+
+def test_reliability_by_hand():
+    reliability = Reliability()
+    rows = np.array([[3, 4, -1], [4, 5, 6]], np.int32)
+    reliability.add(rows, np.array([[0.75, 0.3, 0.0], [0.8, 0.125, 0.125]]), ints(3, 6))
+    found = reliability.result()
+    assert found["bins"] == [(0.775, 0.5, 2), (0.3, 0.0, 1), (0.125, 0.5, 2)]
+    assert found["error"] == pytest.approx((0.55 + 0.3 + 0.75) / 5)
+    assert Reliability().result() == {"error": 0.0, "bins": []}
+
+
+def test_true_probabilities_have_no_error():
+    rng = np.random.default_rng(1)
+    said = rng.dirichlet(np.ones(5), 40_000)
+    came = (said.cumsum(1) < rng.random((40_000, 1))).sum(1).astype(np.int32)
+    rows = np.tile(np.arange(5, dtype=np.int32), (40_000, 1))
+    true, bold = Reliability(), Reliability()
+    true.add(rows, said, came)
+    bold.add(rows, said**3 / (said**3).sum(1, keepdims=True), came)
+    assert true.result()["error"] < 0.005 and bold.result()["error"] > 0.05
