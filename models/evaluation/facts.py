@@ -1,4 +1,4 @@
-"""What is known of each example of a log whatever the model: who, when, how new, how often before."""
+"""What is known of each example of a log whatever the model: who, when, how often before."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,8 +25,6 @@ class Facts(NamedTuple):
     """int64[n]: number of the item, in order of appearance."""
     user_events: Numbers
     """int64[n]: the user's examples before this one."""
-    item_events: Numbers
-    """int64[n]: the item's examples before this one."""
     again: Flags
     """bool[n]: the user had the item before."""
     repeat: Flags
@@ -39,10 +37,9 @@ def facts(examples: Sequence[Example]) -> Facts:
     users: dict[str, int] = {}
     items: dict[str, int] = {}
     sessions: dict[tuple[int, int], int] = {}
-    times, whose, of_session, which, before, seen = np.zeros((6, n), np.int64)
+    times, whose, of_session, which, before = np.zeros((5, n), np.int64)
     again, repeat = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     user_events: list[int] = []
-    item_events: list[int] = []
     had: set[int] = set()  # user and item as one number
     for at, one in enumerate(examples):
         user = users.setdefault(one.user, len(users))
@@ -50,17 +47,14 @@ def facts(examples: Sequence[Example]) -> Facts:
         session = sessions.setdefault((user, one.session), len(sessions))
         if user == len(user_events):
             user_events.append(0)
-        if item == len(item_events):
-            item_events.append(0)
         times[at], whose[at], of_session[at], which[at] = one.time, user, session, item
-        before[at], seen[at] = user_events[user], item_events[item]
+        before[at] = user_events[user]
         both = user << 32 | item
         again[at] = both in had
         repeat[at] = bool(one.history) and one.history[-1] == one.item
         had.add(both)
         user_events[user] += 1
-        item_events[item] += 1
-    return Facts(times, whose, of_session, which, before, seen, again, repeat)
+    return Facts(times, whose, of_session, which, before, again, repeat)
 
 
 def first_windows(items: Numbers, windows: Numbers) -> Numbers:

@@ -62,6 +62,8 @@ class Result(NamedTuple):
     scored: Numbers
     """int64[predictions]: which examples, in the order in which they were predicted."""
     windows: Numbers
+    item_events: Numbers
+    """int64[predictions]: how many examples of the item were learnt by then."""
     outcomes: dict[str, Outcome]
     learnt: int
     items: int
@@ -138,6 +140,7 @@ def run(
     reliability = {c.name: Reliability() for c in contenders if c.probabilities}
     scored: list[Numbers] = []
     windows: list[Numbers] = []
+    item_events: list[Numbers] = []
     quality, learnt, began = Quality(k), 0, perf_counter()
 
     def published(model: Model, rows: Mapping[bytes, bytes | None]) -> None:
@@ -164,6 +167,8 @@ def run(
             quality += Quality.of(found[contenders[0].name][-1], k)
             show(quality, learnt)
             scored.append(part)
+            rows = np.array(live.items.rows(items), np.int32)
+            item_events.append(np.where(rows >= 0, audience.events[rows], 0))
             windows.append(np.full(len(part), step.window))
         if len(step.learnt):
             batch = [examples[n] for n in step.learnt.tolist()]
@@ -181,6 +186,7 @@ def run(
     return Result(
         _joined(scored, np.int64),
         _joined(windows, np.int64),
+        _joined(item_events, np.int64),
         {
             c.name: Outcome(
                 _joined(found[c.name], np.int32),

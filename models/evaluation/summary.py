@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from models.core import Example
 from models.evaluation.bootstrap import interval, resampled_means
-from models.evaluation.facts import Facts, Flags, Numbers
+from models.evaluation.facts import Facts, Flags
 from models.evaluation.metrics import Quality, Values, fading_means, gains, hits, reciprocal_ranks
 from models.evaluation.run import Outcome, Result
 
 NEW_USER, LIGHT_USER = 5, 20
 """Events before: fewer is a new user, fewer than the second a light one, else a heavy one."""
 NEW_ITEM = 10
+"""Examples learnt: fewer is a new item."""
 POINTS = 200
 """Of a line over time, at the most."""
 FADING = 20
@@ -23,15 +24,16 @@ FADING = 20
 METRICS = {"recall": hits, "mrr": reciprocal_ranks, "ndcg": gains}
 
 
-def segments(examples: Sequence[Example], facts: Facts, scored: Numbers) -> dict[str, Flags]:
+def segments(examples: Sequence[Example], facts: Facts, result: Result) -> dict[str, Flags]:
     """Which predictions belong to which segment, by name."""
-    user, item = facts.user_events[scored], facts.item_events[scored]
+    scored, item = result.scored, result.item_events
+    user = facts.user_events[scored]
     again, repeat = facts.again[scored], facts.repeat[scored]
     found = {
         "user: new": user < NEW_USER,
         "user: light": (user >= NEW_USER) & (user < LIGHT_USER),
         "user: heavy": user >= LIGHT_USER,
-        "item: never seen": item == 0,
+        "item: not learnt yet": item == 0,
         "item: new": (item > 0) & (item < NEW_ITEM),
         "item: known": item >= NEW_ITEM,
         "target: latest item": repeat,
@@ -54,7 +56,7 @@ def summarise(
         [metric(o.ranks, k) for o in result.outcomes.values() for metric in METRICS.values()], axis=1
     )
     means = resampled_means(users, columns, seed)
-    parts = segments(examples, facts, scored)
+    parts = segments(examples, facts, result)
     found: dict[str, Any] = {
         "predictions": len(scored),
         "users": len(np.unique(users)),

@@ -23,7 +23,7 @@ NEXT = {"k": 6, "names": ["next"]}
 
 
 def log(n: int, following, users: int = 20, seed: int = 1) -> list[Example]:
-    """A second apart, an item in the session of the one before it; `following(rng, at, k)` comes after `at`."""
+    """A second apart, an item in the session of the one before it; `following` says which comes after it."""
     rng = random.Random(seed)
     histories: dict[int, tuple[str, ...]] = {}
     found = []
@@ -212,7 +212,7 @@ def test_segments_and_windows_add_up():
     assert entry["mean over windows"]["recall@5"] == pytest.approx(
         np.mean([w["recall"] for w in entry["windows"].values()]), abs=1e-5
     )
-    parts = segments(examples, about, found.scored)
+    parts = segments(examples, about, found)
     for kind in ("user: ", "item: ", "target: ", "type: "):
         assert sum(flags.astype(int) for name, flags in parts.items() if name.startswith(kind)).tolist() == (
             [1] * 750
