@@ -568,6 +568,7 @@ protocol_options = _all(
     click.option("--weights", metavar="TYPE=W,...", help="What a type teaches; *=W: all others."),
     click.option("--min-value", type=float, metavar="V", help="Leave out rows whose value is less."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N rows only."),
+    click.option("--drop-reloads", is_flag=True, help="Leave out rows with the user's latest item."),
     click.option("--warm-up", default="0%", callback=_warm_up, metavar="10%|N", help="These only teach."),
     click.option("--window", default="1d", show_default=True, metavar="1h|COLUMN", help="Of windows."),
     click.option("--windows", callback=_range, metavar="1-7", help="Predict these only; the first is 0."),

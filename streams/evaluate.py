@@ -7,6 +7,7 @@ The log is one partition, read into memory as examples: about 0.5 kB an event.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,13 +56,14 @@ def take(log: Iterable[Event], policy: Policy, options: Options) -> Iterator[tup
 
 
 def _picked(log: Iterable[Event], options: Options) -> Iterator[Event]:
-    count = 0
-    for event in log:
+    latest: dict[str, str | None] = {}
+    for event in islice(log, options.limit):
         if options.min_value is not None and (event.value is None or event.value < options.min_value):
             continue
-        if options.limit is not None and count >= options.limit:
-            return
-        count += 1
+        if options.drop_reloads:
+            if latest.get(event.user) == event.item:
+                continue
+            latest[event.user] = event.item
         yield event
 
 

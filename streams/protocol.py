@@ -20,6 +20,7 @@ class Options:
     """Event types that are predicted; empty: all that teach."""
     min_value: float | None = None
     limit: int | None = None
+    drop_reloads: bool = False
     warm_up: str = "0%"
     window: str = "1d"
     windows: tuple[int, int] | None = None

@@ -129,6 +129,9 @@ def test_a_prediction_is_what_a_request_in_that_moment_would_get():
 def test_filters_and_weights(log):
     assert len(taken(log, Options(min_value=5)).examples) == 120
     assert [e.item for e in taken(log, Options(limit=7)).examples] == [r["item"] for r in rows()[:7]]
+    assert len(taken(log, Options(limit=100, min_value=5)).examples) == 20
+    kept = taken(log, Options(drop_reloads=True)).examples
+    assert 570 < len(kept) < 600 and not any(e.history and e.history[-1] == e.item for e in kept)
     weighed = weigh(SMALL, "view=0,purchase=2")
     found = taken(log, Options(), weighed).examples
     assert {(e.type, e.weight) for e in found} == {("purchase", 2.0)} and len(found) == 60
