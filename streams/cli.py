@@ -599,7 +599,8 @@ protocol_options = _all(
 
 def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple[Any, "Settings", Any]:
     """The protocol, the settings, and the log as examples."""
-    from streams.evaluate import Taken, take, weigh
+    from streams.evaluate import take, weigh
+    from streams.evaluation_plan import Taken
     from streams.progress import progress
     from streams.protocol import Options
     from streams.serve import Policy
@@ -667,6 +668,7 @@ def evaluate(
     learnt.  docs/evaluation.md says what the protocols are, and how to lay the figures beside a paper's.
     """
     from streams import evaluate as evaluating
+    from streams.evaluation_text import text
     from streams.progress import progress
 
     if plot:
@@ -685,7 +687,7 @@ def evaluate(
             show(lambda: f"{quality.count:,.0f} predicted, {learnt:,} learnt, recall {quality.recall:.3f}")
 
         found = evaluating.evaluate(chosen, settings, taken, say)
-    click.echo(json.dumps(found, indent=2) if as_json else evaluating.text(found))
+    click.echo(json.dumps(found, indent=2) if as_json else text(found))
     if plot:
         from streams.evaluation_plot import draw
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from models.evaluation.facts import facts
 from models.evaluation.metrics import Quality
-from streams.evaluate import Taken, measure
+from streams.evaluate import measure
+from streams.evaluation_plan import Taken
 from streams.protocol import BadPlan, Options
 from streams.search_space import known, suggest
 from streams.settings import Settings

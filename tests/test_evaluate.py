@@ -15,7 +15,8 @@ from models.evaluation.run import before
 from models.registry import RANKERS
 from streams.accept import accept, example
 from streams.cli import cli
-from streams.evaluate import Taken, evaluate, plan, take, weigh
+from streams.evaluate import evaluate, take, weigh
+from streams.evaluation_plan import Taken, plan
 from streams.logs import open_log
 from streams.messages import Event
 from streams.protocol import BadPlan, Options, duration_ms

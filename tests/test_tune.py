@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.registry import GENERATORS, RANKERS
-from streams.evaluate import Taken
+from streams.evaluation_plan import Taken
 from streams.protocol import BadPlan, Options
 from streams.search_space import HYPER_PARAMETERS, WEIGHT, Between, known, suggest
 from streams.settings import Settings, load

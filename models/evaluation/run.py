@@ -113,6 +113,66 @@ def seen(examples: Sequence[Example]) -> Exclude:
     return rows
 
 
+class _Tally:
+    """What is kept of one contender while it runs."""
+
+    def __init__(self, contender: Contender) -> None:
+        self.contender = contender
+        self.ranks: list[Rows] = []
+        self.lists = ListSums(contender.model.items.capacity)
+        self.reliability = Reliability() if contender.probabilities else None
+        self.propose_s = 0.0
+
+    def predict(
+        self, asked: Sequence[Asked], items: Sequence[str], excluded: Rows, k: int, audience: Audience
+    ) -> Rows:
+        """Make the lists and measure them; returns the ranks of what came."""
+        model = self.contender.model
+        clock = perf_counter()
+        best = self.contender.recommender.rank(model.queries(asked), excluded, k + 1)
+        self.propose_s += perf_counter() - clock
+        targets = np.array(model.items.rows(items), np.int32)
+        self.ranks.append(ranks(best.rows, best.scores, targets, k))
+        self.lists.add(best.rows[:, :k], targets, audience)
+        if self.reliability is not None:
+            self.reliability.add(best.rows[:, :k], best.scores[:, :k], targets)
+        return self.ranks[-1]
+
+    def outcome(self, items: int, learn_s: float, size: int) -> Outcome:
+        """All of it."""
+        return Outcome(
+            _joined(self.ranks, np.int32),
+            self.lists.result(items),
+            None if self.reliability is None else self.reliability.result(),
+            self.propose_s,
+            learn_s,
+            size,
+        )
+
+
+class _Learner:
+    """A model that learns, and what that costs."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.seconds = model, 0.0
+        self._sizes: dict[bytes, int] = {}
+
+    def learn(self, batch: Sequence[Example]) -> None:
+        """One micro-batch."""
+        clock = perf_counter()
+        self.model.learn(batch)
+        self.seconds += perf_counter() - clock
+
+    def published(self, rows: Mapping[bytes, bytes | None]) -> None:
+        """Count the bytes of what would be on the topic."""
+        self._sizes.update({key: len(key) + len(value or b"") for key, value in rows.items()})
+
+    def size(self) -> int:
+        """Bytes of the whole model, as it is published."""
+        self.published(self.model.dump_touched())
+        return sum(self._sizes.values())
+
+
 def run(
     examples: Sequence[Example],
     users: Numbers,
@@ -126,80 +186,54 @@ def run(
     """Predict and learn.
 
     users: the number of each example's user.
-    twins: replicas of the first contender's model, refreshed when they are due.
+    twins: replicas of the first contender's model, refreshed when they are due; contenders, too.
     """
     live = contenders[0].model
     replicas = [twin.model for twin in twins]
-    models = list({id(c.model): c.model for c in contenders if c.model not in replicas}.values())
-    learn_s = {id(model): 0.0 for model in models}
-    sizes: dict[int, dict[bytes, int]] = {id(model): {} for model in models}
-    propose_s = dict.fromkeys((c.name for c in contenders), 0.0)
-    found: dict[str, list[Rows]] = {c.name: [] for c in contenders}
+    learners = {id(c.model): _Learner(c.model) for c in contenders if c.model not in replicas}
+    tallies = [_Tally(contender) for contender in contenders]
     audience = Audience(live.items.capacity)
-    lists = {c.name: ListSums(live.items.capacity) for c in contenders}
-    reliability = {c.name: Reliability() for c in contenders if c.probabilities}
     scored: list[Numbers] = []
     windows: list[Numbers] = []
     item_events: list[Numbers] = []
     quality, learnt, began = Quality(k), 0, perf_counter()
-
-    def published(model: Model, rows: Mapping[bytes, bytes | None]) -> None:
-        sizes[id(model)].update({key: len(key) + len(value or b"") for key, value in rows.items()})
-
     for step in steps:
         if len(step.scored):
-            published(live, refresh(live, twins, examples[step.scored[0]].time))
+            learners[id(live)].published(refresh(live, twins, examples[step.scored[0]].time))
         for start in range(0, len(step.scored), AT_ONCE):
             part = step.scored[start : start + AT_ONCE]
             asked = [before(examples[n]) for n in part.tolist()]
             items = [examples[n].item for n in part.tolist()]
-            for contender in contenders:
-                clock = perf_counter()
-                queries = contender.model.queries(asked)
-                excluded = exclude(contender.model, part)
-                best = contender.recommender.rank(queries, excluded, k + 1)
-                propose_s[contender.name] += perf_counter() - clock
-                targets = np.array(contender.model.items.rows(items), np.int32)
-                found[contender.name].append(ranks(best.rows, best.scores, targets, k))
-                lists[contender.name].add(best.rows[:, :k], targets, audience)
-                if contender.probabilities:
-                    reliability[contender.name].add(best.rows[:, :k], best.scores[:, :k], targets)
-            quality += Quality.of(found[contenders[0].name][-1], k)
-            show(quality, learnt)
-            scored.append(part)
             rows = np.array(live.items.rows(items), np.int32)
             item_events.append(np.where(rows >= 0, audience.events[rows], 0))
             windows.append(np.full(len(part), step.window))
+            scored.append(part)
+            for tally in tallies:
+                found = tally.predict(asked, items, exclude(tally.contender.model, part), k, audience)
+                if tally is tallies[0]:
+                    quality += Quality.of(found, k)
+            show(quality, learnt)
         if len(step.learnt):
             batch = [examples[n] for n in step.learnt.tolist()]
-            for model in models:
-                clock = perf_counter()
-                model.learn(batch)
-                learn_s[id(model)] += perf_counter() - clock
+            for learner in learners.values():
+                learner.learn(batch)
             rows = np.array(live.items.rows(one.item for one in batch), np.int32)
             audience.learn(rows, users[step.learnt].astype(np.uint64))
             learnt += len(batch)
             show(quality, learnt)
-    seconds, items_known = perf_counter() - began, len(live.items)
-    for model in models:
-        published(model, model.dump_touched())
+    seconds = perf_counter() - began
+    sizes = {which: learner.size() for which, learner in learners.items()}
+    outcomes = {}
+    for contender, tally in zip(contenders, tallies, strict=True):
+        which = id(contender.model if id(contender.model) in learners else live)
+        outcomes[contender.name] = tally.outcome(len(live.items), learners[which].seconds, sizes[which])
     return Result(
         _joined(scored, np.int64),
         _joined(windows, np.int64),
         _joined(item_events, np.int64),
-        {
-            c.name: Outcome(
-                _joined(found[c.name], np.int32),
-                lists[c.name].result(items_known),
-                reliability[c.name].result() if c.probabilities else None,
-                propose_s[c.name],
-                learn_s.get(id(c.model), 0.0),
-                sum(sizes.get(id(c.model), sizes[id(live)]).values()),
-            )
-            for c in contenders
-        },
+        outcomes,
         learnt,
-        items_known,
+        len(live.items),
         seconds,
     )
 

@@ -2,7 +2,8 @@
 
 from models.evaluation.facts import facts
 from models.evaluation.run import Contender, latest, run
-from streams.evaluate import Taken, plan, take
+from streams.evaluate import take
+from streams.evaluation_plan import Taken, plan
 from streams.messages import Event, decode_recommendation
 from streams.model import make_model, make_recommender
 from streams.protocol import Options
