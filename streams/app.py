@@ -13,7 +13,10 @@ from streams.apps import make_app, prepare, quiet_logs
 from streams.serving import Serving
 from streams.settings import load_or_exit
 from streams.web import pages
-from streams.web.board import Board, keep
+from streams.web.atlas import Atlas
+from streams.web.board import Board
+from streams.web.changes import Changes
+from streams.web.chores import keep
 from streams.web.readings import ServingReadings
 
 settings = load_or_exit()
@@ -23,8 +26,9 @@ events = app.topic(settings.topic("events"), key_serializer="raw", value_seriali
 users = app.Table("users", extra_topic_configs=topics.COMPACTED, options=dict(topics.ROCKSDB), **raw)
 serving = Serving(app, users, settings)
 board, readings = Board(settings, "serving"), ServingReadings(app, serving)
-keep(app, board, readings.now)
-pages.install(app, serving, board, readings)
+changes, atlas = Changes(serving), Atlas(serving.model)
+keep(app, [board.chore(readings.now), changes.chore(), atlas.chore()])
+pages.install(app, serving, board, readings, changes, atlas)
 
 
 @app.on_worker_init.connect
@@ -39,6 +43,7 @@ async def recommend(stream):  # type: ignore[no-untyped-def]
     """One iteration a chunk; `noack` because the writer acks when the chunk is durable."""
     stream = stream.noack()
     await serving.loaded()  # else a restart would answer from an empty model
+    await changes.loaded()
     async for _ in stream:
         try:
             await serving.step(stream, stream.current_event)

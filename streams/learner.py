@@ -20,7 +20,8 @@ from streams.messages import decode_example
 from streams.model import make_model
 from streams.settings import load_or_exit
 from streams.web import learner_pages
-from streams.web.board import Board, keep
+from streams.web.board import Board
+from streams.web.chores import keep
 from streams.web.readings import LearnerReadings
 
 STOP_S = 15.0
@@ -92,7 +93,7 @@ class _Record:
 
 learning = Learning()
 board, readings = Board(settings, "learning"), LearnerReadings(app, learning, settings)
-keep(app, board, readings.now)
+keep(app, [board.chore(readings.now)])
 learner_pages.install(app, learning, readings, settings)
 
 

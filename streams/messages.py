@@ -145,17 +145,29 @@ class MetricsRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     process: Annotated[Process | None, Meta(description="in a row `now`")] = None
 
 
+class SettingChange(Struct, frozen=True, kw_only=True):
+    """On `settings`, key = the setting's name, compacted: what it was changed to while workers run."""
+
+    setting: str
+    value: Annotated[Any, Meta(description="null: as each worker is configured")]
+    old: Annotated[Any, Meta(description="what it was before")]
+    who: Annotated[str, Meta(description="as they said", min_length=1, max_length=100)]
+    time: Annotated[int, Meta(description="ms since the epoch")]
+
+
 RECORDS: dict[str, Any] = {
     "events": Event,
     "recommendations": Recommendation,
     "examples": Example,
     "dead-letter": DeadLetter,
     "metrics": MetricsRow,
+    "settings": SettingChange,
 }
 
 encode = msgspec.json.Encoder().encode
 decode_recommendation = msgspec.json.Decoder(Recommendation).decode
 decode_example = msgspec.json.Decoder(Example).decode
+decode_change = msgspec.json.Decoder(SettingChange).decode
 decode_metrics = msgspec.json.Decoder(MetricsRow).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 

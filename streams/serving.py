@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from models.core import Asked, Slate
@@ -13,9 +14,11 @@ from streams.kafka.table import ChunkTable
 from streams.kafka.writer import BatchWriter
 from streams.metrics import Metrics
 from streams.model import make_model, make_recommender
-from streams.serve import Policy, serve
+from streams.serve import Policy, Record, Written, serve
 from streams.settings import Settings
 from streams.users import User, decode_user
+
+Watcher = Callable[[Sequence[Record], Mapping[int, Written]], None]
 
 
 class ModelRecommender:
@@ -64,15 +67,13 @@ class Serving:
         self.policy = Policy.of(settings)
         self.model = make_model(settings)
         self.replica = Replica(settings, self.model)
-        self.recommender = (
-            ModelRecommender(self.replica, settings)
-            if settings.recommender == "model"
-            else ConstantRecommender()
-        )
+        self.recommender = self.make_recommender(settings)
         self.positions: dict[int, int] = {}
         """Partition of `events` ▶ offset after the last event served by this process."""
         self.new_users: Counter[int] = Counter()
         """Partition ▶ users that this process was the first to see."""
+        self.watchers: list[Watcher] = []
+        """Called with each micro-batch and what it writes; they look, briefly."""
         self._model_loaded = False
         self._writer = BatchWriter(app, table)
         self._topics = {
@@ -87,6 +88,8 @@ class Serving:
             lambda: int(time.time() * 1000),
         )  # fmt: skip
         self.metrics.add(counts, ages_ms)
+        for look in self.watchers:
+            look(event.message.chunk, partitions)
         recommendations, examples, dead = (
             self._topics[name] for name in ("recommendations", "examples", "dead-letter")
         )
@@ -100,6 +103,16 @@ class Serving:
         await self._writer.write(stream, event, changed, urgent, outputs)
         for tp, end in event.message.ends.items():
             self.positions[tp.partition] = end + 1
+
+    def make_recommender(self, settings: Settings) -> ModelRecommender | ConstantRecommender:
+        """Recommends from this worker's model as these settings say."""
+        if settings.recommender == "constant":
+            return ConstantRecommender()
+        return ModelRecommender(self.replica, settings)
+
+    def use(self, settings: Settings, recommender: ModelRecommender | ConstantRecommender) -> None:
+        """Decide by these settings from the next micro-batch on."""
+        self.policy, self.recommender = Policy.of(settings), recommender
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""

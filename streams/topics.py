@@ -71,6 +71,7 @@ def topics(settings: Settings) -> dict[str, Topic]:
             "metrics", "process/span/slot", "what every process counted, for the pages", 1,
             COMPACTED | {"cleanup.policy": "compact,delete", "retention.ms": str(8 * 24 * HOUR_MS)},
         ),
+        Topic("settings", "setting", "what was changed while workers run", 1, COMPACTED),
         Topic("model", "component/row", "the model's rows and checkpoints", 1, COMPACTED),
         Topic(USERS_CHANGELOG, "user id", "the users table, to restore it from", by_user, COMPACTED),
     )  # fmt: skip

@@ -32,7 +32,9 @@ from streams.serving import Serving
 from streams.settings import Settings
 from streams.users import User, encode_user
 from streams.web import census, figures, learner_pages, pages, peers
+from streams.web.atlas import Atlas
 from streams.web.board import Board
+from streams.web.changes import Changes
 from streams.web.exposition import exposition, serving_metrics
 from streams.web.lag import Lag
 from streams.web.negotiation import wants_html
@@ -76,7 +78,8 @@ class Worker:
         self.serving = Serving(self.app, self.table, self.settings)
         self.readings = ServingReadings(self.app, self.serving)
         self.board = Loopback(self.settings, "serving")
-        pages.install(self.app, self.serving, self.board, self.readings)
+        self.changes, self.atlas = Changes(self.serving), Atlas(self.serving.model)
+        pages.install(self.app, self.serving, self.board, self.readings, self.changes, self.atlas)
         self.site = self.app.web.web_app
         self.app.web.init_server()
         self.app.conf.tabledir.mkdir(parents=True)

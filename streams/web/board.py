@@ -4,21 +4,20 @@ So any worker answers for the whole cluster, history outlives a restart, and one
 silence.  Writing and reading are librdkafka's threads; the loop that serves the stream only hands over.
 """
 
-import asyncio
 import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
 
 from confluent_kafka import Producer
-from mode import Service
 
 from streams.history import NOW, SAY_S, WINDOW_MS, History, Point, Recorder, Said
 from streams.kafka.client import producer_config
 from streams.kafka.follower import Follower
 from streams.messages import MetricsRow, decode_metrics, encode
 from streams.settings import Settings
+from streams.web.chores import Chore
 from streams.web.readings import Reading
 
 log = logging.getLogger(__name__)
@@ -42,6 +41,10 @@ class Board:
     def start(self) -> None:
         """Begin to read."""
         self._follower.start()
+
+    def chore(self, read: Callable[[], Awaitable[Reading]]) -> Chore:
+        """To say how this process is, as long as it runs."""
+        return Chore(SAY_S, partial(self.say, read), self.start, self.leave)
 
     async def say(self, read: Callable[[], Awaitable[Reading]]) -> None:
         """Take a reading and write what is due; waits until the rows of before the start are read."""
@@ -104,27 +107,6 @@ class Board:
             self._producer.poll(0)
         except BufferError:
             log.debug("the topic metrics takes no more rows")
-
-
-def keep(app: Any, board: Board, read: Callable[[], Awaitable[Reading]]) -> None:
-    """Have a Faust app read the board and say how it is, as long as it runs."""
-
-    @app.service
-    class Telling(Service):
-        async def on_start(self) -> None:
-            board.start()
-
-        @Service.task
-        async def _say(self) -> None:
-            while not self.should_stop:
-                try:
-                    await board.say(read)
-                except Exception:  # figures are worth no crash
-                    log.exception("what this process is like could not be said")
-                await self.sleep(SAY_S)
-
-        async def on_stop(self) -> None:
-            await asyncio.to_thread(board.leave)
 
 
 def now_ms() -> int:

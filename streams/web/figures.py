@@ -1,18 +1,23 @@
 """What the pages of a serving worker say: dicts that become JSON as they are, and HTML.  Times are ms."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from models.core import Asked, Candidates, Generator
+from models.core import Asked, Candidates, Floats, Generator, Slate
 from models.model import Model
+from models.ranking.features import names
 from models.ranking.shortlist import Scorer
+from models.retrieval.embedding import Embedding
 from models.retrieval.popularity import Popularity
 from models.rows import HOUR_MS
 from streams.serving import Serving
 from streams.users import User, asked
+from streams.web.atlas import Atlas
 from streams.web.readings import waiting_for
+from streams.whatif import Changes, changed, effective
 
 NEIGHBOURS = 20
 """Of an item, by each generator."""
@@ -34,9 +39,16 @@ def health(serving: Serving) -> dict[str, Any]:
     return {"worker": serving.settings.name, "ready": serving.ready, "waiting_for": waiting_for(serving)}
 
 
-def user(serving: Serving, user_id: str, partition: int, record: User, now: int) -> dict[str, Any]:
-    """A user of this worker: history, what was sent last, and what would be recommended now, with reasons."""
-    (slate,) = serving.recommender.recommend([asked(record, record.last, {})], serving.settings.list_length)
+def user(
+    serving: Serving, user_id: str, partition: int, record: User, changes: Changes, now: int
+) -> dict[str, Any]:
+    """A user of this worker: history, what was sent last, what would be recommended now, and what if."""
+    policy, changes = serving.policy, effective(changes, record)
+    other = changed(record, changes, lambda type: policy.weight(type) > 0, policy.users)
+    asking = [asked(record, record.last, {}), asked(other, other.last, changes.context)]
+    slate, what_if = serving.recommender.recommend(asking, policy.list_length)
+    looks = looked_at(serving.model, asking, [slate, what_if])
+    current, different = listed(slate, looks[0]), listed(what_if, looks[1])
     return {
         "user": user_id,
         "worker": serving.settings.name,
@@ -51,21 +63,67 @@ def user(serving: Serving, user_id: str, partition: int, record: User, now: int)
             "start": record.session_start or None,
             "items": list(record.session_items()),
         },
-        "history": history(record, serving.policy.users.session_gap_ms),
+        "history": history(record, policy.users.session_gap_ms),
+        "event_types": sorted(policy.event_weights),
         "sent": {"recommendation_id": record.slate_id or None, "items": list(record.slate)},
-        "now": {
-            "model": model(serving, now),
-            "items": [
-                {
-                    "item": item,
-                    "score": score,
-                    "reason": reason,
-                    "sent_position": record.slate.index(item) + 1 if item in record.slate else None,
-                }
-                for item, score, reason in zip(slate.items, slate.scores, slate.reasons, strict=True)
-            ],
-        },
+        "now": {"model": model(serving, now), "items": placed(current, record.slate, "sent_position")},
+        "what_if": {
+            "changes": {
+                "drop": sorted(changes.dropped),
+                "as": {str(number): type for number, type in changes.retyped.items()},
+                "add": [{"type": type, "item": item} for type, item in changes.added],
+                "context": dict(changes.context),
+            },
+            "items": placed(different, slate.items, "now_position"),
+            "gone": [item for item in slate.items if item not in what_if.items],
+        }
+        if any(changes)
+        else None,
     }
+
+
+def listed(slate: Slate, looks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A slate's items with score, reason, and what was looked at."""
+    return [
+        {"item": item, "score": score, "reason": reason} | look
+        for item, score, reason, look in zip(*slate, looks, strict=True)
+    ]
+
+
+def placed(items: list[dict[str, Any]], among: Sequence[str], name: str) -> list[dict[str, Any]]:
+    """With the position of each in another list, from 1; None: it is not there."""
+    at = {item: n for n, item in enumerate(among, 1)}
+    return [one | {name: at.get(one["item"])} for one in items]
+
+
+def looked_at(model: Model, asking: Sequence[Asked], slates: Sequence[Slate]) -> list[list[dict[str, Any]]]:
+    """For each item of each slate: each generator's score of it, and what a learnt ranker sees of it."""
+    queries = model.queries(asking)
+    newest = np.array(model.items.rows(a.history[-1] if a.history else "" for a in asking), np.int32)
+    longest = max(len(slate.items) for slate in slates)
+    pool, seen = model.shortlist.look(queries, newest[:, None], longest)
+    generators = model.shortlist.names
+    features, _ = names(generators)
+    found = []
+    for n, slate in enumerate(slates):
+        columns = {row: column for column, row in enumerate(pool.rows[n, : pool.counts[n]].tolist())}
+        at = [columns.get(row) for row in model.items.rows(slate.items)]
+        found.append([_look(generators, features, pool.scores[n], seen.candidates[n], c) for c in at])
+    return found
+
+
+def _look(
+    generators: Sequence[str], features: Sequence[str], scores: Floats, seen: Floats, column: int | None
+) -> dict[str, Any]:
+    """Of one item; nothing where it is not in the pool, because it was cut from it."""
+    if column is None:
+        return {"generators": dict.fromkeys(generators), "features": {}}
+    said = {
+        name: round(float(score), 4) or None
+        for name, score in zip(generators, scores[:, column], strict=True)
+    }
+    values = {name: round(float(value), 4) for name, value in zip(features, seen[:, column], strict=False)}
+    return {"generators": said, "features": values}  # of `seen` the last rows are padding
 
 
 def history(record: User, gap_ms: int) -> list[dict[str, Any]]:
@@ -83,13 +141,14 @@ def history(record: User, gap_ms: int) -> list[dict[str, Any]]:
         if before is None or (n == first if current else time - before > gap_ms):
             sessions.append({"current": current, "start": time, "end": time, "events": []})
         sessions[-1]["end"] = time
-        sessions[-1]["events"].append({"time": time, "type": type, "item": item})
+        event = {"number": len(times) - n, "time": time, "type": type, "item": item}
+        sessions[-1]["events"].append(event)
     for session in sessions:
         session["events"].reverse()
     return sessions[::-1]
 
 
-async def item(serving: Serving, item_id: str, now: int) -> dict[str, Any] | None:
+async def item(serving: Serving, atlas: Atlas, item_id: str, now: int) -> dict[str, Any] | None:
     """What the model knows of an item; None if it has no row."""
     row = serving.model.items.row(item_id)
     if row < 0:
@@ -104,7 +163,14 @@ async def item(serving: Serving, item_id: str, now: int) -> dict[str, Any] | Non
         "events": int(popularity.events[row]) if popularity else None,
         "popularity": None if value is None else round(float(value), 4),
         "last_seen": int(serving.model.items.last_seen[row]) * HOUR_MS or None,
+        "counts": {
+            "hour": atlas.hour.of(row, now, int(popularity.events[row])),
+            "day": atlas.day.of(row, now, int(popularity.events[row])),
+        }
+        if popularity
+        else {"hour": [], "day": []},
         "model": model(serving, now),
+        "nearest": await nearest(serving.model, row),
         "neighbours": {
             name: await neighbours(serving.model, generator, item_id)
             for name, generator in serving.model.generators.items()
@@ -126,3 +192,23 @@ async def neighbours(model: Model, generator: Generator, item_id: str) -> list[d
         if row >= 0 and row != itself and ids[row]
     ]
     return named[:NEIGHBOURS]
+
+
+async def nearest(model: Model, row: int) -> list[dict[str, Any]] | None:
+    """Whose embeddings point the same way: cosine, best first; None where the model has no embeddings."""
+    embedding = model.generators.get("embedding")
+    if not isinstance(embedding, Embedding):
+        return None
+    ids = model.items.ids
+
+    def look() -> list[dict[str, Any]]:
+        vectors = embedding.vectors[: len(ids)]
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
+        cosine = vectors @ vectors[row] / (lengths * lengths[row])
+        cosine[row] = -np.inf
+        best = np.argsort(-cosine)[:NEIGHBOURS]
+        return [
+            {"item": ids[b], "score": round(float(cosine[b]), 4)} for b in best if ids[b] and cosine[b] > 0
+        ]
+
+    return await asyncio.to_thread(look)

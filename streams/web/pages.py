@@ -12,38 +12,71 @@ from aiohttp import web
 
 from streams.history import SPANS
 from streams.serving import Serving
-from streams.web import figures
+from streams.web import figures, whatif_query
+from streams.web.atlas import Atlas
+from streams.web.atlas import figures as map_figures
 from streams.web.board import Board
+from streams.web.changes import Changes
 from streams.web.exposition import exposition, serving_metrics
+from streams.web.letters import LetterPages
+from streams.web.live import Live
 from streams.web.negotiation import id_in_path, id_in_query
 from streams.web.overview import overview
 from streams.web.peers import FORWARDED, Peers, Unreachable, workers
 from streams.web.plots import Drawing
 from streams.web.problem import Problem
 from streams.web.readings import ServingReadings
+from streams.web.settings_pages import SettingsPages
 from streams.web.shared import Shared
 from streams.web.site import REFRESH_S, Handler, Page, attach
 
-MENU = {"/": "Overview"}
+MENU = {
+    "/": "Overview",
+    "/live": "Live",
+    "/map": "Map",
+    "/dead-letters": "Dead letters",
+    "/settings": "Settings",
+}
 PLOTS_FRESH_S = 5.0
 
 
-def install(app: Any, serving: Serving, board: Board, readings: ServingReadings) -> None:
+def install(
+    app: Any, serving: Serving, board: Board, readings: ServingReadings, changes: Changes, atlas: Atlas
+) -> None:
     """Serve the pages on the app's web server."""
-    pages = Pages(app, serving, board, readings)
-    plain = [("/metrics", pages.metrics), ("/plots.json", pages.plots)]
-    attach(app.web.web_app, "Freshet", serving.settings, pages.routes(), plain, menu=MENU)
-    app.web.web_app.on_cleanup.append(pages.peers.close)
+    pages = Pages(app, serving, board, readings, atlas)
+    live = Live(serving, pages.others)
+    letters, settings = LetterPages(serving), SettingsPages(changes)
+    site = app.web.web_app
+    attach(
+        site,
+        "Freshet",
+        serving.settings,
+        pages=[
+            *pages.routes(),
+            ("/live", live.page),
+            ("/dead-letters", letters.page),
+            ("/settings", settings.page),
+        ],
+        plain=[("/metrics", pages.metrics), ("/plots.json", pages.plots), ("/live/stream", live.stream)],
+        posts=[("/dead-letters", letters.replay), ("/settings", settings.change)],
+        menu=MENU,
+    )
+    site.on_shutdown.append(live.close)
+    site.on_cleanup.append(pages.peers.close)
 
 
 class Pages:
     """The handlers."""
 
-    def __init__(self, app: Any, serving: Serving, board: Board, readings: ServingReadings) -> None:
+    def __init__(
+        self, app: Any, serving: Serving, board: Board, readings: ServingReadings, atlas: Atlas
+    ) -> None:
         self._app, self._serving, self._board, self._readings = app, serving, board, readings
+        self._atlas = atlas
         self._overviews, self._drawing = Shared(self._overview), Drawing()
         self._plots = Shared(self._drawn, PLOTS_FRESH_S)
-        self.peers = Peers(self._others)
+        self.peers = Peers(self.others)
 
     def routes(self) -> list[tuple[str, Handler]]:
         """Path and handler of each page."""
@@ -53,6 +86,7 @@ class Pages:
             ("/users/{id:(?s:.*)}", self.user),
             ("/items", self.item_asked_for),
             ("/items/{id:(?s:.*)}", self.item),
+            ("/map", self.map),
             ("/health/live", self.live),
             ("/health/ready", self.ready),
         ]
@@ -97,6 +131,11 @@ class Pages:
         """`/items?id=ID`"""
         return await self._item(id_in_query(request))
 
+    async def map(self, request: web.Request) -> Page:
+        """Items by their embeddings; nothing until it was made for the first time."""
+        made = self._atlas.map
+        return Page("map", map_figures(made) if made else {"time": None, "items": []})
+
     async def _overview(self, span: str) -> Page:
         data = overview(self._board.said(), self._board.points(span), span)
         mine = figures.health(self._serving) | {"partitions": self._serving.table.open_partitions()}
@@ -114,11 +153,13 @@ class Pages:
         restored = self._serving.restored
         found = self._serving.user(user_id) if restored else None
         if found is not None:
-            data = figures.user(self._serving, user_id, *found, _now())
+            default = next(iter(self._serving.policy.event_weights), "view")
+            wanted = whatif_query.changes(request.query.items(), default)
+            data = figures.user(self._serving, user_id, *found, wanted, _now())
             return Page("user", data | {"answered_by": data["worker"]})
         if FORWARDED not in request.headers:
             try:
-                theirs = await self.peers.user(user_id)
+                theirs = await self.peers.user(user_id, _what_if(request))
             except Unreachable as error:
                 raise _unavailable(
                     "Another worker may have this user, and cannot be asked",
@@ -132,7 +173,7 @@ class Pages:
         raise Problem(404, "No such user", f"No event of the user “{user_id}” was seen.")
 
     async def _item(self, item_id: str) -> Page:
-        data = await figures.item(self._serving, item_id, _now())
+        data = await figures.item(self._serving, self._atlas, item_id, _now())
         if data is not None:
             return Page("item", data)
         if not self._serving.model_loaded:
@@ -142,9 +183,15 @@ class Pages:
     def _workers(self) -> dict[str, list[int]]:
         return workers(self._app, self._serving.table.changelog_topic_name)
 
-    def _others(self) -> list[str]:
+    def others(self) -> list[str]:
+        """Where the other workers' pages are."""
         own = str(self._app.conf.canonical_url)
         return [url for url in self._workers() if url != own]
+
+
+def _what_if(request: web.Request) -> list[tuple[str, str]]:
+    """The part of the query that asks what if."""
+    return [(name, value) for name, value in request.query.items() if name in whatif_query.NAMES]
 
 
 def _span(request: web.Request) -> str:

@@ -1,7 +1,7 @@
 """The other workers: who has which partitions, and asking them for a user that is not ours."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -31,12 +31,15 @@ class Peers:
         self._others = others
         self._session: aiohttp.ClientSession | None = None
 
-    async def user(self, user_id: str) -> dict[str, Any] | None:
+    async def user(self, user_id: str, more: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:
         """The figures of whichever worker has the user, None if none has; all are asked at once.
 
-        So it does not matter how a producer picks partitions.  `Unreachable` if not all answered.
+        So it does not matter how a producer picks partitions.  `more`: parameters to pass on.
+        `Unreachable` if not all answered.
         """
-        asking = {asyncio.create_task(self._ask(url, user_id)): url for url in self._others()}
+        asking = {
+            asyncio.create_task(self._ask(url, [("id", user_id), *more])): url for url in self._others()
+        }
         silent = []
         try:
             for task in asyncio.as_completed(asking):
@@ -52,14 +55,14 @@ class Peers:
             raise Unreachable(sorted(silent))
         return None
 
-    async def _ask(self, url: str, user_id: str) -> tuple[str, dict[str, Any] | None, str]:
+    async def _ask(self, url: str, params: list[tuple[str, str]]) -> tuple[str, dict[str, Any] | None, str]:
         """(url, figures or None, why it did not answer or nothing)"""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=TIMEOUT)
         headers = {"Accept": "application/json", FORWARDED: "1"}
         try:
             address = f"{url.rstrip('/')}/users"
-            async with self._session.get(address, params={"id": user_id}, headers=headers) as answer:
+            async with self._session.get(address, params=params, headers=headers) as answer:
                 if answer.status == 200:
                     return url, await answer.json(), ""
                 return url, None, "" if answer.status == 404 else f"status {answer.status}"
