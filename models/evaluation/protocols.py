@@ -32,6 +32,7 @@ class Pace(NamedTuple):
 
 
 NOTHING = np.zeros(0, np.int64)
+FIRST_PIECES = 8
 
 
 def prequential(times: Numbers, scored: Flags, warm_up: int, pace: Pace) -> Iterator[Step]:
@@ -51,7 +52,8 @@ def windows(
     """Learn window i, predict window i + 1, for all i; the model goes on from window to window.
 
     frozen: a window is predicted as a whole before it is learnt; else learnt while it is predicted.
-    pace: None: a window is one micro-batch (if frozen).
+    pace: None: a window is one micro-batch (if frozen), but the first, which is only learnt: a ranker learns
+    from what the model proposes before a micro-batch, and before the first that is nothing.
 
     Mi, Lin & Faltings 2020, "ADER: adaptively distilled exemplar replay towards continual learning for
     session-based recommendation"; de Souza Pereira Moreira et al. 2021, "Transformers4Rec".
@@ -60,8 +62,11 @@ def windows(
     bounds = np.flatnonzero(np.diff(window_of[order])) + 1
     for number, part in enumerate(np.split(order, bounds)):
         first, window = number == 0, int(window_of[part[0]]) if len(part) else 0
-        if pace is None:
-            yield Step(NOTHING if first else part[scored[part]], part, window)
+        if pace is None and first:
+            for piece in np.array_split(part, min(FIRST_PIECES, len(part))):
+                yield Step(NOTHING, piece, window)
+        elif pace is None:
+            yield Step(part[scored[part]], part, window)
         elif first:
             yield from _teach(part, times, pace, window)
         elif frozen:

@@ -37,8 +37,8 @@ class Mlp:
         self,
         weights: Mapping[str, float],
         hidden: int = 16,
-        learning_rate: float = 0.04,
-        learning_rate_linear: float = 0.05,
+        learning_rate: float = 0.1,
+        learning_rate_linear: float = 0.1,
         seed: int = 0,
     ) -> None:
         of_candidate, of_query = names(list(weights))

@@ -23,7 +23,7 @@ def statistics(start: int = START, times: int = 1) -> ItemStatistics:
 
 
 def one(start: int = START, scale: float = 1.0, times: int = 1) -> dict[str, list[float]]:
-    """The features of items 2, 1, 3 and 4 for who had 2, 1 and 2 again, two of them in this session."""
+    """The features of items 2, 1, 3 and 4 for who had 2, 1 and 2, two of them just now."""
     history = np.full((1, 32), -1, np.int32)
     history[0, :3] = [2, 1, 2]
     queries = Queries.of(history, np.array([2], np.int32), np.array([start + 3 * HOUR]))
