@@ -89,3 +89,12 @@ def test_without_structure_it_stays_near_chance():
     model.learn(batch(*[(int(rng.integers(50)), [int(rng.integers(50))], 0) for _ in range(3000)]))
     hits = [int(rng.integers(50)) in proposed(model, [int(rng.integers(50))], 5) for _ in range(2000)]
     assert 0.06 < np.mean(hits) < 0.15  # 5 of 50
+
+
+def test_a_pause_between_two_sessions_does_not_part_them():
+    model = CoVisitation(10)
+    history = np.array([[0]], np.int32)
+    model.learn(arrays.batch([1], history, sizes=np.zeros(1, np.int32)))
+    assert neighbours(model, 0) == {1: 1.0}
+    found = model.propose(Queries.of(history, np.zeros(1, np.int32)), 5)
+    assert found.rows[0, 0] == 1 and found.sources[0, 0] == 0
