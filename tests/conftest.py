@@ -1,18 +1,22 @@
 """Brokers for the tests: Apache Kafka where Java and Maven are, librdkafka's mock everywhere.
 
-A test that takes the fixture `kafka`, or is marked so, is skipped where there is no Java or Maven, and
-the summary says so loudly; with CI=true it fails.
+A test that takes the fixture `kafka`, or is marked so, is skipped where there is no Java or Maven, one that
+is marked `browser` where there is no Chromium; the summary says so loudly, and with CI=true they fail.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from deploy.kafka import KafkaBroker, available
 from streams.kafka.embedded import EmbeddedBroker
+from tests.browser import chromium
 
+NEEDED: dict[str, Callable[[], str | None]] = {"kafka": available, "browser": chromium.missing}
+"""Marker ▶ why what it needs is missing."""
 _skipped: dict[str, str] = {}
 
 
@@ -41,16 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip or fail before any fixture is made."""
-    if item.get_closest_marker("kafka") and (reason := available()):
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must run the Kafka tests, but {reason}", pytrace=False)
-        _skipped[item.nodeid] = reason
-        pytest.skip(f"no real Kafka: {reason}")
+    for what, missing in NEEDED.items():
+        if item.get_closest_marker(what) and (reason := missing()):
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"CI must run the {what} tests, but {reason}", pytrace=False)
+            _skipped[item.nodeid] = f"no real {what}: {reason}"
+            pytest.skip(_skipped[item.nodeid])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was not tested."""
     if _skipped:
-        reason = next(iter(_skipped.values()))
-        terminalreporter.section(f"{len(_skipped)} KAFKA TESTS WERE SKIPPED", sep="!", red=True, bold=True)
-        terminalreporter.write_line(f"Nothing was tested on a real Kafka: {reason}.")
+        terminalreporter.section(f"{len(_skipped)} TESTS WERE SKIPPED", sep="!", red=True, bold=True)
+        for reason, count in Counter(_skipped.values()).items():
+            terminalreporter.write_line(f"{count} not tested, {reason}.")

@@ -64,7 +64,7 @@ def user(
             "items": list(record.session_items()),
         },
         "history": history(record, policy.users.session_gap_ms),
-        "event_types": sorted(policy.event_weights),
+        "event_types": list(policy.event_weights),
         "sent": {"recommendation_id": record.slate_id or None, "items": list(record.slate)},
         "now": {"model": model(serving, now), "items": placed(current, record.slate, "sent_position")},
         "what_if": {

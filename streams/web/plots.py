@@ -20,6 +20,8 @@ class Plot(NamedTuple):
     title: str
     unit: str
     lines: Callable[[Point], Lines]
+    counted: bool = False
+    """Whether a line without a value had none of it, where others have some."""
 
 
 def _rates(point: Point) -> Lines:
@@ -62,7 +64,7 @@ PLOTS = (
     Plot("ages", "Age, event to recommendation", "ms", _ages),
     Plot("lag", "Lag by partition", "events", _lag),
     Plot("model_age", "Age of the model", "s", _gauge("model_age_ms", 1 / 1000)),
-    Plot("dead_letters", "Dead letters by reason", "records", _dead_letters),
+    Plot("dead_letters", "Dead letters by reason", "records", _dead_letters, counted=True),
     Plot("dropped", "Duplicates and late events", "events", _counted("duplicates", "late", "replayed")),
     Plot("workers", "Partitions of each worker", "partitions", _partitions),
     Plot("rebalances", "Rebalances, of all workers", "", _counted("rebalances")),
@@ -92,7 +94,7 @@ class Drawing:
                     "name": plot.name,
                     "title": plot.title,
                     "unit": plot.unit,
-                    "lines": _highest([known[t][1][n] if t in known else {} for t in times]),
+                    "lines": _highest([known[t][1][n] if t in known else None for t in times], plot.counted),
                 }
                 for n, plot in enumerate(PLOTS)
             ],
@@ -107,10 +109,13 @@ def _lines(point: Point) -> list[Lines]:
     return [{name: _rounded(v) for name, v in plot.lines(point).items()} for plot in PLOTS]
 
 
-def _highest(found: Sequence[Lines]) -> list[dict[str, Any]]:
-    """The lines as columns, by name, at most `LINES`."""
-    names = dict.fromkeys(name for lines in found for name in lines)
-    columns = {name: [lines.get(name) for lines in found] for name in names}
+def _highest(found: Sequence[Lines | None], counted: bool) -> list[dict[str, Any]]:
+    """The lines as columns, by name, at most `LINES`; None where nobody said anything."""
+    names = dict.fromkeys(name for lines in found if lines for name in lines)
+    absent = 0 if counted else None
+    columns = {
+        name: [None if lines is None else lines.get(name, absent) for lines in found] for name in names
+    }
     if len(columns) > LINES:
         highest = sorted(columns, key=lambda name: -max(v or 0 for v in columns[name]))[:LINES]
         columns = {name: columns[name] for name in names if name in highest}

@@ -19,6 +19,8 @@ from streams.web.site import Page
 from streams.web.token import authorize, form
 
 WHO_LENGTH = 100
+PRIVATE = ("sasl_", "ssl_", "web_token")
+"""Nobody's business on a page."""
 KEY = "key:"
 """Before the names of a form's fields for the entries of a setting that has several."""
 
@@ -67,7 +69,7 @@ class SettingsPages:
             "fixed": [
                 described(configured, name) | {"value": printable(getattr(configured, name))}
                 for name in Settings.model_fields
-                if name not in LIVE
+                if name not in LIVE and not name.startswith(PRIVATE)
             ],
         }
 

@@ -19,7 +19,7 @@
     const range = (values) => [Math.min(...values), Math.max(...values)];
     const [left, right] = range(items.map((one) => one.x));
     const [low, high] = range(items.map((one) => one.y));
-    const furthest = Math.max(...items.map((one) => one.moved), 1e-9);
+    const furthest = Math.max(...items.map((one) => one.moved)) || Infinity;
     const busiest = Math.max(...items.map((one) => one.events), 1);
     points = items.map((one) => ({
       ...one,

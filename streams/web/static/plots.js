@@ -20,6 +20,12 @@
     return made;
   }
 
+  const clock = (stamps) => {
+    const day = stamps.at(-1) - stamps[0] > 2 * 86400;
+    const style = day ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+    return stamps.map((stamp) => new Date(stamp * 1000).toLocaleString(undefined, style));
+  };
+
   function draw(plot, times, box) {
     const axis = { stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const lines = plot.lines.map((line, n) => ({
@@ -36,7 +42,7 @@
         width: box.clientWidth - 2,
         height: 180,
         cursor: { y: false },
-        axes: [axis, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en")) }],
+        axes: [{ ...axis, values: (_, stamps) => clock(stamps) }, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en")) }],
         scales: { y: { range: (_, low, high) => [0, Math.max(high, 1) * 1.08] } },
         series: [{ value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleString()) }, ...lines],
       },

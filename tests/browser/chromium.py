@@ -1,0 +1,61 @@
+"""A real headless Chromium, which Debian's package brings; no download."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+AXE = (Path(__file__).parent / "axe-core-4.14.1.min.js").read_text()
+SERIOUS = ("serious", "critical")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def missing() -> str | None:
+    """Why there is no browser to test with; None if there is one."""
+    return None if _executable() else f"there is none of {', '.join(NAMES)} on the path"
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser."""
+    with sync_playwright() as playwright:
+        # as root, in a container, it has no sandbox; the pages are our own
+        browser = playwright.chromium.launch(executable_path=_executable(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, url: str = "", **context: Any) -> Iterator[Page]:
+    """A page in a window of its own; whatever it complains of on its console fails the test."""
+    window = browser.new_context(**context)
+    page = window.new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    if url:
+        page.goto(url)
+    yield page
+    window.close()
+    assert complaints == [], url
+
+
+def faults(page: Page) -> list[str]:
+    """What axe-core finds that keeps people out."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{fault['id']}: {node['html'][:120]} {node.get('failureSummary', '')}"
+        for fault in found["violations"]
+        if fault["impact"] in SERIOUS
+        for node in fault["nodes"]
+    ]
+
+
+def _executable() -> str | None:
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
