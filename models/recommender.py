@@ -15,6 +15,9 @@ from models.retrieval.popularity import Popularity
 REASONS = {
     "next": "often after ",
     "previous": "often before ",
+    "session-knn": "in sessions with ",
+    "user-knn": "by users with ",
+    "history": "seen before: ",
     "embedding": "similar to ",
 }
 """What a generator's candidates are called, before the item of the session that speaks for them."""

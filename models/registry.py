@@ -48,6 +48,25 @@ def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
     return Popularity(capacity, **more)
 
 
+def _trending(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.decay import HOUR_MS
+    from models.retrieval.popularity import Popularity
+
+    return Popularity(capacity, **{"half_life_ms": 2 * HOUR_MS, **more})
+
+
+def _context_popularity(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.context import ContextPopularity
+
+    return ContextPopularity(capacity, **more)
+
+
+def _history(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.history import History
+
+    return History(capacity, **more)
+
+
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "next": _next,
     "previous": _previous,
@@ -55,6 +74,9 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "user-knn": _user_knn,
     "embedding": _embedding,
     "popularity": _popularity,
+    "trending": _trending,
+    "context-popularity": _context_popularity,
+    "history": _history,
 }
 
 

@@ -5,7 +5,7 @@
 
 The item-to-item counts of Linden et al. 2003 ("Amazon.com Recommendations"), made directed, with the
 distance weighting of sequential rules (Ludewig & Jannach 2018, "Evaluation of Session-based
-Recommendation Recommendation Algorithms") and learnt one event at a time.  `next` looks from an item to what followed
+Recommendation Algorithms") and learnt one event at a time.  `next` looks from an item to what followed
 it, `previous` to what came before.  Both look at the latest `SESSION` items whatever session they are of:
 an item that was looked at before a pause still leads to the one after it.
 

@@ -1,5 +1,7 @@
 """Batches from what a test says of them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.core import Batch, Example, Queries
@@ -17,6 +19,11 @@ def batch(items, history=None, weights=None, times=None, sizes=None, users=None)
         users.astype(np.uint64),
         users.astype(np.uint64),
     )
+
+
+def in_contexts(batch: Batch, contexts) -> Batch:
+    """The batch, each example in the context of this slot; -1: in none."""
+    return replace(batch, queries=batch.queries._replace(contexts=np.asarray(contexts, np.int32)))
 
 
 def example(item: str, *before: str, user: str = "u", offset: int = 0, time: int = 0) -> Example:

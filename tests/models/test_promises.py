@@ -23,7 +23,7 @@ def batch(seed: int, n: int = 200, items: int = 40) -> Batch:
     history = rng.integers(0, items, (n, HISTORY)).astype(np.int32)
     lengths = rng.integers(0, HISTORY + 1, n)
     history[np.arange(HISTORY)[None, :] >= lengths[:, None]] = -1
-    return arrays.batch(
+    made = arrays.batch(
         rng.integers(-1, items, n),
         history,
         rng.random(n),
@@ -31,6 +31,7 @@ def batch(seed: int, n: int = 200, items: int = 40) -> Batch:
         sizes=rng.integers(0, lengths + 1).astype(np.int32),
         users=rng.integers(0, 20, n),
     )
+    return arrays.in_contexts(made, rng.integers(-1, 4, n))
 
 
 def everything(generator) -> np.ndarray:
@@ -64,8 +65,14 @@ def name(request):
     return request.param
 
 
-def test_cold_start_proposes_nothing_and_does_not_fail(name):
-    proposed = make(name).propose(queries(), 10)
+@pytest.fixture(params=[name for name in GENERATOR_NAMES if make(name).rows])
+def learning_name(request):
+    """Of a generator that keeps something: the others repeat what they are asked with."""
+    return request.param
+
+
+def test_cold_start_proposes_nothing_and_does_not_fail(learning_name):
+    proposed = make(learning_name).propose(queries(), 10)
     assert (proposed.rows == -1).all() and (proposed.scores == 0).all()
 
 
@@ -153,8 +160,8 @@ def test_of_a_row_applied_twice_the_last_one_counts(name):
     assert same(replica.propose(queries(), 10), learner.propose(queries(), 10))
 
 
-def test_forgotten_items_are_gone_from_every_list(name):
-    learner, replica = learnt(name, 1, 2), make(name)
+def test_forgotten_items_are_gone_from_every_list(learning_name):
+    learner, replica = learnt(learning_name, 1, 2), make(learning_name)
     replica.apply(learner.dump(everything(learner)))
     gone = np.array([3, 7, 11], np.int32)
     learner.touched()
@@ -164,8 +171,8 @@ def test_forgotten_items_are_gone_from_every_list(name):
     assert same(replica.propose(queries(), 30), learner.propose(queries(), 30))
 
 
-def test_unknown_items_teach_nothing(name):
-    generator = make(name)
+def test_unknown_items_teach_nothing(learning_name):
+    generator = make(learning_name)
     one = batch(1)
     generator.learn(replace(one, items=np.full_like(one.items, -1)))
     assert (generator.propose(queries(), 10).rows == -1).all()
@@ -229,7 +236,7 @@ def test_a_model_of_this_generator_alone_recommends(name):
     model = Model([name], CAPACITY)
     clicks = [example(f"i{n % 9}", f"i{(n + 4) % 9}", offset=n, time=n) for n in range(300)]
     model.learn(clicks)
-    asked = [Asked(history, 1, 0) for history in (("i3",), (), ("unknown",))]
+    asked = [Asked(history, 1, 0) for history in (("i5", "i3"), (), ("unknown",))]
     slates = Recommender(model, {name: 1.0}).recommend(asked, 5)
     assert slates[0].items and "i3" not in slates[0].items
     assert all(reason for slate in slates for reason in slate.reasons)
