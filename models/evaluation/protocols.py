@@ -33,6 +33,7 @@ class Pace(NamedTuple):
 
 NOTHING = np.zeros(0, np.int64)
 FIRST_PIECES = 8
+"""Micro-batches of a first window, so that the ranker of the second has learnt something."""
 
 
 def prequential(times: Numbers, scored: Flags, warm_up: int, pace: Pace) -> Iterator[Step]:

@@ -19,7 +19,12 @@ from models.recommender import Recommender
 EACH = Pace(delay_ms=0, most=1)
 SECONDS = Pace(delay_ms=1000, most=100)
 NEXT = {"k": 6, "names": ["next"]}
-"""However these logs change, six places hold all that ever follows an item."""
+
+
+def turning(every: int, items: int = 100):
+    """What follows an item changes after each `every` events: another permutation."""
+    orders = [random.Random(n).sample(range(items), items) for n in range(10)]
+    return lambda rng, at, k: orders[k // every][at]
 
 
 def log(n: int, following, users: int = 20, seed: int = 1) -> list[Example]:
@@ -100,8 +105,8 @@ def test_an_item_that_never_was_before_is_never_predicted(pace):
 
 
 def test_frozen_is_frozen_and_learning_learns():
-    """The chain turns in the second of two windows: who is frozen misses it, who learns sees it."""
-    examples = log(4000, lambda rng, at, k: (at + (1 if k < 2000 else 7)) % 50)
+    """The log turns in the second of two windows: who is frozen misses it, who learns sees it."""
+    examples = log(4000, turning(2000))
     about = facts(examples)
     window_of = np.arange(4000) // 2000
     every = np.ones(4000, bool)
@@ -111,7 +116,7 @@ def test_frozen_is_frozen_and_learning_learns():
     )
     learning = result_of(examples, protocols.windows(about.times, window_of, every, False, EACH), **NEXT)
     assert len(frozen.scored) == len(learning.scored) == 2000
-    assert recall(frozen) < 0.01 and recall(learning) > 0.9
+    assert recall(frozen) < 0.25 and recall(learning) > 0.6
     assert (paced.outcomes["all"].ranks == frozen.outcomes["all"].ranks).all(), "counts know no micro-batches"
     assert frozen.learnt == learning.learnt == paced.learnt == 4000
 
@@ -129,21 +134,21 @@ def test_what_is_held_out_is_not_learnt():
 
 
 def test_a_twin_refreshed_always_is_the_live_model_and_others_lag():
-    examples = log(3000, lambda rng, at, k: (at + 1 + k // 1000) % 50)
+    examples = log(3000, turning(1000))
     found = result_of(examples, prequential(examples, 1000), refresh=(0, 300_000, None), **NEXT)
     live = found.outcomes["all"].ranks
     assert (found.outcomes["0"].ranks == live).all()
     assert recall(found) > recall(found, "300000") > recall(found, "None") >= 0
-    assert recall(found, "None") < 0.05
+    assert recall(found, "None") < 0.25
 
 
 def test_the_older_the_model_the_worse_on_a_log_that_drifts():
-    examples = log(3000, lambda rng, at, k: (at + 1 + k // 500) % 50)
+    examples = log(3000, turning(1000))
     fresh, stale = (
         recall(result_of(examples, prequential(examples, pace=Pace(delay, 10_000)), **NEXT))
         for delay in (1000, 300_000)
     )
-    assert fresh > stale + 0.2
+    assert fresh > stale + 0.1
 
 
 # who may be in a list
