@@ -51,8 +51,13 @@ METRICS = {
     "freshet_dead_letters_total",
     "freshet_predictions_total",
     "freshet_hits_total",
+    "freshet_disk_bytes",
+    "freshet_ready",
+    "freshet_rebalances_total",
+    "freshet_learner_active",
+    "freshet_uncommitted_events",
 }
-"""What the dashboard shows; the docs name no other, and the pages have them all."""
+"""What the dashboard shows; alerts and docs name no other, and the pages have them all."""
 
 
 # The local Kafka
@@ -315,10 +320,14 @@ def test_prometheus_reads_every_process() -> None:
     assert sorted(read_from) == sorted(f"{n}:{port}" for n, s in OURS.items() if s["command"] != ["topics"])
 
 
-def test_the_dashboard_and_the_docs_use_metrics_that_there_are() -> None:
+def test_the_dashboard_the_alerts_and_the_docs_use_metrics_that_there_are() -> None:
     dashboard = json.loads((DEPLOY / "grafana/dashboards/freshet.json").read_text())
     shown = {target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
     assert set(re.findall(r"freshet_\w+", " ".join(shown))) == METRICS
+    rules = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]
+    assert all(rule["alert"] and rule["annotations"]["summary"] and rule["for"] for rule in rules)
+    asked = " ".join(rule["expr"] for rule in rules)
+    assert set(re.findall(r"freshet_\w+", asked)) <= METRICS
     page = (ROOT / "docs/operations.md").read_text()
     assert set(re.findall(r"`(freshet_\w+)", page)) <= METRICS
 

@@ -74,6 +74,9 @@ def serving_metrics(reading: Reading) -> Iterator[Metric]:
         "by",
         {"recommended": totals["recommended_hits"], "popularity": totals["popular_hits"]},
     )
+    yield _gauge(
+        "freshet_uncommitted_events", "Events served, their offsets not committed yet", gauges["uncommitted"]
+    )
     yield _counter("freshet_rebalances", "Times that partitions were given out", value=totals["rebalances"])
     yield _gauge("freshet_ready", "1 when tables and model are there to answer from", reading.process.ready)
     yield from _process(gauges)

@@ -48,6 +48,16 @@ class Lag:
         known = mine & (done.keys() | self._starts.keys())
         return lag({p: end for p, end in self._ends.items() if p in known}, done, self._starts)
 
+    def uncommitted(self) -> int:
+        """Events that this process served and whose offsets are not committed yet."""
+        try:
+            committed = self._serving.app.consumer._committed_offset
+        except Exception:  # it has not started
+            return 0
+        done = self._serving.positions
+        mine = [tp for tp in self._assigned() if tp.partition in done and committed.get(tp) is not None]
+        return sum(max(done[tp.partition] - committed[tp], 0) for tp in mine)
+
     def _assigned(self) -> list[Any]:
         try:
             return [tp for tp in self._serving.app.consumer.assignment() if tp.topic == self._topic]

@@ -49,6 +49,7 @@ class ServingReadings:
             "model_items": len(serving.model.items),
             "model_torn": serving.replica.torn,
             "users": self._census.users(),
+            "uncommitted": self._lag.uncommitted(),
             "memory_bytes": memory_bytes(),
             "disk_bytes": await self._disk.used(),
         } | {f"lag:{partition}": events for partition, events in (await self._lag.now()).items()}
