@@ -46,6 +46,8 @@ HYPER_PARAMETERS: dict[str, dict[str, Range]] = {
     },
     "embedding": {"learning_rate": Between(0.01, 0.5), "negatives": Whole(64, 1024)},
     "popularity": {"half_life_ms": Between(0.02 * DAY_MS, 56 * DAY_MS)},
+    "trending": {"half_life_ms": Between(0.005 * DAY_MS, 2 * DAY_MS)},
+    "context-popularity": {"half_life_ms": Between(0.02 * DAY_MS, 56 * DAY_MS)},
     "linear": {"learning_rate_linear": Between(0.005, 0.5)},
     "mlp": {
         "hidden": Whole(4, 32),
