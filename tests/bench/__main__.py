@@ -15,6 +15,7 @@ from tests.bench.figures import Row, as_json, lines, markdown
 from tests.bench.freshness import freshness
 from tests.bench.machine import header
 from tests.bench.memory import memory
+from tests.bench.models import models
 from tests.bench.newcomer import newcomer
 from tests.bench.process import Ended
 from tests.bench.restart import restart
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "freshness": freshness,
     "restart": restart,
     "memory": memory,
+    "models": models,
     "newcomer": newcomer,
 }
 ONLY_BY_NAME = {"newcomer"}
@@ -40,6 +42,7 @@ parts:
   freshness   a click until it is in the served model, at 1,000 events/s
   restart     kill -9 with the store kept; with the store wiped and 200,000 users
   memory      of a serving process with 40,000 items and 200,000 users
+  models      what one core takes to learn an example and to rank for a session, without Kafka
   newcomer    start to first recommendation on the page (only when named)
 
 examples:

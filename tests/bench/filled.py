@@ -29,7 +29,7 @@ def fill_model(settings: Settings, bench: Bench) -> None:
     """Publish a model that has learnt `CLICKS` clicks and knows every item."""
     publisher, checkpoint = Publisher(settings), Checkpoint()
     rows_of_all = _rows(settings.max_items, bench.scaled(CLICKS), bench.seed)
-    for rows in _batches(rows_of_all.items(), ROWS_A_CHECKPOINT):
+    for rows in batches(rows_of_all.items(), ROWS_A_CHECKPOINT):
         checkpoint.number += 1
         checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
         publisher.publish(dict(rows), checkpoint)
@@ -43,18 +43,20 @@ def _rows(max_items: int, n: int, seed: int) -> dict[bytes, bytes | None]:
     model = make_model(settings)
     now = int(time.time() * 1000)
     model.learn([Example("u", 0, now, "click", f"i{item}") for item in range(ITEMS)])
+    for part in batches(examples(n, seed, now), settings.learn_batch):
+        model.learn(part)
+    return model.dump_touched()
+
+
+def examples(n: int, seed: int, now: int) -> Iterator[Example]:
+    """n clicks as examples, with what the user had before."""
     recent: dict[int, tuple[int, int, tuple[str, ...]]] = {}
-    examples = []
     for click in clicks(n, n // EVENTS_A_USER, seed, walk=2):
         session, size, before = recent.get(click.user, (-1, 0, ()))
         size = min(size, HISTORY) if session == click.session else 0
         item = f"i{click.item}"
-        user = f"u{click.user}"
-        examples.append(Example(user, 0, now, "click", item, 1.0, None, before, size, click.session))
+        yield Example(f"u{click.user}", 0, now, "click", item, 1.0, None, before, size, click.session)
         recent[click.user] = click.session, size + 1, (*before, item)[-HISTORY:]
-    for part in _batches(examples, settings.learn_batch):
-        model.learn(part)
-    return model.dump_touched()
 
 
 def fill_users(settings: Settings, n: int, seed: int, events: int = 20) -> int:
@@ -91,7 +93,8 @@ def fill_users(settings: Settings, n: int, seed: int, events: int = 20) -> int:
     return size
 
 
-def _batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of so many, the last of what is left."""
     upcoming = iter(values)
     while batch := list(islice(upcoming, size)):
         yield batch
