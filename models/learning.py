@@ -58,10 +58,24 @@ class Checkpoint:
 CHECKPOINT_KEY = b"checkpoint"
 
 
+class Judge(Protocol):
+    """Measures examples: `models.evaluation.live`."""
+
+    def observe(self, examples: Sequence[Example]) -> None:
+        """Before they are learnt."""
+
+    def learnt(self, examples: Sequence[Example]) -> None:
+        """After."""
+
+
 def learn(
-    records: Sequence[ExampleRecord], decode: Callable[[bytes], Example], model: Model, checkpoint: Checkpoint
+    records: Sequence[ExampleRecord],
+    decode: Callable[[bytes], Example],
+    model: Model,
+    checkpoint: Checkpoint,
+    judge: Judge | None = None,
 ) -> None:
-    """Learn a micro-batch; `model` and `checkpoint` change together.
+    """Learn a micro-batch, each example measured before; `model` and `checkpoint` change together.
 
     `decode` raises `ValueError` on bytes that are no example: those are counted and skipped, because
     only the serving app writes them and the event that they came from is not lost.
@@ -79,5 +93,9 @@ def learn(
             continue
         checkpoint.learnt_to[record.partition] = example.offset
         examples.append(example)
+    if judge is not None:
+        judge.observe(examples)
     model.learn(examples)
+    if judge is not None:
+        judge.learnt(examples)
     checkpoint.examples += len(examples)

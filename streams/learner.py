@@ -11,13 +11,14 @@ import time
 from confluent_kafka import KafkaException
 from mode import Service
 
+from models.evaluation.live import LiveQuality
 from models.learning import Checkpoint, learn
 from models.model import Model
 from streams import topics
 from streams.apps import make_app, prepare, quiet_logs
 from streams.kafka.publisher import Publisher
 from streams.messages import decode_example
-from streams.model import make_model
+from streams.model import make_model, make_quality
 from streams.settings import load_or_exit
 from streams.web import learner_pages
 from streams.web.board import Board
@@ -44,6 +45,8 @@ class Learning:
         self.checkpoint = Checkpoint()
         self.began: Checkpoint | None = None
         """What this process took over first; what it learnt itself came after."""
+        self.quality: LiveQuality | None = None
+        """How good the lists are; None before it ever learnt."""
         self.lag = 0
         self.items = 0
         self.active = False
@@ -52,9 +55,10 @@ class Learning:
         """Take over and learn.  `Fenced` when another took over from us."""
         model = make_model(settings)
         model.warm_up()  # before the predecessor is fenced: until then it goes on
+        self.quality = quality = make_quality(settings, model)
         publisher = Publisher(settings)
         try:
-            checkpoint = publisher.restore(model, stop)
+            checkpoint = publisher.restore([model, *(twin.model for twin in quality.twins)], stop)
             self.checkpoint = Checkpoint.decode(checkpoint.encode())
             self.began = self.began or self.checkpoint
             self.active = True
@@ -62,23 +66,26 @@ class Learning:
             read = published = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
             while not stop.is_set():
                 records = publisher.poll(settings.learn_batch, 0.05)
-                learn([_Record(m) for m in records], decode_example, model, checkpoint)
+                learn([_Record(m) for m in records], decode_example, model, checkpoint, quality)
                 read = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
                 if read > published and time.monotonic() >= due:
-                    self._publish(publisher, model, checkpoint)
+                    self._publish(publisher, model, quality, checkpoint)
                     published, due = read, time.monotonic() + settings.publish_interval_s
                 self.lag, self.items = publisher.lag(checkpoint), len(model.items)
             if read > published:
-                self._publish(publisher, model, checkpoint)
+                self._publish(publisher, model, quality, checkpoint)
         finally:
             self.active = False
             publisher.close()
 
-    def _publish(self, publisher: Publisher, model: Model, checkpoint: Checkpoint) -> None:
+    def _publish(
+        self, publisher: Publisher, model: Model, quality: LiveQuality, checkpoint: Checkpoint
+    ) -> None:
         rows = model.dump_touched()
         checkpoint.number += 1
         checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
         publisher.publish(rows, checkpoint)
+        quality.published(rows)
         self.checkpoint = Checkpoint.decode(checkpoint.encode())
 
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable
 
+from models.decay import HOUR_MS
+from models.evaluation.live import FROZEN, NOW, LiveQuality
+from models.evaluation.replicas import Twin
+from models.evaluation.run import Contender
 from models.model import Model
 from models.recommender import Recommender
 from streams.settings import BadSetting, Settings
@@ -24,6 +28,21 @@ def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
         )
     except (TypeError, ValueError) as error:
         raise BadSetting(f"model_parameters: {error}") from None
+
+
+def make_quality(settings: Settings, model: Model) -> LiveQuality:
+    """Measures the model while it learns, beside a twin that is refreshed seldom, and its parts."""
+    learnt, twins = settings.ranker != "blend", []
+    if settings.frozen_twin_h:
+        twins.append(Twin(FROZEN, make_model(settings), int(settings.frozen_twin_h * HOUR_MS)))
+    found = [Contender(NOW, model, make_recommender(settings, model), learnt)]
+    found += [
+        Contender(twin.name, twin.model, make_recommender(settings, twin.model), learnt) for twin in twins
+    ]
+    found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in settings.generators]
+    if learnt:
+        found.append(Contender("blend", model, Recommender(model, settings.generators)))
+    return LiveQuality(found, twins, settings.measure_every)
 
 
 def make_recommender(settings: Settings, model: Model) -> Recommender:

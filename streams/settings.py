@@ -116,6 +116,17 @@ class Settings(BaseSettings):
     max_items: int = Field(1_000_000, ge=100, le=20_000_000, description="rows of every item table")
     admit_after: int = Field(1, ge=1, le=255, description="events before an item gets a row")
     publish_interval_s: float = Field(0.5, gt=0, le=60, description="between checkpoints of the model")
+    frozen_twin_h: float = Field(
+        24,
+        ge=0,
+        description="a twin is refreshed only so often, to show what freshness is worth; 0: none",
+    )
+    measure_every: int = Field(
+        50,
+        ge=1,
+        le=100_000,
+        description="one example in so many measures every part of the model, before it is learnt",
+    )
     learn_batch: int = Field(2000, ge=1, le=100_000, description="examples learnt at once, at the most")
     seed: int = 0
 

@@ -844,7 +844,7 @@ class Learning:
 
     def __init__(self, active: bool, checkpoint: Checkpoint | None = None) -> None:
         self.active, self.checkpoint, self.began = active, checkpoint or Checkpoint(), Checkpoint()
-        self.lag, self.items = 4, 12
+        self.lag, self.items, self.quality = 4, 12, None
 
 
 def learner(folder: Path, learning: Learning) -> web.Application:

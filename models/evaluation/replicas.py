@@ -3,7 +3,7 @@
 A twin is a replica, and a refresh is what a checkpoint is on the stream: the rows touched since the last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from models.model import Model
 
@@ -15,6 +15,8 @@ class Twin:
         self.name, self.model, self.every_ms = name, model, every_ms
         self.pending: dict[bytes, bytes | None] = {}
         self._due: int | None = None
+        self.refreshed: int | None = None
+        """When it last was, event time, ms."""
 
     def due(self, time: int) -> bool:
         """Whether it is to be refreshed at `time`, ms; the first time always."""
@@ -26,7 +28,7 @@ class Twin:
         self.pending.clear()
         every = self.every_ms or 0
         start = time if self._due is None else self._due + (time - self._due) // max(every, 1) * every
-        self._due = start + every
+        self._due, self.refreshed = start + every, time
 
 
 def refresh(live: Model, twins: Sequence[Twin], time: int) -> dict[bytes, bytes | None]:
@@ -34,10 +36,15 @@ def refresh(live: Model, twins: Sequence[Twin], time: int) -> dict[bytes, bytes 
     if not any(twin.due(time) for twin in twins):
         return {}
     rows = live.dump_touched()
+    publish(rows, twins, time)
+    return rows
+
+
+def publish(rows: Mapping[bytes, bytes | None], twins: Sequence[Twin], time: int) -> None:
+    """Give the twins what was published; those that are due at `time` take it over."""
     for twin in twins:
         for key in rows:  # at the end: of a key that comes twice, the last one counts
             twin.pending.pop(key, None)
         twin.pending |= rows
         if twin.due(time):
             twin.refresh(time)
-    return rows

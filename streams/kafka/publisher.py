@@ -8,7 +8,7 @@ reading `examples` is in the checkpoint itself.
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -62,8 +62,8 @@ class Publisher:
             )
         )
 
-    def restore(self, model: Model, stop: threading.Event) -> Checkpoint:
-        """Read the published model into `model`; its checkpoint, and `poll` goes on from there.
+    def restore(self, models: Sequence[Model], stop: threading.Event) -> Checkpoint:
+        """Read the published model into `models`, all alike; its checkpoint, and `poll` goes on from there.
 
         `KafkaException` when nothing came for `SILENCE_S`.  Ends early, with what was read, when `stop` is
         set.
@@ -83,7 +83,9 @@ class Publisher:
                 if is_no_record(message):
                     ended = ended or message.error().code() == KafkaError._PARTITION_EOF
                 elif message.key() == CHECKPOINT_KEY:
-                    model.apply(model.prepare(rows))
+                    prepared = models[0].prepare(rows)
+                    for model in models:
+                        model.apply(prepared)
                     rows, checkpoint = [], Checkpoint.decode(message.value() or b"{}")
                 else:
                     rows.append((message.key() or b"", message.value()))
