@@ -58,6 +58,7 @@ def _known(error: Exception) -> int | None:
         "streams.topics": {"TopicsDiffer": FAILED},
         "streams.logs": {"BadLog": FAILED, "BadRow": FAILED},
         "streams.demo": {"Died": FAILED},
+        "streams.top": {"NoAnswer": FAILED},
         "streams.protocol": {"BadPlan": USAGE},
     }
     kind = type(error)
@@ -296,6 +297,16 @@ def topics(brokers: str | None, check: bool) -> int:
     if not found:
         click.echo("all topics are as they should be")
     return FAILED if found else 0
+
+
+@cli.command(epilog=_examples("freshet top", "freshet top --url http://worker-1:6066"))
+@click.option("--url", default="http://127.0.0.1:6066", show_default=True, help="A worker's page.")
+@click.option("--once", is_flag=True, help="Print it once and end.")
+def top(url: str, once: bool) -> None:
+    """The overview of the cluster, in this terminal."""
+    from streams import top as screen
+
+    screen.top(url, once)
 
 
 @cli.command(epilog=_examples("freshet settings", "FRESHET_PARTITIONS=24 freshet settings --json"))

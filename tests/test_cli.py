@@ -18,7 +18,7 @@ from streams.settings import Settings
 
 ROOT = str(Path(__file__).parents[1])
 COMMANDS = (
-    "demo", "worker", "learner", "topics", "publish", "subscribe", "replay", "evaluate", "tune", "schema",
+    "demo", "worker", "learner", "top", "topics", "publish", "subscribe", "replay", "evaluate", "tune", "schema",
     "settings",
 )  # fmt: skip
 
