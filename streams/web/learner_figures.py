@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+from models.evaluation.live import LiveQuality
 from models.learning import Checkpoint
 
 
@@ -14,6 +15,8 @@ class Learning(Protocol):
     """The one that this process took over first."""
     lag: int
     items: int
+    quality: LiveQuality | None
+    """None before it ever was active."""
     active: bool
 
 

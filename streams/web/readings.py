@@ -93,6 +93,9 @@ class LearnerReadings:
         if learning.active:
             current = learning.checkpoint
             self._count(current, learning.began or current)
+            if learning.quality is not None:
+                self._totals |= learning.quality.totals
+                gauges |= learning.quality.gauges()
             gauges |= {
                 "learner_lag": learning.lag,
                 "model_checkpoint": current.number,
