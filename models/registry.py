@@ -37,9 +37,21 @@ def _user_knn(capacity: int, seed: int, **more: Any) -> Generator:
 
 
 def _embedding(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.embedding import Embedding
+    from models.retrieval.two_tower import TwoTower
 
-    return Embedding(capacity, seed=seed, **more)
+    return TwoTower(capacity, tower="mean", seed=seed, **more)
+
+
+def _gru(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.two_tower import TwoTower
+
+    return TwoTower(capacity, tower="gru", seed=seed, **more)
+
+
+def _transformer(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.two_tower import TwoTower
+
+    return TwoTower(capacity, tower="transformer", seed=seed, **more)
 
 
 def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
@@ -61,6 +73,12 @@ def _context_popularity(capacity: int, seed: int, **more: Any) -> Generator:
     return ContextPopularity(capacity, **more)
 
 
+def _graph(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.graph import Walks
+
+    return Walks(capacity, **more)
+
+
 def _history(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.history import History
 
@@ -73,10 +91,13 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "session-knn": _session_knn,
     "user-knn": _user_knn,
     "embedding": _embedding,
+    "gru": _gru,
+    "transformer": _transformer,
     "popularity": _popularity,
     "trending": _trending,
     "context-popularity": _context_popularity,
     "history": _history,
+    "graph": _graph,
 }
 
 

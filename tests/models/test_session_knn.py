@@ -86,7 +86,7 @@ def test_the_index_is_what_the_slots_say_whatever_the_way():
         anew.apply(model.dump(rng.permutation(rows).astype(np.int32)))
         asked = Queries.of(rng.integers(0, 30, (20, 6)).astype(np.int32))
         for other in (follower, anew):
-            assert (other._index.counts == model._index.counts).all()
+            assert (other.index.counts == model.index.counts).all()
             mine, theirs = model.propose(asked, 9), other.propose(asked, 9)
             assert np.array_equal(mine.rows, theirs.rows) and np.array_equal(mine.scores, theirs.scores)
 
