@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "messages.md").read_text()
 SECTIONS = {part.split("\n", 1)[0]: part for part in PAGE.split("\n## ")}
 
 
-@pytest.mark.parametrize("name", ["events", "recommendations", "examples", "metrics"])
+@pytest.mark.parametrize("name", ["events", "recommendations", "examples", "metrics", "settings"])
 def test_the_example_is_a_record_with_every_field(name):
     (example,) = re.findall(r"```json\n(.*?)```", SECTIONS[name], re.DOTALL)
     record = messages.RECORDS[name]
