@@ -25,6 +25,8 @@ from streams.web.overview import overview
 from streams.web.peers import FORWARDED, Peers, Unreachable, workers
 from streams.web.plots import Drawing
 from streams.web.problem import Problem
+from streams.web.quality import plots as quality_plots
+from streams.web.quality import quality
 from streams.web.readings import ServingReadings
 from streams.web.settings_pages import SettingsPages
 from streams.web.shared import Shared
@@ -32,6 +34,7 @@ from streams.web.site import REFRESH_S, Handler, Page, attach
 
 MENU = {
     "/": "Overview",
+    "/quality": "Quality",
     "/live": "Live",
     "/map": "Map",
     "/dead-letters": "Dead letters",
@@ -58,7 +61,12 @@ def install(
             ("/dead-letters", letters.page),
             ("/settings", settings.page),
         ],
-        plain=[("/metrics", pages.metrics), ("/plots.json", pages.plots), ("/live/stream", live.stream)],
+        plain=[
+            ("/metrics", pages.metrics),
+            ("/plots.json", pages.plots),
+            ("/quality/plots.json", pages.quality_plots),
+            ("/live/stream", live.stream),
+        ],
         posts=[("/dead-letters", letters.replay), ("/settings", settings.change)],
         menu=MENU,
     )
@@ -76,12 +84,15 @@ class Pages:
         self._atlas = atlas
         self._overviews, self._drawing = Shared(self._overview), Drawing()
         self._plots = Shared(self._drawn, PLOTS_FRESH_S)
+        self._qualities = Shared(self._quality)
+        self._quality_plots = Shared(self._quality_drawn, PLOTS_FRESH_S)
         self.peers = Peers(self.others)
 
     def routes(self) -> list[tuple[str, Handler]]:
         """Path and handler of each page."""
         return [
             ("/", self.overview),
+            ("/quality", self.quality),
             ("/users", self.user_asked_for),
             ("/users/{id:(?s:.*)}", self.user),
             ("/items", self.item_asked_for),
@@ -98,6 +109,15 @@ class Pages:
     async def plots(self, request: web.Request) -> web.Response:
         """The lines of the overview's plots, as JSON."""
         return web.Response(body=await self._plots.get(_span(request)), content_type="application/json")
+
+    async def quality(self, request: web.Request) -> Page:
+        """How good the lists are."""
+        return await self._qualities.get(_span(request))
+
+    async def quality_plots(self, request: web.Request) -> web.Response:
+        """The lines of its plots, as JSON."""
+        body = await self._quality_plots.get(_span(request))
+        return web.Response(body=body, content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
         """For Prometheus: this worker's alone."""
@@ -146,6 +166,17 @@ class Pages:
 
         def draw() -> bytes:
             return msgspec.json.encode(self._drawing.draw(self._board.points(span), span, _now()))
+
+        return await asyncio.to_thread(draw)
+
+    async def _quality(self, span: str) -> Page:
+        return Page(
+            "quality", quality(self._board.said(), self._board.points(span), span), refresh_s=REFRESH_S
+        )
+
+    async def _quality_drawn(self, span: str) -> bytes:
+        def draw() -> bytes:
+            return msgspec.json.encode(quality_plots(self._board.points(span), span, _now()))
 
         return await asyncio.to_thread(draw)
 
