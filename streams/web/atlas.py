@@ -10,14 +10,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.core import Floats, Rows
 from models.model import Model
-from models.retrieval.embedding import Embedding
 from models.retrieval.popularity import Popularity
 from streams.web.chores import Chore
 
@@ -29,6 +28,24 @@ REFRESH_S = 60.0
 KEPT = 6
 """Embeddings remembered of the last hour."""
 KEPT_EVERY_MS = HOUR_MS // KEPT
+
+
+@runtime_checkable
+class Embeddings(Protocol):
+    """A generator that has a vector for each item."""
+
+    @property
+    def vectors(self) -> Floats:
+        """float32[capacity, dim]"""
+
+    @property
+    def events(self) -> NDArray[np.int32]:
+        """Learnt of each item, int32[capacity]."""
+
+
+def embeddings(model: Model) -> Embeddings | None:
+    """The first generator that has some."""
+    return next((g for g in model.generators.values() if isinstance(g, Embeddings)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +115,11 @@ class Atlas:
             events = popularity.events[: min(len(self._model.items.ids), MOST_COUNTED)]
             self.hour.take(now, events)
             self.day.take(now, events)
-        embedding = self._model.generators.get("embedding")
-        if isinstance(embedding, Embedding):
+        embedding = embeddings(self._model)
+        if embedding is not None:
             self._draw(embedding, now)
 
-    def _draw(self, embedding: Embedding, now: int) -> None:
+    def _draw(self, embedding: Embeddings, now: int) -> None:
         ids, events = self._model.items.ids, embedding.events
         rows = busiest(events[: len(ids)])
         rows = np.array([row for row in rows.tolist() if ids[row]], np.int32)

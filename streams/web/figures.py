@@ -10,12 +10,11 @@ from models.core import Asked, Candidates, Floats, Generator, Slate
 from models.model import Model
 from models.ranking.features import names
 from models.ranking.shortlist import Scorer
-from models.retrieval.embedding import Embedding
 from models.retrieval.popularity import Popularity
 from models.rows import HOUR_MS
 from streams.serving import Serving
 from streams.users import User, asked
-from streams.web.atlas import Atlas
+from streams.web.atlas import Atlas, embeddings
 from streams.web.readings import waiting_for
 from streams.whatif import Changes, changed, effective
 
@@ -196,8 +195,8 @@ async def neighbours(model: Model, generator: Generator, item_id: str) -> list[d
 
 async def nearest(model: Model, row: int) -> list[dict[str, Any]] | None:
     """Whose embeddings point the same way: cosine, best first; None where the model has no embeddings."""
-    embedding = model.generators.get("embedding")
-    if not isinstance(embedding, Embedding):
+    embedding = embeddings(model)
+    if embedding is None:
         return None
     ids = model.items.ids
 
