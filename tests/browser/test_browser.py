@@ -16,7 +16,8 @@ from streams.messages import Event
 from tests.broker.cluster import Cluster, Process, clicks, wait_for
 from tests.browser.chromium import faults, launched, opened
 
-pytestmark = [pytest.mark.browser, pytest.mark.kafka]
+pytestmark = [pytest.mark.browser, pytest.mark.kafka, pytest.mark.timeout(600)]
+"""The first test pays for the kernels, which three processes compile at once on a fresh clone."""
 
 COLOURED = """() => [...document.querySelectorAll("#plots canvas")].map(canvas => canvas.getContext("2d")
     .getImageData(0, 0, canvas.width, canvas.height).data.filter((v, i) => i % 4 == 3 && v).length)"""
@@ -67,7 +68,7 @@ def shop(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]
         first, second = cluster.start("worker", "first"), cluster.start("worker", "second")
         learner = cluster.start("learner")
         for process in (first, second, learner):
-            wait_for(process.ready, "ready", 120)
+            wait_for(process.ready, "ready", 280)
         now = int(time.time() * 1000)
         cluster.publish(clicks(EVENTS, USERS, items=40, start=now - 1000 * EVENTS), at_event_time=True)
         for n, odd in enumerate(HOSTILE):
