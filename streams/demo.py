@@ -219,6 +219,8 @@ def demo(log: Log | None, rate: float, seconds: float | None) -> None:
             broker = EmbeddedBroker()
             overrides = {
                 "embedded": True,
+                "measure_every": 5,  # few events, and minutes to look at them
+                "frozen_twin_h": 0.05,
                 "brokers": broker.brokers,
                 "security_protocol": "PLAINTEXT",
                 "partitions": PARTITIONS,
