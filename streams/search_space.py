@@ -11,19 +11,17 @@ DAY_MS = 86_400_000.0
 
 
 class Between(NamedTuple):
-    """A number in a range; `log`: equally likely in each power of ten."""
+    """A number in a range, equally likely in each power of ten."""
 
     low: float
     high: float
-    log: bool = True
 
 
 class Whole(NamedTuple):
-    """A whole number in a range."""
+    """A whole number in a range, likewise."""
 
     low: int
     high: int
-    log: bool = True
 
 
 Range = Between | Whole
@@ -32,8 +30,14 @@ WEIGHT = Between(0.02, 2.0)
 """Of a generator that is on."""
 
 HYPER_PARAMETERS: dict[str, dict[str, Range]] = {
-    "next": {"half_life_ms": Between(0.25 * DAY_MS, 112 * DAY_MS), "neighbours": Whole(16, 64)},
-    "previous": {"half_life_ms": Between(0.25 * DAY_MS, 112 * DAY_MS), "neighbours": Whole(16, 64)},
+    "next": {
+        "half_life_ms": Between(0.25 * DAY_MS, 112 * DAY_MS),
+        "neighbours": Whole(16, 64),
+    },
+    "previous": {
+        "half_life_ms": Between(0.25 * DAY_MS, 112 * DAY_MS),
+        "neighbours": Whole(16, 64),
+    },
     "session-knn": {
         "tau_ms": Between(0.25 * DAY_MS, 224 * DAY_MS),
         "neighbours": Whole(50, 300),
@@ -87,14 +91,14 @@ def suggest(trial: Trial, generators: list[str], rankers: list[str]) -> dict[str
 
 def _value(trial: Trial, name: str, within: Range) -> float:
     if isinstance(within, Whole):
-        return trial.suggest_int(name, within.low, within.high, log=within.log)
-    return float(f"{trial.suggest_float(name, within.low, within.high, log=within.log):.4g}")
+        return trial.suggest_int(name, within.low, within.high, log=True)
+    return float(f"{trial.suggest_float(name, within.low, within.high, log=True):.4g}")
 
 
 def known(
     weights: dict[str, float], ranker: str, parameters: dict[str, dict[str, Any]], generators: list[str]
 ) -> dict[str, Any]:
-    """Settings as a point of the space, so that the search begins there; what lies outside is left to it."""
+    """Settings as a point of the space to begin at; what they leave open is left to chance."""
     point: dict[str, Any] = {f"{name}.on": name in weights for name in generators} | {"ranker": ranker}
     for name in (*generators, ranker):
         values = parameters.get(name, {}) | ({"weight": weights[name]} if name in weights else {})

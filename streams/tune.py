@@ -3,7 +3,7 @@
 A trial is an evaluation with other settings.  It is given up when it is worse than the median of those
 before it were at the same place (Golovin et al. 2017, "Google Vizier").  Trials are suggested by a
 tree-structured Parzen estimator (Bergstra et al. 2011, "Algorithms for hyper-parameter optimization").  The
-first trial is the settings as they are, so that what comes out is never worse than they, on that part.  The
+settings as they are are measured first, so that what comes out is never worse than they, on that part.  The
 search is kept in a file, and goes on from it.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from models.evaluation.facts import facts
 from models.evaluation.metrics import Quality
+from models.evaluation.run import Result
 from streams.evaluate import measure
 from streams.evaluation_plan import Taken
 from streams.protocol import BadPlan, Options
@@ -26,6 +27,9 @@ REPORTS = 20
 STARTUP_TRIALS = 8
 """Before any is given up, and before suggestions are more than random."""
 
+FIRST = "first"
+"""What the settings as they are reached, noted in the search."""
+
 Show = Callable[[int, Quality, float], None]
 """Called while a trial runs: its number, its quality so far, the best value so far."""
 
@@ -34,7 +38,7 @@ class Tuned(NamedTuple):
     """What a search found."""
 
     settings: dict[str, Any]
-    """`generators`, `ranker` and `model_parameters` of the best trial."""
+    """The best `generators`, `ranker` and `model_parameters`."""
     value: float
     first: float
     """Of the settings as they were."""
@@ -93,6 +97,9 @@ def tune(
     about = facts(taken.examples)
     k = options.ks[0]
 
+    def value(result: Result) -> float:
+        return float(getattr(Quality.of(result.outcomes["all"].ranks, k), metric))
+
     def objective(trial: optuna.Trial) -> float:
         changed = suggest(trial, generators, rankers)
         if not changed["generators"]:
@@ -112,31 +119,26 @@ def tune(
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-        result = measure(options, settings.model_copy(update=changed), taken, about, watch)
-        return float(getattr(Quality.of(result.outcomes["all"].ranks, k), metric))
+        return value(measure(options, settings.model_copy(update=changed), taken, about, watch))
 
-    if not study.trials:
-        study.enqueue_trial(
-            known(settings.generators, settings.ranker, settings.model_parameters, generators)
-        )
     interrupted = False
     try:
+        if FIRST not in study.user_attrs:
+            whole = measure(options, settings, taken, about, lambda quality, _: show(0, quality, 0.0))
+            study.set_user_attr(FIRST, value(whole))
+            point = known(settings.generators, settings.ranker, settings.model_parameters, generators)
+            study.enqueue_trial(point)
         study.optimize(objective, n_trials=max(trials - _done(study), 0))
     except KeyboardInterrupt:
         interrupted = True
-    complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
-    if not complete:
-        raise BadPlan("no trial came to its end: there is nothing to write")
-    best = study.best_trial
-    return Tuned(
-        best.user_attrs["settings"],
-        float(best.value or 0.0),
-        float(complete[0].value or 0.0),
-        _done(study),
-        len(study.get_trials(states=[optuna.trial.TrialState.PRUNED])),
-        f"{metric}@{k}",
-        interrupted,
-    )
+    if FIRST not in study.user_attrs:
+        raise BadPlan("the settings as they are were not measured to the end: there is nothing to write")
+    first = float(study.user_attrs[FIRST])
+    found = {name: getattr(settings, name) for name in ("generators", "ranker", "model_parameters")}
+    if (best := _best(study)) > first:
+        found = study.best_trial.user_attrs["settings"]
+    pruned = len(study.get_trials(states=[optuna.trial.TrialState.PRUNED]))
+    return Tuned(found, max(best, first), first, _done(study), pruned, f"{metric}@{k}", interrupted)
 
 
 def _done(study: Any) -> int:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from models.model import Model
 from models.registry import GENERATORS, RANKERS
 from streams.evaluation_plan import Taken
 from streams.protocol import BadPlan, Options
-from streams.search_space import HYPER_PARAMETERS, WEIGHT, Between, known, suggest
+from streams.search_space import HYPER_PARAMETERS, WEIGHT, known, suggest
 from streams.settings import Settings, load
 from streams.tune import validation_only
 from tests.test_evaluate import rows, run, small, taken, written  # noqa: F401
@@ -24,16 +25,20 @@ def log(tmp_path, monkeypatch):
     return written(tmp_path / "log.csv", rows(300))
 
 
+def part(name: str, **parameters: float):
+    """A generator or ranker as a model makes it."""
+    rankers = [name] if name in RANKERS else []
+    generators = ["next", *([] if rankers else [name])]
+    model = Model(generators, 100, parameters={name: parameters}, rankers=rankers)
+    return model.rankers[name] if rankers else model.generators[name]
+
+
 @pytest.mark.parametrize("name", HYPER_PARAMETERS)
-def test_every_parameter_of_the_space_is_one_of_the_generator(name):
-    made = RANKERS[name] if name in RANKERS else GENERATORS[name]
-    first = {"next": 1.0} if name in RANKERS else 100
-    generator = made(first, 0)
-    asked = inspect.signature(type(generator).__init__).parameters
+def test_every_parameter_of_the_space_is_one_of_the_part(name):
+    asked = inspect.signature(type(part(name)).__init__).parameters
     for key, within in HYPER_PARAMETERS[name].items():
-        default = asked[key].default
-        assert within.low <= default <= within.high, f"{key}: the default must be in the space"
-        made(first, 0, **{key: within.low if isinstance(within, Between) else int(within.low)})
+        assert within.low <= asked[key].default <= within.high, f"{key}: the default must be in the space"
+        part(name, **{key: within.low})
 
 
 def test_the_space_holds_the_defaults():
@@ -84,6 +89,8 @@ def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
     on = json.loads(run(*common, "--trials", "5").stdout)
     assert on["trials"] == 5 and on["first"] == found["first"] and on["value"] >= found["value"]
     assert json.loads(run(*common, "--trials", "5").stdout) == on, "nothing is left to do"
+    before = run("evaluate", log, "--model-delay", "10m", "--json")
+    assert json.loads(before.stdout)["recommenders"]["all"]["mrr@20"] == pytest.approx(on["first"], abs=1e-5)
     tuned = tomllib.loads(Path("tuned.toml").read_text())
     assert tuned["generators"] == on["settings"]["generators"]
     monkeypatch.delenv("FRESHET_GENERATORS")
