@@ -130,9 +130,12 @@ def browse(site: web.Application, visit: Callable[[Ask], Awaitable[Any]]) -> Any
     async def run() -> Any:
         async with TestServer(_copy(site)) as server, aiohttp.ClientSession() as session:
 
-            async def ask(path: str, accept: str = "*/*", method: str = "GET", **headers: str) -> Any:
+            async def ask(
+                path: str, accept: str = "*/*", method: str = "GET", data: Any = None, **headers: str
+            ) -> Any:
                 url = URL(str(server.make_url("")).rstrip("/") + path, encoded=True)
-                async with session.request(method, url, headers={"Accept": accept, **headers}) as answer:
+                given = {"Accept": accept, **headers}
+                async with session.request(method, url, headers=given, data=data) as answer:
                     return answer.status, await answer.text(), answer.headers
 
             return await visit(ask)
