@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ALLOWED = {"models", "numpy", "numba", "torch"} | set(sys.stdlib_module_names)
+ALLOWED = {"models", "numpy", "numba", "torch", "usearch"} | set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "models").rglob("*.py")), ids=lambda p: p.name)

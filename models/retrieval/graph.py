@@ -6,7 +6,8 @@ A step goes from an item to one of the latest users' histories with it (the newe
 an item near to it there; with probability `RESTART` the walk begins at i again.  Pixie (Eksombatchai et
 al. 2018, "Pixie: A System for Recommending 3+ Billion Items to 200+ Million Users in Real-Time"): the square
 of the sum of roots favours what is reached from several of the query's items ("multi-hit booster").  Where
-Pixie biases edges by features of the user, we bias them by recency and by distance in the history.
+Pixie biases edges by features of the user, we bias them by recency and by distance in the history.  The
+latest item itself is not proposed.
 
 One step is a sampled user kNN; further ones reach what no neighbour had: more candidates for rare items.
 The random numbers are drawn from a hash of the query's items, so that a replica walks as the learner does.
@@ -28,8 +29,6 @@ AGE_DECAY = 0.7
 """Walks from a query's item against those from the one after it."""
 RESTART = 0.5
 """Probability, after each step."""
-REACH = 0.75
-"""Probability to go on to the next position of a history, and not to stay at this one."""
 
 
 class Walks(RecentSessions):
@@ -90,6 +89,8 @@ def _propose(  # type: ignore[no-untyped-def]
                 b = visited[j]
                 part = np.float32(np.sqrt(visits[b]))
                 visits[b] = 0
+                if b == query[0]:
+                    continue
                 if score[b] == 0:
                     among[count], most[b] = b, 0
                     count += 1
@@ -133,18 +134,17 @@ def _walk(start, steps, newest, index, random, visits, visited):  # type: ignore
 
 @njit(cache=True, nogil=True)
 def _near(items, size, item, random):  # type: ignore[no-untyped-def]
-    """An item of the session near to this one, the nearer the likelier; itself, if it is alone."""
+    """An item of the session near to this one, itself if it is alone: a position further with odds 3 to 1."""
     centre = 0
     while centre < size and items[centre] != item:
         centre += 1
     if size < 2 or centre == size:
         return item
-    forward = random & np.uint64(1) == 0
-    distance = 1 + int(np.log(1.0 - _uniform(random)) / np.log(REACH))
+    forward = centre == 0 or (centre < size - 1 and random & np.uint64(1) == 0)
     room = size - 1 - centre if forward else centre
-    if room == 0:
-        forward, room = not forward, size - 1 - room
-    distance = 1 + (distance - 1) % room
+    distance, random = 1, random >> np.uint64(1)
+    while distance < room and random & np.uint64(3) != 0:
+        distance, random = distance + 1, random >> np.uint64(2)
     return items[centre + distance] if forward else items[centre - distance]
 
 
