@@ -8,7 +8,7 @@ reads a clock.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,6 +162,16 @@ class Features(NamedTuple):
     history: Rows
     """int32[n, HISTORY], newest first, -1 pads."""
 
+    def take(self, which: NDArray[np.intp]) -> "Features":
+        """Of some of the queries, in this order."""
+        return Features(
+            self.rows[which],
+            self.counts[which],
+            self.candidates[which],
+            self.queries[which],
+            self.history[which],
+        )
+
 
 class Component(Protocol):
     """A part of the model whose state travels: from the learner's `dump` to a replica's `apply`.
@@ -208,6 +218,15 @@ class Ranker(Component, Protocol):
 
     def score(self, seen: Features) -> Floats:
         """float32[n, m], higher is better; a candidate that scores 0 is none.  Changes nothing."""
+
+
+@runtime_checkable
+class Embedded(Protocol):
+    """A generator that has vectors of items, which a ranker may look at."""
+
+    @property
+    def vectors(self) -> Floats:
+        """float32[items, dim]; 0 for an item that has none.  To be read only, and anew after each change."""
 
 
 class Slate(NamedTuple):

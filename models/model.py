@@ -19,6 +19,7 @@ from models.core import (
     Asked,
     Batch,
     Component,
+    Embedded,
     Example,
     Generator,
     Queries,
@@ -61,7 +62,7 @@ class Model:
         """`generators`: name ▶ weight; of names alone each weighs 1.
 
         parameters: generator or ranker ▶ keyword arguments of its constructor, where not the defaults.
-        rank_every: rankers learn from every so-manieth example; proposing to learn costs most of learning.
+        rank_every: rankers learn from one in so many examples, by a hash: to propose is most of the cost.
         """
         self._context_key, self._rank_every = context_key, rank_every
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
@@ -71,8 +72,10 @@ class Model:
         }
         self.statistics = ItemStatistics(capacity)
         self.shortlist = Shortlist(self.generators, weights, self.statistics, capacity)
+        vectors = next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
         self.rankers: dict[str, Ranker] = {
-            name: RANKERS[name](self.shortlist.weights, seed, **parameters.get(name, {})) for name in rankers
+            name: RANKERS[name](self.shortlist.weights, vectors, seed, **parameters.get(name, {}))
+            for name in rankers
         }
         self.coverage = Coverage(self.shortlist.names)
         ranking: dict[str, Component] = {"coverage": self.coverage, **self.rankers}
@@ -99,8 +102,8 @@ class Model:
 
     def _learn_to_rank(self, batch: Batch) -> None:
         asked, weights = batch.queries.before(), batch.weights
-        useful = np.flatnonzero((batch.items >= 0) & (asked.history[:, 0] >= 0) & (weights > 0))
-        useful = useful[:: self._rank_every]
+        chosen = (batch.users + asked.times.astype(np.uint64)) % np.uint64(self._rank_every) == 0
+        useful = np.flatnonzero(chosen & (batch.items >= 0) & (asked.history[:, 0] >= 0) & (weights > 0))
         for start in range(0, len(useful), RANKED_AT_ONCE):
             part = useful[start : start + RANKED_AT_ONCE]
             pool, seen = self.shortlist.look(asked.take(part), np.zeros((len(part), 0), np.int32))

@@ -1,7 +1,8 @@
 """Name ▶ constructor of every candidate generator and ranker.  A new one is a file and a line here.
 
 A generator's constructor takes capacity, seed, a ranker's the generators by name with their weights in the
-blend, and seed; both take hyper-parameters by name (`Model(parameters=...)`).
+blend, one of them that has vectors (or None), and seed; both take hyper-parameters by name
+(`Model(parameters=...)`).
 
 The imports are late because the names are needed where the models are not (settings, --help).
 """
@@ -9,7 +10,7 @@ The imports are late because the names are needed where the models are not (sett
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from models.core import Generator, Ranker
+from models.core import Embedded, Generator, Ranker
 
 
 def _next(capacity: int, seed: int, **more: Any) -> Generator:
@@ -87,26 +88,40 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
 }
 
 
-def _blend(weights: Mapping[str, float], seed: int) -> Ranker:
+def _blend(weights: Mapping[str, float], vectors: Embedded | None, seed: int) -> Ranker:
     from models.ranking.blend import Blend
 
     return Blend(weights)
 
 
-def _linear(weights: Mapping[str, float], seed: int, **more: Any) -> Ranker:
+def _linear(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
     from models.ranking.mlp import Mlp
 
     return Mlp(weights, hidden=0, seed=seed, **more)
 
 
-def _mlp(weights: Mapping[str, float], seed: int, **more: Any) -> Ranker:
+def _mlp(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
     from models.ranking.mlp import Mlp
 
     return Mlp(weights, seed=seed, **more)
+
+
+def _neumf(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
+    from models.ranking.deep import Deep
+
+    return Deep("neumf", weights, vectors, seed=seed, **more)
+
+
+def _din(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
+    from models.ranking.deep import Deep
+
+    return Deep("din", weights, vectors, seed=seed, **more)
 
 
 RANKERS: dict[str, Callable[..., Ranker]] = {
     "blend": _blend,
     "linear": _linear,
     "mlp": _mlp,
+    "neumf": _neumf,
+    "din": _din,
 }

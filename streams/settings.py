@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         description="what orders their candidates, learnt online; blend: their weighted sum, not learnt",
     )
     rank_every: int = Field(
-        1, ge=1, le=1000, description="the ranker learns from every so-manieth example; learning costs less"
+        1, ge=1, le=1000, description="the ranker learns from one in so many examples; learning costs less"
     )
     model_parameters: dict[str, dict[str, Any]] = Field(
         default={},

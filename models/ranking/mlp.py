@@ -60,9 +60,7 @@ class Mlp:
 
     def score(self, seen: Features) -> Floats:
         """Probabilities that it is the next, were it one of the candidates: float32[n, m]."""
-        out = np.empty(seen.rows.shape, np.float32)
-        _score(seen.candidates, seen.queries, seen.counts, self._shape, self._parameters, out)
-        return out
+        return scores(seen.candidates, seen.queries, seen.counts, self._shape, self._parameters)
 
     def learn(self, seen: Features, targets: Rows, weights: Floats) -> None:
         """One step for each example whose target is a column, not -1."""
@@ -90,6 +88,15 @@ class Mlp:
 
     def forget(self, rows: Rows) -> None:
         """Nothing is known of single items."""
+
+
+def scores(
+    candidates: Floats, queries: Floats, counts: Rows, shape: tuple[int, int, int], parameters: Floats
+) -> Floats:
+    """Probabilities, float32[n, m]; `shape`: hidden units, features of a candidate, of a query."""
+    out = np.empty((len(counts), candidates.shape[2]), np.float32)
+    _score(candidates, queries, counts, shape, parameters, out)
+    return out
 
 
 @njit(cache=True, nogil=True)

@@ -92,8 +92,8 @@ def test_nothing_known_is_an_empty_list(name):
 def test_a_feature_that_decides_is_found_and_chance_is_not_beaten(name):
     one, noise = ranker(name), ranker(name)
     rng = np.random.default_rng(3)
-    for step in range(200):
-        features, targets = seen(step)
+    for step in range(20):
+        features, targets = seen(step, n=300)
         one.learn(features, targets, np.ones(len(targets), np.float32))
         at_random = (rng.random(len(targets)) * features.counts).astype(np.int32)
         noise.learn(features, at_random, np.ones(len(targets), np.float32))
@@ -188,7 +188,7 @@ def test_other_generators_start_anew_beside_what_was_learnt(name):
     model = make(name)
     model.learn(clicks(1))
     published = model.dump_touched()
-    other = Model({"next": 1.0, "popularity": 0.1}, CAPACITY, rankers=[name])
+    other = Model({"next": 1.0, "embedding": 0.1}, CAPACITY, rankers=[name])
     other.apply(other.prepare(published.items()))
     assert Recommender(other, {}, name).recommend(asked(), 5)[0].items
 
