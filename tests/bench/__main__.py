@@ -17,6 +17,7 @@ from tests.bench.machine import header
 from tests.bench.memory import memory
 from tests.bench.models import models
 from tests.bench.newcomer import newcomer
+from tests.bench.pages import pages
 from tests.bench.process import Ended
 from tests.bench.restart import restart
 from tests.bench.site import Bench, say
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "freshness": freshness,
     "restart": restart,
     "memory": memory,
+    "pages": pages,
     "models": models,
     "newcomer": newcomer,
 }
@@ -43,6 +45,7 @@ parts:
   restart     kill -9 with the store kept; with the store wiped and 200,000 users
   memory      of a serving process with 40,000 items and 200,000 users
   models      what one core takes to learn an example and to rank for a session, without Kafka
+  pages       what 20 open overviews cost: throughput and age, with and without, in turns
   newcomer    start to first recommendation on the page (only when named)
 
 examples:
