@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy.kafka import KafkaBroker, KafkaFailed
 from tests.bench.age import age
 from tests.bench.backlog import NoAnswers
+from tests.bench.caps import caps
 from tests.bench.figures import Row, as_json, lines, markdown
 from tests.bench.freshness import freshness
 from tests.bench.machine import header
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": memory,
     "pages": pages,
     "models": models,
+    "caps": caps,
     "newcomer": newcomer,
 }
 ONLY_BY_NAME = {"newcomer"}
@@ -46,6 +48,7 @@ parts:
   memory      of a serving process with 40,000 items and 200,000 users
   models      what one core takes to learn an example and to rank for a session, without Kafka
   pages       what 20 open overviews cost: throughput and age, with and without, in turns
+  caps        5,000,000 distinct items and users through a model of 100,000 rows, without Kafka
   newcomer    start to first recommendation on the page (only when named)
 
 examples:

@@ -21,6 +21,17 @@ def batch(items, history=None, weights=None, times=None, sizes=None, users=None)
     )
 
 
+def nbytes(value) -> int:
+    """Of the arrays that a generator holds, directly or in its parts."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, tuple | list):
+        return sum(map(nbytes, value))
+    if isinstance(value, dict):
+        return sum(map(nbytes, value.values()))
+    return nbytes(vars(value)) if type(value).__module__.startswith("models.") else 0
+
+
 def in_contexts(batch: Batch, contexts) -> Batch:
     """The batch, each example in the context of this slot; -1: in none."""
     return replace(batch, queries=batch.queries._replace(contexts=np.asarray(contexts, np.int32)))
