@@ -114,7 +114,7 @@ class ItemRows:
 
     def expire(self) -> Rows:
         """Free the rows of the items idle for longest; int32[freed], which others must `forget`."""
-        used = len(self.ids)
+        free, used = self._free_rows(), len(self.ids)
         count = min(max(int(self.capacity * EXPIRED_SHARE), 1), used)
         order = np.lexsort((self._latest[:used], self.last_seen[:used]))
         freed = np.sort(order[:count]).astype(np.int32)
@@ -124,7 +124,7 @@ class ItemRows:
                 del self._rows[item]
                 self.ids[row] = ""
                 self._touched.add(row)
-        self._free = None
+        self._free = sorted({*free, *freed.tolist()})
         return freed
 
     def dump_touched(self) -> dict[bytes, bytes | None]:
