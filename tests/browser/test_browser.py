@@ -143,7 +143,7 @@ def test_what_if_changes_the_list_and_nothing_else(shop: Shop):
         page.get_by_label("Item of event 1").fill("i33")
         page.get_by_label("not 1", exact=True).check()
         page.get_by_role("button", name="What if?").click()
-        expect(page.locator("#what-if-list")).to_contain_text("with a cart of i33")
+        expect(page.locator("#what-if-list")).to_contain_text("with a click of i33")
         now = page.locator("#lists section").first.locator("tbody tr td:nth-child(2)").all_inner_texts()
         then = page.locator("#what-if-list tbody tr td:nth-child(2)").all_inner_texts()
         assert now == [one["item"] for one in before["now"]["items"]] and then != now
