@@ -17,13 +17,13 @@ from models.evaluation.facts import facts
 from models.evaluation.metrics import Quality
 from models.evaluation.run import Result
 from streams.evaluate import measure
-from streams.evaluation_plan import Taken
+from streams.evaluation_plan import Taken, plan
 from streams.protocol import BadPlan, Options
 from streams.search_space import known, suggest
 from streams.settings import Settings
 
 REPORTS = 20
-"""Times that a trial is compared with the others while it runs."""
+"""Times that a trial is compared with the others while it runs; not before a quarter of its predictions."""
 STARTUP_TRIALS = 8
 """Before any is given up, and before suggestions are more than random."""
 
@@ -95,6 +95,7 @@ def tune(
     _same_search(study, options, taken, [generators, rankers, metric])
     options = replace(options, refresh=(), compare=frozenset(), without=())
     about = facts(taken.examples)
+    predictions = max(sum(len(step.scored) for step in plan(options, taken, about)), 1)
     k = options.ks[0]
 
     def value(result: Result) -> float:
@@ -112,8 +113,8 @@ def tune(
         def watch(quality: Quality, learnt: int) -> None:
             nonlocal reported
             show(trial.number, quality, _best(study))
-            step = int(REPORTS * learnt / len(taken.examples))
-            if quality.count and step > reported:
+            step = int(REPORTS * quality.count / predictions)
+            if step > reported:
                 reported = step
                 trial.report(getattr(quality, metric), step)
                 if trial.should_prune():
