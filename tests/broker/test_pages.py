@@ -1,11 +1,15 @@
 """The pages of two workers and a learner on a real broker."""
 
+import math
 import time
 import urllib.request
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streams.messages import decode_event, decode_recommendation
+from streams.metrics import AGE_BUCKETS_MS
 from tests.broker.cluster import Cluster, Process, clicks, wait_for
 
 USERS, EVENTS, POISON = 40, 1_000, 7
@@ -31,6 +35,32 @@ def sample(worker: Process, name: str) -> float:
     with urllib.request.urlopen(f"{worker.url}/metrics", timeout=5) as answer:
         families = text_string_to_metric_families(answer.read().decode())
         return sum(s.value for family in families for s in family.samples if s.name == name)
+
+
+def counted_by_hand(cluster: Cluster) -> tuple[int, int, list[int]]:
+    """Events that came while a list was shown, those whose item was in it, and the age of each answer."""
+    answers = [decode_recommendation(m.value()) for m in cluster.read("recommendations")]
+    made = {answer.event_id: [one.item for one in answer.items] for answer in answers}
+    shown: dict[str, list[str]] = {}
+    predictions, hits, seen = 0, 0, set()
+    for message in sorted(cluster.read("events"), key=lambda m: (m.partition(), m.offset())):
+        if message.value() == b"{" or (event := decode_event(message.value())).event_id in seen:
+            continue
+        seen.add(event.event_id)
+        if slate := shown.get(event.user):
+            predictions += 1
+            hits += event.item in slate
+        shown[event.user] = made[event.event_id]
+    return predictions, hits, [answer.age_ms for answer in answers]
+
+
+SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def upper_bound(ages: list[int], share: float) -> float:
+    """Of the bucket that the quantile is in."""
+    quantile = sorted(ages)[math.ceil(share * len(ages)) - 1]
+    return float(next(bound for bound in AGE_BUCKETS_MS if quantile <= bound))
 
 
 def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path):
@@ -63,6 +93,14 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
             assert sum(v or 0 for v in drawn["dead_letters"][0]["values"]) == POISON
             assert states(worker) == {"first": "ready", "second": "ready", "teacher": "learns"}
         assert sum(sample(w, "freshet_dead_letters_total") for w in workers) == POISON
+        predictions, hits, ages = counted_by_hand(cluster)
+        found = second.get()["hits"]
+        assert (found["predictions"], found["recommended"]) == (predictions, hits) and hits > 0
+        summed = sum(sample(w, "freshet_event_age_seconds_sum") for w in workers)
+        assert summed == pytest.approx(sum(ages) / 1000)
+        drawn = {plot["name"]: plot["lines"] for plot in first.get("/plots.json?range=7d")["plots"]}
+        shown = {line["label"]: max(v or 0 for v in line["values"]) for line in drawn["ages"]}
+        assert shown == {name: upper_bound(ages, share) for name, share in SHARES.items()}
         assert learner.get()["examples"] == EVENTS == sample(learner, "freshet_examples_total")
 
         mine, theirs = users(first), users(second)
