@@ -1,6 +1,6 @@
 """The pages of a serving worker: which is where, and what each asks for.
 
-Everything reads only.  Any worker answers for any user: one that does not have the user asks the others.
+What is here reads only.  Any worker answers for any user: one that does not have the user asks the others.
 """
 
 import asyncio
