@@ -30,14 +30,17 @@ OWN = "seen before"
 
 
 class Recommender:
-    """Recommends from a model; a user's latest item is left out of the list."""
+    """Recommends from a model."""
 
-    def __init__(self, model: Model, weights: Mapping[str, float], ranker: str = "blend") -> None:
+    def __init__(
+        self, model: Model, weights: Mapping[str, float], ranker: str = "blend", list_latest: bool = False
+    ) -> None:
         """`ranker`: one of the model's, over all its generators, or the blend of those in `weights`.
 
         The scores of a learnt ranker are probabilities: that the item is the user's next.
+        list_latest: whether the user's latest item may be in the list.
         """
-        self.model = model
+        self.model, self._list_latest = model, list_latest
         self._ranker: Ranker
         if ranker == "blend":
             self._shortlist = Shortlist(model.generators, weights, model.statistics, model.items.capacity)
@@ -51,9 +54,15 @@ class Recommender:
         """Up to k items for each who is asked for; fewer when fewer are known."""
         if not asked:
             return []
-        newest = np.array(self.model.items.rows(a.history[-1] if a.history else "" for a in asked), np.int32)
         queries = self.model.queries(asked)
-        return self._slates(queries.history, self.rank(queries, newest[:, None], k))
+        return self._slates(queries.history, self.rank(queries, self._excluded(asked), k))
+
+    def _excluded(self, asked: Sequence[Asked]) -> Rows:
+        """int32[n, 1 or 0]."""
+        if self._list_latest:
+            return np.zeros((len(asked), 0), np.int32)
+        latest = self.model.items.rows(one.history[-1] if one.history else "" for one in asked)
+        return np.array(latest, np.int32)[:, None]
 
     def rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
         """The k best for each query but its `excluded`, int32[n, any]; -1 pads."""

@@ -47,4 +47,4 @@ def make_quality(settings: Settings, model: Model) -> LiveQuality:
 
 def make_recommender(settings: Settings, model: Model) -> Recommender:
     """Recommends from this model."""
-    return Recommender(model, settings.generators, settings.ranker)
+    return Recommender(model, settings.generators, settings.ranker, settings.list_latest)

@@ -93,6 +93,7 @@ class Settings(BaseSettings):
 
     # Recommendations
     list_length: int = Field(20, ge=1, le=200, description="items in a recommendation")
+    list_latest: bool = Field(False, description="whether the user's latest item may be in the list")
     recommender: Literal["model", "constant"] = Field(
         "model", description="constant: a fixed list, to measure the plumbing alone"
     )

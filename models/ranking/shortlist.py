@@ -11,9 +11,9 @@ from models.ranking.features import features
 from models.ranking.pool import Merger, Pool
 from models.ranking.statistics import ItemStatistics
 
-CANDIDATES = 80
+CANDIDATES = 64
 """Candidates asked of each generator."""
-WIDTH = 192
+WIDTH = 160
 """Candidates ranked: a multiple of the vectors' length."""
 
 

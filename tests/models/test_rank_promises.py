@@ -198,3 +198,12 @@ def test_it_trains_on_what_was_there_before_the_example(name):
     model = make(name)
     model.learn([Example("u", n, n, "view", f"i{n}", history=(f"i{n - 1}",) * (n > 0)) for n in range(20)])
     assert not any(key.startswith(name.encode()) for key in model.dump_touched())
+
+
+def test_the_latest_item_is_listed_where_that_is_wanted(name):
+    model = make(name)
+    for step in range(4):
+        model.learn(clicks(step, start=150 * step))
+    one = [Asked(("i4", "i3"), 2, 700_000)]
+    assert "i3" not in Recommender(model, WEIGHTS, name).recommend(one, 60)[0].items
+    assert "i3" in Recommender(model, WEIGHTS, name, list_latest=True).recommend(one, 60)[0].items
