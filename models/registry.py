@@ -38,9 +38,21 @@ def _user_knn(capacity: int, seed: int, **more: Any) -> Generator:
 
 
 def _embedding(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.embedding import Embedding
+    from models.retrieval.two_tower import TwoTower
 
-    return Embedding(capacity, seed=seed, **more)
+    return TwoTower(capacity, tower="mean", seed=seed, **more)
+
+
+def _gru(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.two_tower import TwoTower
+
+    return TwoTower(capacity, tower="gru", seed=seed, **more)
+
+
+def _transformer(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.two_tower import TwoTower
+
+    return TwoTower(capacity, tower="transformer", seed=seed, **more)
 
 
 def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
@@ -80,6 +92,8 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "session-knn": _session_knn,
     "user-knn": _user_knn,
     "embedding": _embedding,
+    "gru": _gru,
+    "transformer": _transformer,
     "popularity": _popularity,
     "trending": _trending,
     "context-popularity": _context_popularity,

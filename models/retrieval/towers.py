@@ -1,0 +1,173 @@
+"""Towers over a sequence: what a session says of its next item, as a vector, at every step of it.
+
+Each is one function, written once for both sides: `ops` is torch in the learner, and in a replica the
+few functions of torch that are used here, in numpy.  Tokens come step by step, as `Sequences` has them: the
+first `sizes[0]` belong to step 0, and the sequences that have a step t + 1 are the first of those at step t.
+
+* `mean`: u_t = Σ_j γ^(t−j) x_j / Σ_j γ^(t−j), γ learnt.  Cost: O(dim) a token.
+* `gru`: a gated recurrent unit (Cho et al. 2014; for sessions Hidasi et al. 2016, "Session-based
+  Recommendations with Recurrent Neural Networks") beside a linear path from the latest item.
+  Cost: 7 dim² multiplications a token.
+* `transformer`: one causal block, normalised before each part (Vaswani et al. 2017; Kang and McAuley
+  2018, "Self-Attentive Sequential Recommendation").  Positions are counted from the oldest of at most
+  `length`.  Cost: 8 dim² + 2 · length · dim multiplications a token.
+"""
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.core import Floats, Rows
+
+HEADS = 2
+Array = Any
+"""numpy's or torch's."""
+Weights = Mapping[str, Array]
+
+
+class Tower(NamedTuple):
+    """A tower by its weights' shapes and the forward pass."""
+
+    shapes: Callable[[int, int], dict[str, tuple[int, ...]]]
+    """(dim, length) ▶ name ▶ shape."""
+    forward: Callable[[Any, Weights, Array, Rows], Array]
+    """(ops, weights, float32[tokens, dim], sizes) ▶ float32[tokens, dim]."""
+
+
+class arrays:
+    """Torch's functions, in numpy: stands where the module does."""
+
+    cat = staticmethod(np.concatenate)
+    tanh = staticmethod(np.tanh)
+    sqrt = staticmethod(np.sqrt)
+
+    @staticmethod
+    def split(x: Floats, sizes: list[int]) -> list[Floats]:
+        """Views of so many rows each."""
+        return np.split(x, np.cumsum(sizes)[:-1])
+
+    @staticmethod
+    def sigmoid(x: Floats) -> Floats:
+        """1 / (1 + e^−x)."""
+        return np.asarray(1 / (1 + np.exp(-x)))
+
+    @staticmethod
+    def relu(x: Floats) -> Floats:
+        """max(x, 0)."""
+        return np.maximum(x, 0)
+
+    @staticmethod
+    def softmax(x: Floats, dim: int) -> Floats:
+        """e^x over its sum."""
+        e = np.exp(x - x.max(dim, keepdims=True))
+        return np.asarray(e / e.sum(dim, keepdims=True))
+
+    @staticmethod
+    def from_numpy(x: NDArray[Any]) -> NDArray[Any]:
+        """The array itself."""
+        return x
+
+
+def _mean(ops: Any, w: Weights, x: Array, sizes: Rows) -> Array:
+    keep, total, state = ops.sigmoid(w["decay"]), 0, x[:0]
+    means: list[Array] = []
+    for step in ops.split(x, sizes.tolist()):
+        state = state[: len(step)] * keep + step if means else step
+        total = total * keep + 1  # the same for all: every sequence began at step 0
+        means.append(state / total)
+    return ops.cat(means)
+
+
+def _gru(ops: Any, w: Weights, x: Array, sizes: Rows) -> Array:
+    dim = x.shape[1]
+    inputs = x @ w["input"] + w["input_bias"]  # (tokens, 3 dim)
+    states: list[Array] = []
+    for i in ops.split(inputs, sizes.tolist()):
+        n = len(i)
+        before = states[-1][:n] if states else x[:n] * 0
+        h = before @ w["hidden"] + w["hidden_bias"]
+        gates = ops.sigmoid(i[:, : 2 * dim] + h[:, : 2 * dim])
+        new = ops.tanh(i[:, 2 * dim :] + gates[:, :dim] * h[:, 2 * dim :])
+        states.append(new + gates[:, dim:] * (before - new))
+    return ops.cat(states) + x @ w["skip"]
+
+
+def _transformer(ops: Any, w: Weights, x: Array, sizes: Rows) -> Array:
+    n, steps, dim = int(sizes[0]), len(sizes), x.shape[1]
+    starts = np.cumsum(sizes) - sizes
+    has = np.arange(n)[:, None] < sizes[None, :]  # (n, steps)
+    at = np.where(has, starts[None, :] + np.arange(n)[:, None], 0)
+    token = at[has]
+    back = np.empty(len(token), np.int64)  # where each token is among those of `token`
+    back[token] = np.arange(len(token))
+    later = ops.from_numpy(np.triu(np.full((steps, steps), -1e9, np.float32), 1))
+
+    x = x[at] + w["position"][:steps]  # (n, steps, dim)
+    query, key, value = (
+        part.reshape(n, steps, HEADS, dim // HEADS).swapaxes(1, 2)
+        for part in _thirds(_normal(ops, x, w["scale"][0]) @ w["attend"], dim)
+    )
+    weight = ops.softmax(query @ key.swapaxes(2, 3) * (dim / HEADS) ** -0.5 + later, -1)
+    x = x + (weight @ value).swapaxes(1, 2).reshape(n, steps, dim) @ w["join"]
+    hidden = ops.relu(_normal(ops, x, w["scale"][1]) @ w["widen"] + w["widen_bias"])
+    x = _normal(ops, x + hidden @ w["narrow"], w["scale"][2])
+    return x[has][back]
+
+
+def _thirds(x: Array, dim: int) -> tuple[Array, Array, Array]:
+    return x[..., :dim], x[..., dim : 2 * dim], x[..., 2 * dim :]
+
+
+def _normal(ops: Any, x: Array, scale: Array) -> Array:
+    """Of root mean square 1 (Zhang and Sennrich 2019), times a learnt scale."""
+    return x / ops.sqrt((x * x).mean(-1)[..., None] + 1e-6) * scale
+
+
+def _mean_shapes(dim: int, length: int) -> dict[str, tuple[int, ...]]:
+    return {"decay": (1,)}
+
+
+def _gru_shapes(dim: int, length: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "input": (dim, 3 * dim), "input_bias": (3 * dim,), "hidden": (dim, 3 * dim),
+        "hidden_bias": (3 * dim,), "skip": (dim, dim),
+    }  # fmt: skip
+
+
+def _transformer_shapes(dim: int, length: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "position": (length, dim), "attend": (dim, 3 * dim), "join": (dim, dim), "widen": (dim, 2 * dim),
+        "widen_bias": (2 * dim,), "narrow": (2 * dim, dim), "scale": (3, dim),
+    }  # fmt: skip
+
+
+TOWERS = {
+    "mean": Tower(_mean_shapes, _mean),
+    "gru": Tower(_gru_shapes, _gru),
+    "transformer": Tower(_transformer_shapes, _transformer),
+}
+
+
+def start(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Floats:
+    """Weights before anything is learnt: what the name says, else uniform in ±1/√(rows)."""
+    if name == "decay":
+        return np.full(shape, np.log(0.6 / 0.4), np.float32)
+    if name.endswith("bias"):
+        return np.zeros(shape, np.float32)
+    if name == "scale":
+        return np.ones(shape, np.float32)
+    if name == "skip":
+        return np.eye(shape[0], dtype=np.float32)
+    return rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(np.sqrt(shape[0]))
+
+
+def split(flat: Array, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Named weights as views of a flat array, numpy's or torch's."""
+    out, at = {}, 0
+    for name, shape in shapes.items():
+        out[name] = flat[at : at + prod(shape)].reshape(shape)
+        at += prod(shape)
+    return out

@@ -1,0 +1,205 @@
+"""What the two towers learn, that both sides of one say the same, and what they refuse."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from models.core import Batch, Queries
+from models.retrieval.recent import pack
+from models.retrieval.towers import TOWERS, arrays, split, start
+from models.retrieval.two_tower import TwoTower
+from tests.models.arrays import batch
+
+ITEMS = 60
+EVERYTHING = np.arange(ITEMS, dtype=np.int32)
+
+
+@pytest.fixture(params=sorted(TOWERS))
+def tower(request):
+    return request.param
+
+
+def pairs(seed: int, n: int, noise: float = 0.1) -> Batch:
+    """Sessions of two items: any, then (it + 7) mod ITEMS or, at times, any."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, ITEMS, n)
+    second = np.where(rng.random(n) < noise, rng.integers(0, ITEMS, n), (first + 7) % ITEMS)
+    return sessions(np.stack([first, second], 1), seed)
+
+
+def sessions(items, seed: int = 0) -> Batch:
+    """Sessions int[n, length], one after the other."""
+    n, length = items.shape
+    before = np.full((n, length, length), -1, np.int32)
+    for at in range(1, length):
+        before[:, at, :at] = items[:, at - 1 :: -1][:, :at]
+    users = np.repeat(np.arange(n) + 1_000_000 * seed, length)
+    return batch(items.ravel(), before.reshape(n * length, length), users=users)
+
+
+def after(*items: int) -> Queries:
+    return Queries.of(np.array([items[::-1]], np.int32))
+
+
+def hit_rate(model: TwoTower, k: int = 5) -> float:
+    rows = model.propose(Queries.of(EVERYTHING[:, None]), k).rows
+    return float(np.mean([(n + 7) % ITEMS in rows[n] for n in range(ITEMS)]))
+
+
+def learnt(tower: str, *batches: Batch, **more) -> TwoTower:
+    model = TwoTower(ITEMS, tower, ring=4096, **more)
+    for one in batches:
+        model.learn(one)
+    return model
+
+
+def test_a_planted_chain_is_learnt_and_noise_is_not(tower):
+    assert hit_rate(learnt(tower, *(pairs(seed, 1_000) for seed in range(6)))) > 0.9
+    assert hit_rate(learnt(tower, *(pairs(seed, 1_000, noise=1.0) for seed in range(6)))) < 0.35
+
+
+@pytest.mark.parametrize("tower", ["gru", "transformer"])
+def test_the_order_of_a_session_tells(tower):
+    """0 1 is followed by 2, 1 0 by 3: no mean of the two knows."""
+    both = np.tile([[0, 1, 2], [1, 0, 3]], (300, 1))
+    model = learnt(tower, *(sessions(both, seed) for seed in range(4)))
+    assert model.propose(after(0, 1), 1).rows[0, 0] == 2
+    assert model.propose(after(1, 0), 1).rows[0, 0] == 3
+
+
+def test_repeats_are_told_from_what_is_similar():
+    """Who looks at a and b comes back to a, whatever they are."""
+    rng = np.random.default_rng(1)
+    first, second = rng.integers(0, ITEMS, (2, 3_000))
+    threes = np.stack([first, second, first], 1)
+    model = learnt("mean", *(sessions(threes, seed) for seed in range(3)), tower_rate=0.05)
+    assert np.mean([model.propose(after(n, (n + 11) % ITEMS), 1).rows[0, 0] == n for n in range(ITEMS)]) > 0.9
+
+
+def test_torch_and_numpy_walk_the_tower_alike(tower):
+    rng = np.random.default_rng(3)
+    history = rng.integers(0, ITEMS, (50, 8)).astype(np.int32)
+    history[np.arange(8) >= rng.integers(0, 9, 50)[:, None]] = -1
+    sequences = pack(history)
+    vectors = rng.normal(size=(ITEMS, 16)).astype(np.float32)[sequences.items]
+    shapes = TOWERS[tower].shapes(16, 8)
+    flat = np.concatenate([start(rng, name, shape).ravel() for name, shape in shapes.items()])
+    flat += rng.normal(0, 0.1, len(flat)).astype(np.float32)
+    forward = TOWERS[tower].forward
+    in_numpy = forward(arrays, split(flat, shapes), vectors, sequences.sizes)
+    in_torch = forward(
+        torch, split(torch.from_numpy(flat), shapes), torch.from_numpy(vectors), sequences.sizes
+    )
+    assert in_numpy.dtype == np.float32
+    np.testing.assert_allclose(in_numpy, in_torch.numpy(), atol=2e-6)
+
+
+def test_a_step_does_not_know_what_comes_after_it(tower):
+    rng = np.random.default_rng(4)
+    shapes = TOWERS[tower].shapes(16, 8)
+    weights = {name: start(rng, name, shape) for name, shape in shapes.items()}
+    vectors = rng.normal(size=(ITEMS, 16)).astype(np.float32)
+    whole, part = pack(np.array([[4, 3, 2, 1]], np.int32)), pack(np.array([[2, 1]], np.int32))
+    of_whole, of_part = (
+        TOWERS[tower].forward(arrays, weights, vectors[one.items], one.sizes) for one in (whole, part)
+    )
+    np.testing.assert_allclose(of_whole[:2], of_part, atol=1e-6)
+
+
+def test_one_step_is_down_the_loss_gradient(tower, monkeypatch):
+    """What a step hands to the optimisers, against differences of the loss in double precision."""
+    model = TwoTower(ITEMS, tower, dim=8, negatives=20, dropout=0.0, replay=0.0, ring=4096)
+    model.learn(sessions(np.random.default_rng(5).integers(0, ITEMS, (200, 4)), 1))
+    given: dict[str, np.ndarray] = {}
+    monkeypatch.setattr(
+        model, "_descend", lambda rows, v, b: given.update(rows=rows, vectors=v.copy(), bias=b.copy())
+    )
+    monkeypatch.setattr(model, "_descend_tower", lambda gradient: given.update(tower=gradient.copy()))
+    drawn = np.arange(0, 40, 2, dtype=np.int32)
+    monkeypatch.setattr(model._recent, "sample", lambda n, rng: drawn)
+    lesson = np.random.default_rng(6).integers(0, ITEMS, (5, 4)).astype(np.int32)
+    lesson[0] = [7, 9, 7, 9]  # repeats
+    model.learn(sessions(lesson, 2))
+
+    rows = np.unique(np.concatenate([lesson.ravel(), drawn]))
+    odds = model._recent.odds(rows)
+    log_odds = np.log(-np.expm1((15 + len(drawn)) * np.log1p(-odds)))
+
+    def loss(vectors, bias, tower_weights) -> float:
+        weights, total = split(torch.tensor(tower_weights), model._shapes), 0.0
+        v, b = torch.tensor(vectors), torch.tensor(bias)
+        for items in lesson:
+            sizes = np.ones(3, np.int32)
+            u = model._tower.forward(torch, weights, v[torch.from_numpy(items[:3]).long()], sizes)
+            for step in range(3):
+                logit = (v[rows] @ u[step] + b[rows] - torch.from_numpy(log_odds)).numpy()
+                for age in range(step + 1):
+                    logit[rows == items[step - age]] += float(weights["repeat"][age])
+                own = np.isin(rows, items[: step + 1])
+                logit[own] += log_odds[own]
+                logit -= logit.max()
+                total += np.log(np.exp(logit).sum()) - logit[rows == items[step + 1]][0]
+        return float(total)
+
+    at = [model._vectors.astype(float), model._bias.astype(float), model._pages["tower"].astype(float)]
+    assert (given["rows"] == rows).all()
+
+    def difference(which: int, place: tuple[int, ...]) -> float:
+        up, down = [one.copy() for one in at], [one.copy() for one in at]
+        up[which][place] += 1e-5
+        down[which][place] -= 1e-5
+        return (loss(*up) - loss(*down)) / 2e-5
+
+    rng = np.random.default_rng(7)
+    for n in rng.integers(0, len(rows), 6).tolist():
+        d = int(rng.integers(8))
+        assert given["vectors"][n, d] == pytest.approx(difference(0, (int(rows[n]), d)), abs=2e-4)
+        assert given["bias"][n] == pytest.approx(difference(1, (int(rows[n]),)), abs=2e-4)
+    places = np.concatenate([rng.integers(0, len(at[2]), 6), len(at[2]) - model.length + np.arange(3)])
+    for place in places.tolist():
+        assert given["tower"][place] == pytest.approx(difference(2, (place,)), abs=2e-4)
+
+
+def test_scores_of_candidates_agree_with_exact_retrieval(tower):
+    model = learnt(tower, pairs(1, 1_000))
+    queries = pairs(2, 20).queries
+    asked = queries.take(queries.history[:, 0] >= 0)
+    scores = model.score(asked, np.tile(EVERYTHING, (20, 1)))
+    np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-4)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    assert (best == model.propose(asked, 5).rows).mean() > 0.98  # float ties aside
+
+
+def test_updates_that_are_not_finite_are_dropped_and_counted(tower):
+    model = learnt(tower, pairs(1, 300))
+    bad = pairs(2, 200)
+    weights = bad.weights.copy()
+    weights[5] = np.inf
+    model.learn(replace(bad, weights=weights))
+    assert model.dropped > 0
+    dumped = model.dump(EVERYTHING)
+    assert all(np.isfinite(dumped[field]).all() for field in ("vector", "bias", "squares"))
+    assert np.isfinite(model._pages["tower"]).all() and np.isfinite(model._pages["moments"]).all()
+
+
+def test_norms_are_capped():
+    model = learnt("mean", pairs(1, 1_500), learning_rate=50.0, max_norm=2.0)
+    assert (np.linalg.norm(model.dump(EVERYTHING)["vector"], axis=1) <= 2.0 + 1e-3).all()
+
+
+def test_a_checkpoint_has_the_rows_of_a_micro_batch_and_no_more():
+    """20 clicks among 5,000 items: their items, what was drawn, and the ring's pages."""
+    model = TwoTower(5_000, "mean", negatives=30, replay=0.0)
+    rng = np.random.default_rng(8)
+    model.learn(sessions(rng.integers(0, 5_000, (2_000, 2)), 1))
+    model.touched()
+    model.learn(sessions(rng.integers(0, 5_000, (10, 2)), 2))
+    rows = model.touched()
+    assert (rows < 5_000).sum() <= 20 + 30 and (rows >= 5_000).sum() <= 20
+
+
+def test_a_query_longer_than_a_history_is_refused():
+    with pytest.raises(ValueError, match="length"):
+        TwoTower(ITEMS, length=33)
