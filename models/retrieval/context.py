@@ -8,7 +8,7 @@ and El Abbadi 2005, "Efficient Computation of Frequent and Top-k Elements in Dat
 the place *and the count* of the weakest, so that what is frequent cannot be missed, and a count is too high
 by the weakest one at most.  Both hold under decay, which scales all counts of a slot alike.
 
-Cost: learn O(`counters`), about 0.2 µs an event; propose about 3 µs a session.
+Cost: learn O(`counters`), about 0.2 µs an event; propose about 2 µs a session.
 Memory: `CONTEXTS` + 1 slots of 16 + 8 × `counters` bytes, 1 MB, however many items.
 """
 

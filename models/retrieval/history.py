@@ -8,7 +8,7 @@ the base-level activation of ACT-R (Anderson and Schooler 1991) counted in event
 first: whoever does not want it shown again leaves it out of the list, as the recommender does.
 
 Nothing is learnt and nothing kept: a ranker learns when a repeat is likely.
-Cost: propose about 0.3 µs a history.  Memory: none.
+Cost: propose about 0.2 µs a history.  Memory: none.
 """
 
 import numpy as np
