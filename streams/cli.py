@@ -598,8 +598,8 @@ protocol_options = _all(
     click.option("--skip-repeats", is_flag=True, help="Not to predict: the user's latest item once more."),
     click.option("--skip-first", is_flag=True, help="Not to predict: a user's first event."),
     click.option(
-        "--exclude", type=click.Choice(["latest", "seen", "nothing"]), default="latest", show_default=True,
-        help="Items of the user's that the lists leave out.",
+        "--exclude", type=click.Choice(["latest", "seen", "nothing"]),
+        help="Items of the user's that the lists leave out. [latest, as the stream's do]",
     ),
     click.option("--at", "ks", default="20", callback=_cutoffs, metavar="K,...", help="Of lists. [20]"),
     click.option("--model-delay", callback=_span, metavar="1s", help="Age that the model reaches. [1s]"),

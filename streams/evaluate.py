@@ -6,7 +6,7 @@
 The log is one partition, read into memory as examples: about 0.5 kB an event.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,7 @@ from models.evaluation.facts import Facts, facts
 from models.evaluation.replicas import Twin
 from models.evaluation.run import Contender, Exclude, Progress, Result, latest, nothing, run, seen
 from models.evaluation.summary import summarise
+from models.model import Model
 from models.recommender import Recommender
 from models.registry import RANKERS
 from streams.accept import accept, example
@@ -56,7 +57,8 @@ def _picked(log: Iterable[Event], options: Options) -> Iterator[Event]:
 def contenders(options: Options, settings: Settings) -> tuple[list[Contender], list[Twin]]:
     """Who is evaluated side by side; the first is the settings' recommender."""
     weights = settings.generators
-    rankers = [name for name in RANKERS if name != settings.ranker] if "rankers" in options.compare else []
+    others = [name for name in RANKERS if name != settings.ranker and _possible(name, weights)]
+    rankers = others if "rankers" in options.compare else []
     model = make_model(settings, rankers)
     learnt = settings.ranker != "blend"
     found = [Contender("all", model, make_recommender(settings, model), learnt)]
@@ -77,6 +79,15 @@ def contenders(options: Options, settings: Settings) -> tuple[list[Contender], l
         other = make_model(less)
         found.append(Contender(f"without {name}", other, make_recommender(less, other), learnt))
     return found, twins
+
+
+def _possible(ranker: str, weights: Mapping[str, float]) -> bool:
+    """Whether a ranker can work over these generators: some look at vectors, which one of them must have."""
+    try:
+        Model(weights, 100, rankers=[ranker])
+    except ValueError:
+        return False
+    return True
 
 
 EXCLUDE: dict[str, Callable[[Sequence[Example]], Exclude]] = {
@@ -102,7 +113,8 @@ def measure(options: Options, settings: Settings, taken: Taken, about: Facts, sh
         raise BadPlan("no event of the log teaches: are the weights of its types 0?")
     found, twins = contenders(options, settings)
     steps = plan(options, taken, about)
-    exclude = EXCLUDE[options.exclude](taken.examples)
+    as_served = "nothing" if settings.list_latest else "latest"
+    exclude = EXCLUDE[options.exclude or as_served](taken.examples)
     result = run(taken.examples, about.users, steps, found, twins, exclude, max(options.ks), show)
     if not len(result.scored):
         raise BadPlan("nothing was predicted: the options leave no event")

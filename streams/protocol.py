@@ -33,7 +33,8 @@ class Options:
     drop_unseen: bool = False
     skip_repeats: bool = False
     skip_first: bool = False
-    exclude: str = "latest"
+    exclude: str | None = None
+    """What the lists leave out; None: what the stream's do."""
     ks: tuple[int, ...] = (20,)
     model_delay: str | None = None
     batch: int | None = None

@@ -29,6 +29,14 @@ Range = Between | Whole
 WEIGHT = Between(0.02, 2.0)
 """Of a generator that is on."""
 
+TOWER: dict[str, Range] = {
+    "learning_rate": Between(0.01, 0.5),
+    "tower_rate": Between(0.0004, 0.04),
+    "dropout": Between(0.1, 0.6),
+    "replay": Between(0.25, 4.0),
+    "negatives": Whole(100, 1000),
+}
+
 HYPER_PARAMETERS: dict[str, dict[str, Range]] = {
     "next": {
         "half_life_ms": Between(0.25 * DAY_MS, 112 * DAY_MS),
@@ -48,16 +56,21 @@ HYPER_PARAMETERS: dict[str, dict[str, Range]] = {
         "neighbours": Whole(50, 300),
         "latest": Whole(32, 128),
     },
-    "embedding": {"learning_rate": Between(0.01, 0.5), "negatives": Whole(64, 1024)},
+    "embedding": TOWER,
+    "gru": TOWER,
+    "transformer": TOWER,
     "popularity": {"half_life_ms": Between(0.02 * DAY_MS, 56 * DAY_MS)},
     "trending": {"half_life_ms": Between(0.005 * DAY_MS, 2 * DAY_MS)},
     "context-popularity": {"half_life_ms": Between(0.02 * DAY_MS, 56 * DAY_MS)},
+    "graph": {"steps": Whole(100, 2000)},
     "linear": {"learning_rate_linear": Between(0.005, 0.5)},
     "mlp": {
         "hidden": Whole(4, 32),
         "learning_rate": Between(0.004, 0.4),
         "learning_rate_linear": Between(0.005, 0.5),
     },
+    "neumf": {"hidden": Whole(4, 32), "learning_rate": Between(0.005, 0.5)},
+    "din": {"hidden": Whole(4, 32), "learning_rate": Between(0.005, 0.5)},
 }
 
 

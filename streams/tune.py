@@ -20,7 +20,7 @@ from streams.evaluate import measure
 from streams.evaluation_plan import Taken, plan
 from streams.protocol import BadPlan, Options
 from streams.search_space import known, suggest
-from streams.settings import Settings
+from streams.settings import BadSetting, Settings
 
 REPORTS = 20
 """Times that a trial is compared with the others while it runs; not before a quarter of its predictions."""
@@ -120,7 +120,10 @@ def tune(
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-        return value(measure(options, settings.model_copy(update=changed), taken, about, watch))
+        try:
+            return value(measure(options, settings.model_copy(update=changed), taken, about, watch))
+        except BadSetting as error:  # parts that do not go together
+            raise optuna.TrialPruned(str(error)) from None
 
     interrupted = False
     try:

@@ -28,7 +28,7 @@ def log(tmp_path, monkeypatch):
 def part(name: str, **parameters: float):
     """A generator or ranker as a model makes it."""
     rankers = [name] if name in RANKERS else []
-    generators = ["next", *([] if rankers else [name])]
+    generators = ["next", "embedding" if rankers else name]
     model = Model(generators, 100, parameters={name: parameters}, rankers=rankers)
     return model.rankers[name] if rankers else model.generators[name]
 
