@@ -18,8 +18,8 @@ from streams.settings import Settings
 
 ROOT = str(Path(__file__).parents[1])
 COMMANDS = (
-    "demo", "worker", "learner", "top", "topics", "publish", "subscribe", "replay", "evaluate", "tune", "schema",
-    "settings",
+    "demo", "worker", "learner", "top", "topics", "publish", "subscribe", "replay", "evaluate", "tune",
+    "schema", "settings",
 )  # fmt: skip
 
 

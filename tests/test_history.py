@@ -108,9 +108,7 @@ def test_old_rows_are_of_no_use_and_a_wrong_clock_neither():
     assert history.points("15min", now) == []
 
 
-@pytest.mark.parametrize(
-    "key", ["", "/", "serving/a", "serving/a/year/1", "a/b/c/d/e", "serving/a/"]
-)
+@pytest.mark.parametrize("key", ["", "/", "serving/a", "serving/a/year/1", "a/b/c/d/e", "serving/a/"])
 def test_a_key_of_another_version_is_ignored(key):
     history = History()
     history.add(key, MetricsRow(time=BEGAN, until=BEGAN), BEGAN)

@@ -5,9 +5,10 @@ silence.  Writing and reading are librdkafka's threads; the loop that serves the
 """
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from confluent_kafka import Producer
@@ -55,12 +56,13 @@ class Board:
             self._recorder = Recorder(self.process)
             with self._lock:
                 self._recorder.resume(self._history.own(self.process), now)
-        rows = self._recorder.add(now, reading.totals, reading.gauges)
+        gauges = plain(reading.gauges)
+        rows = self._recorder.add(now, plain(reading.totals), gauges)
         rows[f"{self.process}/{NOW}"] = MetricsRow(
             time=now - WINDOW_MS,
             until=now,
             counts=self._recorder.window(),
-            gauges=reading.gauges,
+            gauges=gauges,
             process=reading.process,
         )
         for key, row in rows.items():
@@ -107,6 +109,17 @@ class Board:
             self._producer.poll(0)
         except BufferError:
             log.debug("the topic metrics takes no more rows")
+
+
+def plain(values: Mapping[str, float]) -> dict[str, float]:
+    """As a row takes them: NumPy's numbers as Python's, and none that JSON does not have.
+
+    >>> import numpy
+    >>> plain({"a": numpy.float32(0.5), "b": float("nan"), "c": 3})
+    {'a': 0.5, 'c': 3}
+    """
+    made = {name: v if isinstance(v, int) else float(v) for name, v in values.items()}
+    return {name: value for name, value in made.items() if math.isfinite(value)}
 
 
 def now_ms() -> int:

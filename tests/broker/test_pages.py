@@ -74,7 +74,10 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         for worker in workers:
             wait_for(lambda w=worker: w.get()["lag"] == nothing, "no lag where nothing was published", 15)
 
-        cluster.publish(clicks(EVENTS, USERS), at_event_time=True)
+        log = list(clicks(EVENTS, USERS))
+        cluster.publish(log[: EVENTS // 2], at_event_time=True)
+        wait_for(cluster.learnt(EVENTS // 2), "half learnt")  # there are lists to hit from now on
+        cluster.publish(log[EVENTS // 2 :], at_event_time=True)
         for _ in range(POISON):
             cluster.produce(b"{", b"u1")
         cluster.publish(list(clicks(3, USERS)))  # seen before
