@@ -43,6 +43,12 @@ def _embedding(capacity: int, seed: int, **more: Any) -> Generator:
     return TwoTower(capacity, tower="mean", seed=seed, **more)
 
 
+def _matrix_factorisation(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.matrix_factorisation import MatrixFactorisation
+
+    return MatrixFactorisation(capacity, seed=seed, **more)
+
+
 def _gru(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.two_tower import TwoTower
 
@@ -92,6 +98,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "session-knn": _session_knn,
     "user-knn": _user_knn,
     "embedding": _embedding,
+    "matrix-factorisation": _matrix_factorisation,
     "gru": _gru,
     "transformer": _transformer,
     "popularity": _popularity,

@@ -33,14 +33,9 @@ from models.core import HISTORY, Batch, Candidates, Floats, Queries, Rows
 from models.retrieval.pages import Pages
 from models.retrieval.recent import Lessons, Recent, Sequences, pack
 from models.retrieval.towers import TOWERS, arrays, split, start
-from models.topk import select
+from models.retrieval.vectors import EPSILON, adagrad, retrieve, score, start_vectors
 
-EPSILON = 1e-6
 ADAM = 0.9, 0.999, 1e-8
-QUERIES = 64
-"""Queries scored against all items at once: bounds the memory at 256 bytes an item."""
-BLOCK = 2048
-"""Items in a matrix product: always as many, because its rounding depends on the shape."""
 
 
 class TwoTower:
@@ -54,7 +49,7 @@ class TwoTower:
         dim: int = 64,
         length: int = 16,
         batch: int = 512,
-        negatives: int = 500,
+        negatives: int = 256,
         replay: float = 1.0,
         ring: int = 1 << 18,
         window: int = 1 << 16,
@@ -145,7 +140,7 @@ class TwoTower:
         self._used = max(self._used, int(rows[-1]) + 1)
         new = rows[self._squares[rows, 0] == 0]
         if len(new):
-            self._vectors[new] = _start_vectors(new, self.dim, self.seed)
+            self._vectors[new] = start_vectors(new, self.dim, self.seed)
             self._squares[new] = EPSILON
 
     def _step(self, lessons: Lessons) -> None:
@@ -199,7 +194,7 @@ class TwoTower:
 
     def _descend(self, rows: Rows, of_vectors: Floats, of_bias: Floats) -> None:
         """Adagrad on the items of a step; float32[n, dim] and float32[n]."""
-        self.dropped += _adagrad(
+        self.dropped += adagrad(
             rows, of_vectors, of_bias, self.learning_rate, self.max_norm,
             self._vectors, self._bias, self._squares, self._dirty,
         )  # fmt: skip
@@ -263,32 +258,16 @@ class TwoTower:
     def propose(self, queries: Queries, k: int) -> Candidates:
         """The k best of all items, exactly."""
         history = self._asked(queries)
-        used = self._used  # once: a page asks from a thread of its own
-        n, items = len(history), min(-(-used // BLOCK) * BLOCK, len(self._vectors))
-        out = Candidates(
-            np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32), np.full((n, k), -1, np.int8)
-        )
-        learnt = self._squares[:items, 1] > EPSILON
-        offset = np.where(learnt, self._bias[:items], np.float32(-np.inf))
-        for at in range(0, n, QUERIES):
-            part = slice(at, at + QUERIES)
-            u = self._users(history[part])
-            logits = np.empty((len(u), items), np.float32)
-            for first in range(0, items, BLOCK):
-                block = slice(first, first + BLOCK)
-                logits[:, block] = u @ self._vectors[block].T
-            logits += offset
-            _best(
-                history[part], logits, self._weights["repeat"],
-                out.rows[part], out.scores[part], out.sources[part],
-            )  # fmt: skip
-        return out
+        return retrieve(
+            history, self._users(history), self._vectors, self._bias, self._squares,
+            self._weights["repeat"], self._used, k,
+        )  # fmt: skip
 
     def score(self, queries: Queries, rows: Rows) -> Floats:
         """Softmax of the candidates' scores, float32[n, m], for rows int32[n, m]; 0 for -1 and unlearnt."""
         history = self._asked(queries)
         out = np.zeros(rows.shape, np.float32)
-        _score(
+        score(
             history, self._users(history), rows, self._vectors, self._bias, self._squares,
             self._weights["repeat"], out,
         )  # fmt: skip
@@ -310,22 +289,6 @@ class TwoTower:
             some = sequences.last >= 0
             out[some] = u[sequences.last[some]]
         return out
-
-
-@njit(cache=True, nogil=True)
-def _start_vectors(rows, dim, seed):  # type: ignore[no-untyped-def]
-    """Uniform in ±0.05 by splitmix64 of (seed, row, column)."""
-    out = np.empty((len(rows), dim), np.float32)
-    for n in range(len(rows)):
-        for d in range(dim):
-            z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
-            z += np.uint64(rows[n]) * np.uint64(dim) + np.uint64(d)
-            z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z = z ^ (z >> np.uint64(31))
-            out[n, d] = (np.float64(z >> np.uint64(11)) / 9007199254740992.0 - 0.5) * 0.1
-    return out
 
 
 @njit(cache=True, nogil=True)
@@ -384,100 +347,3 @@ def _subtract_targets(error, targets, weights):  # type: ignore[no-untyped-def]
 def _gather(gradient, inputs, of_x):  # type: ignore[no-untyped-def]
     for n in range(len(inputs)):
         gradient[inputs[n]] += of_x[n]
-
-
-@njit(cache=True, nogil=True)
-def _adagrad(  # type: ignore[no-untyped-def]
-    rows, of_vectors, of_bias, rate, max_norm, vectors, bias, squares, dirty
-):
-    """One step of each row, of constant length where gradients are constant; how many were not finite."""
-    dropped, dim = 0, vectors.shape[1]
-    for n in range(len(rows)):
-        row, square = rows[n], np.float32(0)
-        for d in range(dim):
-            square += of_vectors[n, d] * of_vectors[n, d]
-        if not (np.isfinite(square) and np.isfinite(of_bias[n])):
-            dropped += 1
-            continue
-        squares[row, 0] += square / np.float32(dim)
-        squares[row, 1] += of_bias[n] * of_bias[n]
-        step = np.float32(rate) / np.sqrt(squares[row, 0])
-        norm = np.float32(0)
-        for d in range(dim):
-            vectors[row, d] -= step * of_vectors[n, d]
-            norm += vectors[row, d] * vectors[row, d]
-        if norm > max_norm * max_norm:
-            vectors[row] *= np.float32(max_norm / np.sqrt(norm))
-        bias[row] -= np.float32(rate) * of_bias[n] / np.sqrt(squares[row, 1])
-        dirty[row] = True
-    return dropped
-
-
-LEAST = np.float32(60)
-"""What is e^60 times less likely than the best is nothing."""
-
-
-@njit(cache=True, nogil=True)
-def _best(history, logits, repeat, out_rows, out_scores, out_sources):  # type: ignore[no-untyped-def]
-    among = np.arange(logits.shape[1])
-    for n in range(len(history)):
-        if history[n, 0] < 0:
-            continue
-        score = logits[n]
-        for age in range(history.shape[1]):
-            if 0 <= history[n, age] < len(score):  # not an item that nothing was learnt of
-                score[history[n, age]] += repeat[age]
-        highest = np.float32(-np.inf)
-        for one in score:
-            highest = max(highest, one)
-        if highest == -np.inf:  # nothing is learnt
-            continue
-        score += LEAST - highest
-        found = select(score, among, len(among), out_rows[n], out_scores[n])
-        out_rows[n, found:] = -1
-        out_scores[n, found:] = 0
-        out_sources[n, :found] = 0
-        _normalise(out_scores[n, :found])
-
-
-@njit(cache=True, nogil=True)
-def _normalise(scores):  # type: ignore[no-untyped-def]
-    """Softmax in place; -inf becomes 0, and so does everything where nothing is finite."""
-    highest = np.float32(-np.inf)
-    for score in scores:
-        highest = max(highest, score)
-    total = np.float32(0)
-    for j in range(len(scores)):
-        scores[j] = np.exp(scores[j] - highest) if scores[j] > -np.inf else np.float32(0)
-        total += scores[j]
-    for j in range(len(scores)):
-        if total > 0:
-            scores[j] /= total
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _dot(u, v):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for d in range(len(u)):
-        total += u[d] * v[d]
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _score(history, users, rows, vectors, bias, squares, repeat, out):  # type: ignore[no-untyped-def]
-    for n in range(len(history)):
-        if history[n, 0] < 0:
-            continue
-        size = 0
-        while size < history.shape[1] and history[n, size] >= 0:
-            size += 1
-        for j in range(rows.shape[1]):
-            b = rows[n, j]
-            if b < 0 or squares[b, 1] <= EPSILON:
-                out[n, j] = -np.inf
-                continue
-            out[n, j] = _dot(users[n], vectors[b]) + bias[b]
-            for age in range(size):
-                if history[n, age] == b:
-                    out[n, j] += repeat[age]
-        _normalise(out[n])
