@@ -39,6 +39,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 PATHS = {
     "overview": "/",
+    "quality": "/quality",
     "a day": "/?range=24h",
     "user": "/users/u1",
     "what if": "/users/u1?add=click:i7&drop=1&context=device=tv",
