@@ -23,6 +23,7 @@ exact, O(items) a query; score 150 candidates in 3 µs, after 2 (`mean`) to 25 �
 Memory: 4 · `dim` + 24 bytes an item, 28 a click of the ring.
 """
 
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -30,12 +31,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.core import HISTORY, Batch, Candidates, Floats, Queries, Rows
+from models.retrieval import nearest
 from models.retrieval.pages import Pages
 from models.retrieval.recent import Lessons, Recent, Sequences, pack
 from models.retrieval.towers import TOWERS, arrays, split, start
 from models.retrieval.vectors import EPSILON, adagrad, retrieve, score, start_vectors
 
 ADAM = 0.9, 0.999, 1e-8
+SEARCHED = 2
+"""Rows asked of the approximate search for each that is wanted: the best of twice as many."""
 
 
 class TwoTower:
@@ -80,6 +84,9 @@ class TwoTower:
         self._squares = np.zeros((capacity, 2), np.float32)
         """Adagrad's accumulators of vector and bias; 0: the item has no vector yet."""
         self._events = np.zeros(capacity, np.int32)
+        self._nearest: nearest.Nearest | None = None
+        self._moved = np.zeros(capacity, np.bool_)
+        """Rows that `_nearest` does not know as they are."""
         self._dirty = np.zeros(capacity, np.bool_)
         self._used = 0
 
@@ -198,6 +205,7 @@ class TwoTower:
             rows, of_vectors, of_bias, self.learning_rate, self.max_norm,
             self._vectors, self._bias, self._squares, self._dirty,
         )  # fmt: skip
+        self._moved[rows] = True
 
     def _descend_tower(self, gradient: Floats) -> None:
         """Adam on the tower, all of it or nothing."""
@@ -246,6 +254,7 @@ class TwoTower:
         at = rows["row"]
         self._events[at], self._bias[at] = rows["events"], rows["bias"]
         self._squares[at], self._vectors[at] = rows["squares"], rows["vector"]
+        self._moved[at] = True
         self._used = max(self._used, int(at.max()) + 1)
 
     def forget(self, rows: Rows) -> None:
@@ -254,14 +263,35 @@ class TwoTower:
             table[rows] = 0
         self._dirty[rows] = True
         self._recent.forget(rows)
+        if self._nearest is not None:
+            self._nearest.forget(rows)
 
     def propose(self, queries: Queries, k: int) -> Candidates:
-        """The k best of all items, exactly."""
+        """The k best of all items; exactly, up to `nearest.EXACT` of them or where usearch is missing."""
         history = self._asked(queries)
+        if self._used > nearest.EXACT and find_spec("usearch"):
+            return self._approximate(queries, history, k)
         return retrieve(
             history, self._users(history), self._vectors, self._bias, self._squares,
             self._weights["repeat"], self._used, k,
         )  # fmt: skip
+
+    def _approximate(self, queries: Queries, history: Rows, k: int) -> Candidates:
+        """The best of what a graph of near vectors finds; what moved since the last call is indexed first."""
+        if self._nearest is None:
+            self._nearest = nearest.Nearest(self.dim)
+            self._moved[: self._used] = True
+        moved = np.flatnonzero(self._moved).astype(np.int32)
+        self._moved[moved] = False
+        learnt = moved[self._squares[moved, 1] > EPSILON]
+        self._nearest.update(learnt, self._vectors[learnt], self._bias[learnt])
+        rows = self._nearest.search(self._users(history), SEARCHED * k)
+        rows[history[:, 0] < 0] = -1
+        scores = self.score(queries, rows)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        rows, scores = np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+        rows[scores <= 0] = -1
+        return Candidates(rows, scores, np.where(rows >= 0, 0, -1).astype(np.int8))
 
     def score(self, queries: Queries, rows: Rows) -> Floats:
         """Softmax of the candidates' scores, float32[n, m], for rows int32[n, m]; 0 for -1 and unlearnt."""

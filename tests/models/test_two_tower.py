@@ -172,6 +172,22 @@ def test_scores_of_candidates_agree_with_exact_retrieval(tower):
     assert (best == model.propose(asked, 5).rows).mean() > 0.98  # float ties aside
 
 
+def test_approximate_retrieval_finds_nearly_what_exact_does(monkeypatch):
+    pytest.importorskip("usearch")
+    model = TwoTower(3_000, "mean", ring=4096)
+    rng = np.random.default_rng(9)
+    walks = np.cumsum(rng.integers(1, 9, (4_000, 3)), 1) + rng.integers(0, 2_900, 4_000)[:, None]
+    model.learn(sessions(walks, 1))
+    queries = Queries.of(np.arange(100, 2_800, 50, dtype=np.int32)[:, None])
+    exact = model.propose(queries, 20)
+    monkeypatch.setattr("models.retrieval.nearest.EXACT", 1_000)
+    found = model.propose(queries, 20)
+    assert np.mean([len(np.intersect1d(*both)) for both in zip(exact.rows, found.rows, strict=True)]) > 18
+    gone = exact.rows[:, 0].copy()
+    model.forget(gone)
+    assert not np.isin(model.propose(queries, 20).rows, gone).any()
+
+
 def test_updates_that_are_not_finite_are_dropped_and_counted(tower):
     model = learnt(tower, pairs(1, 300))
     bad = pairs(2, 200)
