@@ -19,6 +19,9 @@ REASONS = {
     "user-knn": "by users with ",
     "history": "seen before: ",
     "embedding": "similar to ",
+    "gru": "similar to ",
+    "transformer": "similar to ",
+    "matrix-factorisation": "similar to ",
 }
 """What a generator's candidates are called, before the item of the session that speaks for them."""
 AT_ONCE = 64

@@ -13,7 +13,7 @@ travels in the rows after the items' (models/retrieval/pages.py).  What is not f
 norms are capped.  Torch is imported at the first `learn`.
 
 Cost, dim 32: learn 10 µs an example; propose, exact, O(items) a query; score 150 candidates in 3 µs.
-Memory: 8 · `dim` + 32 bytes an item, 28 a click of the ring.
+Memory: 8 · `dim` + 29 bytes an item, 28 a click of the ring.
 """
 
 import numpy as np
