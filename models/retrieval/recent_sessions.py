@@ -33,7 +33,7 @@ class Index(NamedTuple):
     sizes: Rows
     """int32[slots]."""
     items: Rows
-    """int32[slots, length]: distinct, in the order in which they were first seen."""
+    """int32[slots, length]: in order, repeats too while there is room: they say how items are repeated."""
     rings: NDArray[np.uint32]
     """uint32[items, latest]: the lowest 32 bits of session numbers, highest first."""
     filled: Rows
@@ -207,24 +207,21 @@ def _learn(items, keys, times, newest, index, table, dirty):  # type: ignore[no-
         if item < 0:
             continue
         slot = table[_find(table, index.keys, keys[n])] - 1
-        known = False
-        if slot >= 0:
-            for j in range(index.sizes[slot]):
-                known = known or index.items[slot, j] == item
+        known = slot >= 0 and contains(index.items[slot], index.sizes[slot], item)
         if not known and (slot < 0 or index.sizes[slot] == length):
             newest += 1
             slot = newest % slots
             if index.numbers[slot] > 0:
                 _close(table, index.keys, slot)
-                for j in range(index.sizes[slot]):
-                    index.counts[index.items[slot, j]] -= 1
+                _count(index.counts, index.items[slot], index.sizes[slot], -1)
             index.numbers[slot], index.keys[slot], index.sizes[slot] = newest, keys[n], 0
             index.times[slot] = times[n]
             index.items[slot] = 0
             table[_find(table, index.keys, keys[n])] = slot + 1
-        if not known:
+        if index.sizes[slot] < length:
             index.items[slot, index.sizes[slot]] = item
             index.sizes[slot] += 1
+        if not known:
             index.counts[item] += 1
             _enter(index, newest, item, index.numbers[slot])
         index.times[slot] = max(index.times[slot], times[n])
@@ -240,9 +237,9 @@ def _apply(numbers, keys, times, sizes, items, newest, index):  # type: ignore[n
         slot = numbers[n] % slots
         if numbers[n] < index.numbers[slot]:
             continue
+        _count(index.counts, index.items[slot], index.sizes[slot], -1)
         for j in range(index.sizes[slot]):
             item = index.items[slot, j]
-            index.counts[item] -= 1
             if numbers[n] > index.numbers[slot] or not contains(items[n], sizes[n], item):
                 _leave(index, item, index.numbers[slot])
         index.sizes[slot] = 0
@@ -253,14 +250,22 @@ def _apply(numbers, keys, times, sizes, items, newest, index):  # type: ignore[n
             continue
         index.keys[slot], index.times[slot], index.sizes[slot] = keys[n], times[n], sizes[n]
         index.items[slot] = items[n]
+        _count(index.counts, items[n], sizes[n], 1)
         for j in range(sizes[n]):
-            index.counts[items[n, j]] += 1
             _enter(index, newest, items[n, j], numbers[n])
 
 
 @njit(cache=True, nogil=True)
 def contains(items, size, item):  # type: ignore[no-untyped-def]
     return np.any(items[:size] == item)
+
+
+@njit(cache=True, nogil=True)
+def _count(counts, items, size, by):  # type: ignore[no-untyped-def]
+    """Each distinct item of a session once."""
+    for j in range(size):
+        if not contains(items, j, items[j]):
+            counts[items[j]] += by
 
 
 @njit(cache=True, nogil=True)

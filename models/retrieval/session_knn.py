@@ -4,7 +4,8 @@
     score(b | q) = Σ_{s ∈ N(q)} sim(s, q)² · e^(−age_s / τ) · e^(−(distance_s(b, m) − 1) / 4) · side
 
 N(q): the `neighbours` most similar of the sessions in the rings of q's items; m: the latest item of q that
-is in s, which proposes others and not itself; distance: in positions of s; side: 1 after m, 0.8 before.
+is in s; distance: in positions of s, from where m is first; side: 1 after that, 0.8 before.  So m is proposed
+where s has it again.
 
 Vector-Multiplication-Indexed-Session kNN (Kersbergen, Sprangers and Schelter 2022, "Serenade: Low-Latency
 Session-Based Recommendation in e-Commerce at Scale"), from V-SkNN (Ludewig and Jannach 2018, "Evaluation

@@ -33,17 +33,23 @@ def test_scores_by_hand():
     assert proposed(model, [0]) == pytest.approx({1: idf0**2, 2: idf0**2 * near})
 
 
-def test_a_repeated_item_counts_once():
+def test_a_repeat_says_that_the_item_is_repeated_and_counts_as_one_session():
     model = SessionKnn(10)
     model.learn(sessions((1, 0), (1, 1), (1, 0)))
-    assert model.dump(np.array([1]))[0]["size"] == 2
+    assert model.index.counts[:2].tolist() == [1, 1]
+    assert proposed(model, [0]) == pytest.approx({1: np.log(2) ** 2, 0: np.log(2) ** 2 * np.exp(-1 / 4)})
     assert proposed(model, [0, 0]) == proposed(model, [0])
+
+
+def test_a_repeat_begins_no_new_number():
+    model = SessionKnn(10, length=3)
+    model.learn(sessions(*[(1, item) for item in (0, 1, 2, 1, 0)]))
+    assert model.newest == 1 and model.index.counts[:3].tolist() == [1, 1, 1]
 
 
 def test_a_session_longer_than_its_slot_goes_on_under_a_new_number():
     model = SessionKnn(10, length=3)
     model.learn(sessions(*[(1, item) for item in range(5)]))
-    model.learn(sessions((1, 3)))
     dumped = model.dump(np.arange(3))
     assert dumped["number"].tolist() == [0, 1, 2] and dumped["size"].tolist() == [0, 3, 2]
     assert dumped["items"][2].tolist() == [3, 4, 0]
