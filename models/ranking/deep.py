@@ -16,8 +16,8 @@ candidate sees it, by attention that may look away from all of it,
     s_jt = 5 tanh((D ∘ c_j · h_t + p_t) / 5)                for the newest 16 items
 
 Learnt in torch, one Adagrad step for every `batch` examples; served in numpy.  Cold they list what the blend
-lists.  A step that is not finite is dropped and counted.  Cost, dim 64, 160 candidates: score 40 (`neumf`) or 65 µs
-(`din`) a query, learn 170 or 250 µs an example.  Memory: 8 bytes a parameter, below 3,000 of them.
+lists.  A step that is not finite is dropped and counted.  Cost, dim 64, 160 candidates: score 40 (`neumf`) or
+65 µs (`din`) a query, learn 170 or 250 µs an example.  Memory: 8 bytes a parameter, below 3,000 of them.
 """
 
 from collections.abc import Callable, Mapping
