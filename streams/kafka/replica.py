@@ -122,7 +122,7 @@ class Replica:
                     self._stopping.set()
                     shutil.rmtree(self._path, ignore_errors=True)
                     raise BeganAnew(
-                        f"{self._topic}: checkpoint {checkpoint.number} came after {latest.number}: start again"
+                        f"{self._topic}: checkpoint {checkpoint.number} came after {latest.number}: restart"
                     )
                 self.torn += self._caught_up.is_set() and checkpoint.rows != len(rows)
                 latest = checkpoint
@@ -138,13 +138,13 @@ class Replica:
             _save(cache, unsaved)
 
     def _require_its_events(self, consumer: Consumer, latest: Checkpoint) -> None:
-        """The model was learnt from events that must have been: else users would skip new ones as replayed."""
+        """The model was learnt from events that must have been: else users would skip new ones as old."""
         events = self._settings.topic("events")
         for partition, learnt_to in latest.learnt_to.items():
             _, end = consumer.get_watermark_offsets(TopicPartition(events, partition), 30)
             if learnt_to >= end:
                 raise BeganAnew(
-                    f"{events} was made anew: the model has learnt event {learnt_to} of partition {partition},"
+                    f"{events} was made anew: the model learnt event {learnt_to} of partition {partition},"
                     f" which has {end}; {START_ANEW}"
                 )
 
