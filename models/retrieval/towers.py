@@ -18,6 +18,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from models.core import Floats, Rows
@@ -35,6 +36,9 @@ class Tower(NamedTuple):
     """(dim, length) ▶ name ▶ shape."""
     forward: Callable[[Any, Weights, Array, Rows], Array]
     """(ops, weights, float32[tokens, dim], sizes) ▶ float32[tokens, dim]."""
+    last: Callable[[Weights, Floats, Rows], Floats] | None = None
+    """The same for whoever only wants the newest step, if that can be had for less: (weights, all vectors,
+    int32[n, length] newest first) ▶ float32[n, dim]."""
 
 
 class arrays:
@@ -79,6 +83,27 @@ def _mean(ops: Any, w: Weights, x: Array, sizes: Rows) -> Array:
         total = total * keep + 1  # the same for all: every sequence began at step 0
         means.append(state / total)
     return ops.cat(means)
+
+
+def _last_mean(w: Weights, vectors: Floats, history: Rows) -> Floats:
+    out = np.zeros((len(history), vectors.shape[1]), np.float32)
+    _decayed_means(history, vectors, arrays.sigmoid(w["decay"])[0], out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _decayed_means(history, vectors, keep, out):  # type: ignore[no-untyped-def]
+    for n in range(len(history)):
+        total = np.float32(0)
+        for column in range(history.shape[1] - 1, -1, -1):
+            a = history[n, column]
+            if a >= 0:
+                total = total * keep + np.float32(1)
+                for d in range(out.shape[1]):
+                    out[n, d] = out[n, d] * keep + vectors[a, d]
+        if total > 0:
+            for d in range(out.shape[1]):
+                out[n, d] /= total
 
 
 def _gru(ops: Any, w: Weights, x: Array, sizes: Rows) -> Array:
@@ -145,7 +170,7 @@ def _transformer_shapes(dim: int, length: int) -> dict[str, tuple[int, ...]]:
 
 
 TOWERS = {
-    "mean": Tower(_mean_shapes, _mean),
+    "mean": Tower(_mean_shapes, _mean, _last_mean),
     "gru": Tower(_gru_shapes, _gru),
     "transformer": Tower(_transformer_shapes, _transformer),
 }

@@ -313,6 +313,8 @@ class TwoTower:
 
     def _users(self, history: Rows) -> Floats:
         """What the tower makes of each, float32[n, dim]; 0 where there is no item."""
+        if self._tower.last:
+            return self._tower.last(self._weights, self._vectors, history)
         sequences: Sequences = pack(history)
         out = np.zeros((len(history), self.dim), np.float32)
         if len(sequences.items):

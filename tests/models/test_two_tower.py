@@ -96,6 +96,14 @@ def test_torch_and_numpy_walk_the_tower_alike(tower):
     np.testing.assert_allclose(in_numpy, in_torch.numpy(), atol=2e-6)
 
 
+def test_the_shortcut_to_the_newest_step_gives_what_the_whole_walk_does():
+    model = learnt("mean", pairs(1, 500))
+    history = np.array([[3, 1, 2], [5, -1, -1], [-1, -1, -1], [4, 4, 0]], np.int32)
+    short = model._users(history)
+    model._tower = model._tower._replace(last=None)
+    np.testing.assert_allclose(short, model._users(history), rtol=1e-5, atol=1e-7)
+
+
 def test_a_step_does_not_know_what_comes_after_it(tower):
     rng = np.random.default_rng(4)
     shapes = TOWERS[tower].shapes(16, 8)
