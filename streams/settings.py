@@ -100,7 +100,15 @@ class Settings(BaseSettings):
 
     # Model
     generators: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default={"next": 1.0, "previous": 0.6, "embedding": 0.1, "popularity": 0.05},
+        default={
+            "next": 1.0,
+            "previous": 0.6,
+            "session-knn": 0.5,
+            "history": 0.2,
+            "embedding": 0.1,
+            "popularity": 0.05,
+            "trending": 0.05,
+        },
         description="the parts of the model and their weight in the blend",
     )
     ranker: str = Field(

@@ -504,6 +504,7 @@ def test_an_items_page_has_its_neighbours_by_each_generator(worker: Worker):
     assert (found["item"], found["row"], found["events"]) == ("c", worker.serving.model.items.row("c"), 10)
     assert found["popularity"] == pytest.approx(10, abs=0.01) and found["last_seen"] == NOW // HOUR * HOUR
     assert list(found["neighbours"]) == list(worker.settings.generators)
+    assert found["neighbours"].pop("history") == [], "an item alone has no other in its history"
     for items in found["neighbours"].values():
         named = [one["item"] for one in items]
         assert named and "c" not in named and len(set(named)) == len(named)
