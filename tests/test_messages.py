@@ -8,7 +8,18 @@ import pytest
 
 from models.core import Example, Shown
 from streams import messages
-from streams.messages import DeadLetter, Event, Malformed, Recommendation, Recommended, decode_event, encode
+from streams.messages import (
+    DeadLetter,
+    Event,
+    Malformed,
+    MetricsRow,
+    Process,
+    Recommendation,
+    Recommended,
+    SettingChange,
+    decode_event,
+    encode,
+)
 
 GOOD = {"event_id": "1", "user": "u", "type": "click", "item": "i", "time": 1_700_000_000_000}
 
@@ -107,6 +118,11 @@ def test_records_match_their_schema(name):
         ),
         "examples": Example("u", 7, 5, "click", "i", 1.0, None, ("a", "b"), 1, 3, shown, {"device": "phone"}),
         "dead-letter": DeadLetter(reason="empty", detail="d", topic="events", partition=1, offset=2, time=3),
+        "metrics": MetricsRow(
+            time=10, until=20, counts={"accepted": 3, "dead_letter:empty": 1}, gauges={"users": 2.5},
+            process=Process(kind="serving", url="http://127.0.0.1:6066", started=5, ready=True),
+        ),
+        "settings": SettingChange(setting="list_length", value=5, old=20, who="ann", time=3),
     }  # fmt: skip
     jsonschema.validate(json.loads(encode(records[name])), messages.schema(name))
 
