@@ -29,13 +29,15 @@ LONG_AGO = 1_500_000_000_000
 """Event time of the first click, ms."""
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> Any:
+def wait_for(
+    condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S, every: float = 0.1
+) -> Any:
     """The first true value of `condition`; `TimeoutError` with `what` and its last value otherwise."""
     end, value = time.monotonic() + seconds, None
     while time.monotonic() < end:
         if value := condition():
             return value
-        time.sleep(0.1)
+        time.sleep(every)
     raise TimeoutError(f"{what}: not within {seconds} s, last {value!r}")
 
 
@@ -168,6 +170,15 @@ class Cluster:
                     messages.append(message)
         consumer.close()
         return messages
+
+    def written(self, topic: str) -> int:
+        """Records ever written to a topic: its end offsets, much cheaper than reading it."""
+        consumer = Consumer(confluent(self.settings, **{"group.id": "reader"}))
+        name = self.settings.topic(topic)
+        partitions = consumer.list_topics(name, 10).topics[name].partitions
+        ends = [consumer.get_watermark_offsets(TopicPartition(name, p), 10)[1] for p in partitions]
+        consumer.close()
+        return sum(ends)
 
     def checkpoints(self) -> list[Checkpoint]:
         """What was published of the model, in order."""
