@@ -29,9 +29,7 @@ LONG_AGO = 1_500_000_000_000
 """Event time of the first click, ms."""
 
 
-def wait_for(
-    condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S, every: float = 0.1
-) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S, every: float = 0.1) -> Any:
     """The first true value of `condition`; `TimeoutError` with `what` and its last value otherwise."""
     end, value = time.monotonic() + seconds, None
     while time.monotonic() < end:

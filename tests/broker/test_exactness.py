@@ -18,7 +18,9 @@ def test_worker_killed_three_times_and_every_event_published_twice(kafka, tmp_pa
         cluster.publish(events, copies=2, at_event_time=True)
         for _ in range(3):
             before, worker = cluster.written("recommendations"), cluster.start("worker")
-            wait_for(lambda n=before: cluster.written("recommendations") > n, "some events answered", every=0.01)
+            wait_for(
+                lambda n=before: cluster.written("recommendations") > n, "some events answered", every=0.01
+            )
             time.sleep(rng.random() / 5)
             worker.kill()
         assert 0 < applied(cluster) < n, "killed while there was work"
