@@ -111,7 +111,7 @@ def _value(trial: Trial, name: str, within: Range) -> float:
 def known(
     weights: dict[str, float], ranker: str, parameters: dict[str, dict[str, Any]], generators: list[str]
 ) -> dict[str, Any]:
-    """Settings as a point of the space to begin at; what they leave open is left to chance."""
+    """Settings as a point of the space to begin at; what is open, or outside it, is left to chance."""
     point: dict[str, Any] = {f"{name}.on": name in weights for name in generators} | {"ranker": ranker}
     for name in (*generators, ranker):
         values = parameters.get(name, {}) | ({"weight": weights[name]} if name in weights else {})

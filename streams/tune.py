@@ -7,6 +7,7 @@ settings as they are are measured first, so that what comes out is never worse t
 search is kept in a file, and goes on from it.
 """
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,10 +17,11 @@ from typing import Any, NamedTuple
 from models.evaluation.facts import facts
 from models.evaluation.metrics import Quality
 from models.evaluation.run import Result
+from models.model import Model
 from streams.evaluate import measure
 from streams.evaluation_plan import Taken, plan
 from streams.protocol import BadPlan, Options
-from streams.search_space import known, suggest
+from streams.search_space import HYPER_PARAMETERS, known, suggest
 from streams.settings import BadSetting, Settings
 
 REPORTS = 20
@@ -130,8 +132,8 @@ def tune(
         if FIRST not in study.user_attrs:
             whole = measure(options, settings, taken, about, lambda quality, _: show(0, quality, 0.0))
             study.set_user_attr(FIRST, value(whole))
-            point = known(settings.generators, settings.ranker, settings.model_parameters, generators)
-            study.enqueue_trial(point)
+            parameters = as_built(settings, generators)
+            study.enqueue_trial(known(settings.generators, settings.ranker, parameters, generators))
         study.optimize(objective, n_trials=max(trials - _done(study), 0))
     except KeyboardInterrupt:
         interrupted = True
@@ -143,6 +145,22 @@ def tune(
         found = study.best_trial.user_attrs["settings"]
     pruned = len(study.get_trials(states=[optuna.trial.TrialState.PRUNED]))
     return Tuned(found, max(best, first), first, _done(study), pruned, f"{metric}@{k}", interrupted)
+
+
+def as_built(settings: Settings, generators: list[str]) -> dict[str, dict[str, Any]]:
+    """The hyper-parameters of the space as they are: those of the settings, else of the parts themselves."""
+    small = Model([*settings.generators, *generators], 100, rankers=[settings.ranker])
+    parts = {**small.generators, **small.rankers}
+    return {
+        name: {key: _own(parts[name], key) for key in within} | settings.model_parameters.get(name, {})
+        for name, within in HYPER_PARAMETERS.items()
+        if name in parts
+    }
+
+
+def _own(part: Any, key: str) -> Any:
+    """What `part` was built with: it keeps it under that name, or its constructor has it as default."""
+    return getattr(part, key, inspect.signature(type(part).__init__).parameters[key].default)
 
 
 def _done(study: Any) -> int:

@@ -11,9 +11,9 @@ from models.model import Model
 from models.registry import GENERATORS, RANKERS
 from streams.evaluation_plan import Taken
 from streams.protocol import BadPlan, Options
-from streams.search_space import HYPER_PARAMETERS, WEIGHT, known, suggest
+from streams.search_space import DAY_MS, HYPER_PARAMETERS, WEIGHT, known, suggest
 from streams.settings import Settings, load
-from streams.tune import validation_only
+from streams.tune import as_built, validation_only
 from tests.test_evaluate import rows, run, small, taken, written  # noqa: F401
 
 optuna = pytest.importorskip("optuna")
@@ -52,6 +52,19 @@ def test_the_space_holds_the_defaults():
     assert found["generators"] == {"previous": 0.5} and found["ranker"] == "blend"
     assert set(found["model_parameters"]) == {"previous"}
     assert WEIGHT.low < 1 < WEIGHT.high
+
+
+def test_a_search_begins_at_the_settings_as_they_are():
+    weights = {"next": 1.0, "previous": 0.6, "embedding": 0.2, "popularity": 0.1, "trending": 0.05}
+    settings = Settings(generators=weights, model_parameters={"next": {"half_life_ms": 5e7}})
+    names = [*weights, "graph"]
+    point = known(settings.generators, settings.ranker, as_built(settings, names), names)
+    assert point["next.half_life_ms"] == 5e7 and point["previous.half_life_ms"] == 28 * DAY_MS
+    assert point["trending.half_life_ms"] == DAY_MS / 12, "not that of its class"
+    begun = suggest(optuna.trial.FixedTrial(point), names, [settings.ranker])
+    assert begun["generators"] == settings.generators and begun["ranker"] == settings.ranker
+    for name, values in begun["model_parameters"].items():
+        assert set(values) == set(HYPER_PARAMETERS[name]), "nothing is left to chance"
 
 
 def test_only_a_validation_part_is_tuned_on(log):
