@@ -49,7 +49,17 @@ class Learning:
         """How good the lists are; None before it ever learnt."""
         self.lag = 0
         self.items = 0
+        self.leads: bool | None = None
+        """Whether it is this process that learns; None before the group of learners has decided."""
         self.active = False
+        """It leads, and has what was published before."""
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """Why it is not ready, in words; empty when it learns, or stands by."""
+        if self.leads is None:
+            return ["the learners are agreeing on who learns"]
+        return ["the published model is being read"] if self.leads and not self.active else []
 
     def run(self, stop: threading.Event) -> None:
         """Take over and learn.  `Fenced` when another took over from us."""
@@ -61,7 +71,7 @@ class Learning:
             checkpoint = publisher.restore([model, *(twin.model for twin in quality.twins)], stop)
             self.checkpoint = Checkpoint.decode(checkpoint.encode())
             self.began = self.began or self.checkpoint
-            self.active = True
+            self.active = not stop.is_set()
             due = time.monotonic()
             read = published = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
             while not stop.is_set():
@@ -120,6 +130,8 @@ class Leadership(Service):
     async def _lead(self) -> None:
         while not self.should_stop:
             leading = settings.embedded or app.is_leader()
+            if leading or app.tables.recovery.completed.is_set():
+                learning.leads = leading
             if self._work is None and leading:
                 self.log.info("leading: taking over the model")
                 self._enough.clear()

@@ -847,8 +847,11 @@ def test_what_is_not_known_has_no_sample(tmp_path):
 class Learning:
     """A learner as the pages see it."""
 
-    def __init__(self, active: bool, checkpoint: Checkpoint | None = None) -> None:
+    def __init__(
+        self, active: bool, checkpoint: Checkpoint | None = None, waiting_for: tuple[str, ...] = ()
+    ) -> None:
         self.active, self.checkpoint, self.began = active, checkpoint or Checkpoint(), Checkpoint()
+        self.waiting_for = list(waiting_for)
         self.lag, self.items, self.quality = 4, 12, None
 
 
@@ -898,9 +901,29 @@ def test_the_pages_of_a_learner_that_stands_by(tmp_path):
         found = strict((await ask("/"))[1])
         assert found.pop("state") == "standby" and set(found.values()) == {None}
         assert "takes over" in (await ask("/", BROWSER))[1]
-        assert strict((await ask("/health/ready"))[1]) == {"ready": True, "state": "standby"}
+        ready = {"ready": True, "state": "standby", "waiting_for": []}
+        assert strict((await ask("/health/ready"))[1]) == ready
         found = samples((await ask("/metrics"))[1])
         assert found["freshet_learner_active"] == {(): 0} and "freshet_examples_total" not in found
+
+    browse(site, visit)
+
+
+def test_a_learner_that_still_reads_the_model_is_not_ready(tmp_path):
+    learning = Learning(False, waiting_for=("the published model is being read",))
+    site = learner(tmp_path, learning)
+
+    async def visit(ask: Ask) -> None:
+        status, text, _ = await ask("/health/ready")
+        assert status == 503 and strict(text) == {
+            "ready": False, "state": "starting", "waiting_for": ["the published model is being read"]
+        }  # fmt: skip
+        assert "is being read" in (await ask("/health/ready", BROWSER))[1]
+        found = strict((await ask("/"))[1])
+        assert found.pop("state") == "starting" and set(found.values()) == {None}
+        assert (await ask("/health/live"))[0] == 200
+        learning.active, learning.waiting_for = True, []
+        assert (await ask("/health/ready"))[0] == 200
 
     browse(site, visit)
 

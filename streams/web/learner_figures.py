@@ -18,17 +18,19 @@ class Learning(Protocol):
     quality: LiveQuality | None
     """None before it ever was active."""
     active: bool
+    waiting_for: list[str]
+    """Why it is not ready, in words."""
 
 
 def overview(learning: Learning, now: int) -> dict[str, Any]:
-    """The learner at a glance; one that stands by has no figures of its own."""
+    """The learner at a glance; one that does not learn (yet) has no figures of its own."""
     if not learning.active:
-        return {"state": "standby"} | dict.fromkeys(
+        return {"state": _state(learning)} | dict.fromkeys(
             ("checkpoint", "examples", "repeated", "unusable", "lag", "items", "publish_age_ms", "rows")
         )
     checkpoint = learning.checkpoint
     return {
-        "state": "active",
+        "state": _state(learning),
         "checkpoint": checkpoint.number,
         "examples": checkpoint.examples,
         "repeated": checkpoint.repeated,
@@ -41,5 +43,12 @@ def overview(learning: Learning, now: int) -> dict[str, Any]:
 
 
 def health(learning: Learning) -> dict[str, Any]:
-    """A learner that stands by is as ready as one can be."""
-    return {"ready": True, "state": "active" if learning.active else "standby"}
+    """A learner that stands by is as ready as one can be; one that leads is when it has the model."""
+    waiting = learning.waiting_for
+    return {"ready": not waiting, "state": _state(learning), "waiting_for": waiting}
+
+
+def _state(learning: Learning) -> str:
+    if learning.active:
+        return "active"
+    return "starting" if learning.waiting_for else "standby"

@@ -43,8 +43,9 @@ class LearnerPages:
         return Page("health", {"live": True})
 
     async def ready(self, request: web.Request) -> Page:
-        """Ready as soon as it lives, to learn or to take over."""
-        return Page("health", figures.health(self._learning))
+        """Whether it learns, or stands by to take over; 503 until then."""
+        health = figures.health(self._learning)
+        return Page("health", health, 200 if health["ready"] else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """For Prometheus."""

@@ -106,7 +106,11 @@ class LearnerReadings:
             dict(self._totals),
             {name: value for name, value in gauges.items() if value is not None},
             Process(
-                kind="learning", url=str(self._app.conf.canonical_url), started=self._started, ready=True
+                kind="learning",
+                url=str(self._app.conf.canonical_url),
+                started=self._started,
+                ready=not learning.waiting_for,
+                waiting_for=learning.waiting_for,
             ),
         )
 
