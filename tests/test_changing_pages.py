@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from streams.kafka.letters import Letter
 from streams.messages import (
     DeadLetter,
     Event,
+    MetricsRow,
     Recommendation,
     SettingChange,
     decode_change,
@@ -135,6 +137,31 @@ def test_a_form_changes_weights_and_the_recommender(worker: Worker):
 def test_what_cannot_be_changed_says_why(worker: Worker, change: dict[str, Any]):
     status, found = post(worker, "/settings", {"who": "ann"} | change)
     assert status == 400 and found["detail"] and worker.written == []
+
+
+def test_settings_say_what_a_change_does(worker: Worker):
+    def effect(name: str) -> str:
+        return next(one["effect"] for one in get_json(worker, "/settings")["live"] if one["setting"] == name)
+
+    assert effect("generators").startswith("nothing as long as mlp ranks")
+    assert post(worker, "/settings", {"setting": "ranker", "value": "blend", "who": "ann"})[0] == 200
+    assert effect("generators").startswith("weighs what each proposes")
+    assert all(one["effect"] for one in get_json(worker, "/settings")["live"])
+
+
+def test_settings_show_half_lives_and_what_was_measured(worker: Worker):
+    assert get_json(worker, "/settings")["recall"] == {}, "nothing was measured yet"
+    made = {"now": 40, "blend": 30, "next": 20, "of another model": 99}
+    counts = {f"quality:{who}|all|hits": hits for who, hits in made.items()}
+    counts |= {f"quality:{who}|all|predictions": 100 for who in made}
+    now = int(time.time() * 1000) // 10_000 * 10_000
+    worker.board._write("learning/l/15min/0", encode(MetricsRow(time=now, until=now, counts=counts)))
+    found = get_json(worker, "/settings")
+    assert found["recall"] == {"mlp": 0.4, "blend": 0.3, "next": 0.2}
+    (day,) = [one for one in found["half_lives"] if one["generator"] == "popularity"]
+    assert (day["half_life_ms"], day["after_day"], day["after_week"]) == (86_400_000, 0.5, 0.5**7)
+    text = Page(get(worker, "/settings", BROWSER)[1]).text
+    assert "40.0 %" in text and "Half-lives" in text
 
 
 def test_a_change_of_another_version_or_for_another_model_is_left_out(worker: Worker):
@@ -273,8 +300,9 @@ def test_a_tap_is_limited_and_a_slow_browser_loses_lines_and_nothing_else():
 
 
 def test_the_glance_is_json_and_nobody_is_left_looking(worker: Worker):
+    before = list(worker.serving.watchers)
     found = get_json(worker, "/live?user=ann")
     assert found == {"user": "ann", "item": None, "rate_per_s": 10.0, "events": []}
-    assert worker.serving.watchers == []
+    assert worker.serving.watchers == before
     page = Page(get(worker, "/live?user=<b>", BROWSER)[1])
     assert any(found.get("value") == "<b>" for _, found in page.elements)

@@ -12,6 +12,9 @@ COUNTS = {
     "quality:now|all|gains": 15, "quality:now|user new|predictions": 10, "quality:now|user new|hits": 1,
     "quality:frozen|all|predictions": 40, "quality:frozen|all|hits": 10,
     "quality:popularity|all|predictions": 40, "quality:next|all|predictions": 40, "quality:next|all|hits": 12,
+    "quality:shown|type view|predictions": 30, "quality:shown|type view|hits": 6,
+    "quality:shown|type buy|predictions": 5, "quality:shown|type buy|hits": 4, "recommendations": 40,
+    "quality:shown|all|predictions": 35, "quality:shown|all|hits": 10,
     "lift:frozen|predictions": 40, "lift:frozen|difference": 10, "lift:frozen|squares": 14,
 }  # fmt: skip
 
@@ -22,7 +25,8 @@ def point(slot: int, counts: dict[str, float]) -> Point:
 
 def test_figures_add_up_over_time_and_are_those_by_hand():
     found = quality([], [point(1, COUNTS), point(2, COUNTS)], "15min")
-    now, frozen, *rest = found["recommenders"]
+    now, shown, frozen, *rest = found["recommenders"]
+    assert shown["recall"] == 20 / 70
     assert (now["name"], now["predictions"], now["recall"], now["mrr"], now["ndcg"]) == (
         "now",
         80,
@@ -35,17 +39,38 @@ def test_figures_add_up_over_time_and_are_those_by_hand():
     (lift,) = found["lifts"]
     assert lift["over"] == "frozen" and lift["lift"] == 0.25
     assert (lift["low"] + lift["high"]) / 2 == pytest.approx(0.25) and lift["low"] > 0.1
-    (segment,) = found["segments"]
+    assert [one["name"] for one in found["segments"]] == ["type buy", "type view", "user new"]
+    segment = found["segments"][-1]
     assert segment["name"] == "user new" and segment["recommenders"]["now"]["recall"] == 0.1
+
+
+def test_what_came_of_what_was_shown_is_a_share_of_the_lists():
+    assert quality([], [point(1, COUNTS), point(2, COUNTS)], "15min")["taken"] == {
+        "lists": 80,
+        "by_type": [
+            {"type": "view", "events": 60, "taken": 12, "of_lists": 0.15},
+            {"type": "buy", "events": 10, "taken": 8, "of_lists": 0.1},
+        ],
+    }
+    assert quality([], [], "15min")["taken"] == {"lists": 0, "by_type": []}
 
 
 def test_plots_fade():
     all_hit = {"quality:now|all|predictions": 10, "quality:now|all|hits": 10}
     none_hit = {"quality:now|all|predictions": 10}
     drawn = plots([point(88, all_hit), point(89, none_hit)], "15min", 89 * STEP)
-    recall = drawn["plots"][0]
-    assert recall["title"] == "Recall@10" and recall["lines"][0]["label"] == "now"
+    recall = drawn["plots"][1]
+    assert recall["title"] == "Recall@10" and recall["lines"][0]["label"] == "The model now"
     assert recall["lines"][0]["values"][-2:] == [100.0, pytest.approx(100 * 0.9 / 1.9, abs=0.01)]
+
+
+def test_the_lift_is_plotted_also_below_nothing():
+    better = {"lift:frozen|predictions": 10, "lift:frozen|difference": 1, "lift:popularity|predictions": 10}
+    worse = {"lift:frozen|predictions": 10, "lift:frozen|difference": -3, "lift:popularity|predictions": 10}
+    lift = plots([point(88, better), point(89, worse)], "15min", 89 * STEP)["plots"][0]
+    assert [line["label"] for line in lift["lines"]] == ["over frozen twin", "over what is popular"]
+    assert lift["lines"][0]["values"][-3:] == [None, 10.0, pytest.approx(100 * (0.9 - 3) / 19, abs=0.01)]
+    assert lift["lines"][1]["values"][-1] == 0.0
 
 
 def test_the_page_renders_with_and_without_figures():

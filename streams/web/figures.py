@@ -11,10 +11,10 @@ from models.model import Model
 from models.ranking.features import names
 from models.ranking.shortlist import Scorer
 from models.retrieval.popularity import Popularity
-from models.rows import HOUR_MS
 from streams.serving import Serving
 from streams.users import User, asked
 from streams.web.atlas import Atlas, embeddings
+from streams.web.exposure import Exposure
 from streams.web.readings import waiting_for
 from streams.whatif import Changes, changed, effective
 
@@ -147,7 +147,9 @@ def history(record: User, gap_ms: int) -> list[dict[str, Any]]:
     return sessions[::-1]
 
 
-async def item(serving: Serving, atlas: Atlas, item_id: str, now: int) -> dict[str, Any] | None:
+async def item(
+    serving: Serving, atlas: Atlas, exposure: Exposure, item_id: str, now: int
+) -> dict[str, Any] | None:
     """What the model knows of an item; None if it has no row."""
     row = serving.model.items.row(item_id)
     if row < 0:
@@ -161,7 +163,8 @@ async def item(serving: Serving, atlas: Atlas, item_id: str, now: int) -> dict[s
         "row": row,
         "events": int(popularity.events[row]) if popularity else None,
         "popularity": None if value is None else round(float(value), 4),
-        "last_seen": int(serving.model.items.last_seen[row]) * HOUR_MS or None,
+        "first_seen": int(serving.model.statistics.first[row]) or None,
+        "last_seen": int(serving.model.statistics.last[row]) or None,
         "counts": {
             "hour": atlas.hour.of(row, now, int(popularity.events[row])),
             "day": atlas.day.of(row, now, int(popularity.events[row])),
@@ -170,6 +173,7 @@ async def item(serving: Serving, atlas: Atlas, item_id: str, now: int) -> dict[s
         else {"hour": [], "day": []},
         "model": model(serving, now),
         "nearest": await nearest(serving.model, row),
+        "beside": await asyncio.to_thread(exposure.of, item_id, NEIGHBOURS),
         "neighbours": {
             name: await neighbours(serving.model, generator, item_id)
             for name, generator in serving.model.generators.items()

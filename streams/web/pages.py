@@ -18,6 +18,7 @@ from streams.web.atlas import figures as map_figures
 from streams.web.board import Board
 from streams.web.changes import Changes
 from streams.web.exposition import exposition, serving_metrics
+from streams.web.exposure import Exposure
 from streams.web.letters import LetterPages
 from streams.web.live import Live
 from streams.web.negotiation import id_in_path, id_in_query
@@ -49,7 +50,7 @@ def install(
     """Serve the pages on the app's web server."""
     pages = Pages(app, serving, board, readings, atlas)
     live = Live(serving, pages.others)
-    letters, settings = LetterPages(serving), SettingsPages(changes)
+    letters, settings = LetterPages(serving), SettingsPages(changes, board, serving.model)
     site = app.web.web_app
     attach(
         site,
@@ -81,7 +82,8 @@ class Pages:
         self, app: Any, serving: Serving, board: Board, readings: ServingReadings, atlas: Atlas
     ) -> None:
         self._app, self._serving, self._board, self._readings = app, serving, board, readings
-        self._atlas = atlas
+        self._atlas, self._exposure = atlas, Exposure()
+        serving.watchers.append(self._exposure.look)
         self._overviews, self._drawing = Shared(self._overview), Drawing()
         self._plots = Shared(self._drawn, PLOTS_FRESH_S)
         self._qualities = Shared(self._quality)
@@ -204,7 +206,7 @@ class Pages:
         raise Problem(404, "No such user", f"No event of the user “{user_id}” was seen.")
 
     async def _item(self, item_id: str) -> Page:
-        data = await figures.item(self._serving, self._atlas, item_id, _now())
+        data = await figures.item(self._serving, self._atlas, self._exposure, item_id, _now())
         if data is not None:
             return Page("item", data)
         if not self._serving.model_loaded:

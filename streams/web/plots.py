@@ -64,6 +64,7 @@ PLOTS = (
     Plot("ages", "Age, event to recommendation", "ms", _ages),
     Plot("lag", "Lag by partition", "events", _lag),
     Plot("model_age", "Age of the model", "s", _gauge("model_age_ms", 1 / 1000)),
+    Plot("checkpoint", "Checkpoint of the model", "", _gauge("model_checkpoint")),
     Plot("dead_letters", "Dead letters by reason", "records", _dead_letters, counted=True),
     Plot("dropped", "Duplicates and late events", "events", _counted("duplicates", "late", "replayed")),
     Plot("workers", "Partitions of each worker", "partitions", _partitions),

@@ -3,18 +3,27 @@
 The counts and their names are those of `models.evaluation.live`; they add up over processes and time.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from models.evaluation import intervals
 from models.evaluation.live import FROZEN, NOW, SEGMENTED, SHOWN, K, parted
 from streams.history import SPANS, Point, Said, add_up, labelled, slots
 
-FIRST = (NOW, SHOWN, FROZEN, "blend", "popularity")
-"""In this order; the rest by their figures."""
+WORDS = {
+    NOW: "The model now",
+    SHOWN: "What users were shown",
+    FROZEN: "Frozen twin",
+    "blend": "Fixed blend",
+    "popularity": "What is popular",
+}
+"""Who is named first, in this order; the rest are generators, by their figures."""
+COMPARED = (FROZEN, "popularity", "blend")
+"""Over whom the lift is told."""
 FADING = 0.9
 """Of a slot's weight, from one to the next: the plots show a fading mean (Gama et al. 2013)."""
+TYPE = "type "
+"""Segments of this name are event types."""
 Counts = Mapping[str, float]
 
 
@@ -23,18 +32,16 @@ def quality(said: Iterable[Said], points: Iterable[Point], span: str) -> dict[st
     counts = add_up(points)
     found = parted(counts)
     gauges = _gauges(said)
-    in_parts = [who for who in FIRST if who in SEGMENTED and who in found]
+    in_parts = [who for who in WORDS if who in SEGMENTED and who in found]
     segments = sorted({segment for who in in_parts for segment in found[who]} - {"all"})
     return {
         "range": span,
         "ranges": list(SPANS),
         "k": K,
+        "labels": WORDS,
         "recommenders": [{"name": who} | _figures(found[who]["all"]) for who in _ordered(found)],
-        "lifts": [
-            _lift(who, counts)
-            for who in (FROZEN, "popularity", "blend")
-            if f"lift:{who}|predictions" in counts
-        ],
+        "lifts": [_lift(who, counts) for who in COMPARED if f"lift:{who}|predictions" in counts],
+        "taken": _taken(found.get(SHOWN, {}), counts.get("recommendations", 0)),
         "segments": [
             {
                 "name": segment,
@@ -49,43 +56,90 @@ def quality(said: Iterable[Said], points: Iterable[Point], span: str) -> dict[st
 
 def plots(points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
     """Fading means over time, as `/plots.json` has its lines."""
-    by_time = {point.time: parted(point.counts) for point in points}
+    by_time = {point.time: point.counts for point in points}
     times = list(slots(SPANS[span], now))
-    faded: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    columns: dict[str, list[dict[str, float]]] = {name: [] for name, _ in _PLOTTED}
-    for time in times:
-        for sums in faded.values():
-            for what in sums:
-                sums[what] *= FADING
-        for who, segments in by_time.get(time, {}).items():
-            for what, value in segments.get("all", {}).items():
-                faded[who][what] += value
-        for name, what in _PLOTTED:
-            columns[name].append(
-                {
-                    who: round(100 * sums[what] / sums["predictions"], 2)
-                    for who, sums in faded.items()
-                    if time in by_time and sums["predictions"] >= 1
-                }
-            )
+    named = {name for counts in by_time.values() for name in counts}
     return {
         "range": span,
         "step_s": SPANS[span].step_ms // 1000,
         "times": [time // 1000 for time in times],
         "plots": [
-            {"name": name, "title": f"{name}@{K}", "unit": "%", "lines": _lines(columns[name])}
-            for name, _ in _PLOTTED
+            {
+                "name": plot.name,
+                "title": plot.title,
+                "unit": plot.unit,
+                "lines": [
+                    {"label": label, "values": _faded(times, by_time, f"{before}{plot.what}", before)}
+                    for label, before in plot.lines(named)
+                ],
+            }
+            for plot in _PLOTS
         ],
     }
 
 
-_PLOTTED = (("Recall", "hits"), ("MRR", "reciprocal_ranks"), ("NDCG", "gains"))
+class _Plot(NamedTuple):
+    """A fading mean of `what`; `lines`: label of each, and what the names of its counts begin with."""
+
+    name: str
+    title: str
+    unit: str
+    what: str
+    lines: Callable[[Collection[str]], list[tuple[str, str]]]
 
 
-def _lines(column: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
-    names = dict.fromkeys(who for lines in column for who in lines)
-    ordered = [who for who in FIRST if who in names] + [who for who in names if who not in FIRST]
-    return [{"label": who, "values": [lines.get(who) for lines in column]} for who in ordered]
+def _all(named: Collection[str]) -> list[tuple[str, str]]:
+    """A line for everybody who made lists."""
+    begin, end = "quality:", "|all|predictions"
+    found = {name[len(begin) : -len(end)] for name in named if name.startswith(begin) and name.endswith(end)}
+    ordered = [who for who in WORDS if who in found] + sorted(found - WORDS.keys())
+    return [(WORDS.get(who, who), f"{begin}{who}|all|") for who in ordered]
+
+
+def _lifts(named: Collection[str]) -> list[tuple[str, str]]:
+    """A line for everybody who is compared with."""
+    found = [who for who in COMPARED if f"lift:{who}|predictions" in named]
+    return [(f"over {WORDS[who].lower()}", f"lift:{who}|") for who in found]
+
+
+_PLOTS = (
+    _Plot("lift", f"Lift: recall@{K} of the model now, less that of", "points", "difference", _lifts),
+    _Plot("recall", f"Recall@{K}", "%", "hits", _all),
+    _Plot("mrr", f"MRR@{K}", "%", "reciprocal_ranks", _all),
+    _Plot("ndcg", f"NDCG@{K}", "%", "gains", _all),
+)
+
+
+def _faded(times: Iterable[int], by_time: Mapping[int, Counts], what: str, before: str) -> list[float | None]:
+    """The share at each time, in hundredths; None where nobody said anything, and before the first."""
+    total = count = 0.0
+    values: list[float | None] = []
+    for time in times:
+        counts = by_time.get(time, {})
+        total = FADING * total + counts.get(what, 0)
+        count = FADING * count + counts.get(f"{before}predictions", 0)
+        values.append(round(100 * total / count, 2) if time in by_time and count >= 1 else None)
+    return values
+
+
+def _taken(shown: Mapping[str, Counts], lists: float) -> dict[str, Any]:
+    """What came of the lists that were sent: by the type of the event that took an item from its user's list.
+
+    A user has one list until the next event brings another, so that no list is counted twice.
+    """
+    return {
+        "lists": lists,
+        "by_type": [
+            {
+                "type": segment.removeprefix(TYPE),
+                "events": sums.get("predictions", 0),
+                "taken": sums.get("hits", 0),
+                "of_lists": sums.get("hits", 0) / lists if lists else 0.0,
+            }
+            for segment, sums in sorted(shown.items(), key=lambda part: -part[1].get("hits", 0))
+            if segment.startswith(TYPE)
+        ],
+    }
 
 
 def _figures(sums: Counts) -> dict[str, float]:
@@ -113,8 +167,8 @@ def _lift(who: str, counts: Counts) -> dict[str, Any]:
 
 
 def _ordered(found: Mapping[str, Mapping[str, Counts]]) -> list[str]:
-    rest = sorted(found.keys() - set(FIRST), key=lambda who: -_figures(found[who]["all"])["recall"])
-    return [who for who in FIRST if who in found] + rest
+    rest = sorted(found.keys() - WORDS.keys(), key=lambda who: -_figures(found[who]["all"])["recall"])
+    return [who for who in WORDS if who in found] + rest
 
 
 def _gauges(said: Iterable[Said]) -> Mapping[str, float]:

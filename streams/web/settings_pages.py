@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,25 @@ from aiohttp import web
 from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
-from streams.overrides import LIVE, rankers
+from models.decay import DAY_MS, HOUR_MS
+from models.evaluation.live import NOW
+from models.model import Model
+from streams.history import Point
+from streams.overrides import LIVE, effect, rankers
 from streams.settings import BadSetting, Settings
+from streams.web.board import Board
 from streams.web.changes import Changes
 from streams.web.problem import Problem
+from streams.web.quality import quality
 from streams.web.site import Page
 from streams.web.token import authorize, form
 
 WHO_LENGTH = 100
 PRIVATE = ("sasl_", "ssl_", "web_token")
 """Nobody's business on a page."""
+MEASURED = "15min"
+"""The span of the measurement that is shown beside what can be changed."""
+AFTER = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS}
 KEY = "key:"
 """Before the names of a form's fields for the entries of a setting that has several."""
 
@@ -28,8 +37,8 @@ KEY = "key:"
 class SettingsPages:
     """`/settings`, and the POST that changes one."""
 
-    def __init__(self, changes: Changes) -> None:
-        self._changes = changes
+    def __init__(self, changes: Changes, board: Board, model: Model) -> None:
+        self._changes, self._board, self._model = changes, board, model
 
     async def page(self, request: web.Request) -> Page:
         """All of them."""
@@ -54,24 +63,45 @@ class SettingsPages:
         return Page("settings", self._data() | {"changed": name})
 
     def _data(self) -> dict[str, Any]:
-        changes, configured = self._changes, self._changes.configured
+        changes, configured, current = self._changes, self._changes.configured, self._changes.current()
         return {
             "may_change": configured.web_token is not None,
             "rankers": list(rankers(configured)),
             "changed": None,
             "live": [
                 described(configured, name)
-                | {"value": printable(getattr(changes.current(), name))}
+                | {"value": printable(getattr(current, name)), "effect": effect(current, name)}
                 | {"configured": printable(getattr(configured, name))}
                 | {"last_change": _told(changes, name)}
                 for name in LIVE
             ],
+            "recall": recalls(configured, self._board.points(MEASURED)),
+            "half_lives": half_lives(self._model),
             "fixed": [
                 described(configured, name) | {"value": printable(getattr(configured, name))}
                 for name in Settings.model_fields
                 if name not in LIVE and not name.startswith(PRIVATE)
             ],
         }
+
+
+def recalls(configured: Settings, points: Iterable[Point]) -> dict[str, float]:
+    """Ranker or generator by itself ▶ recall@10 of late, as `/quality` has it, where it was measured."""
+    found = {one["name"]: one["recall"] for one in quality([], points, MEASURED)["recommenders"]}
+    if NOW in found:
+        found[configured.ranker] = found[NOW]
+    return {who: found[who] for who in (*rankers(configured), *configured.generators) if who in found}
+
+
+def half_lives(model: Model) -> list[dict[str, Any]]:
+    """Of the generators that forget by time: ms, and what an event counts after an hour, a day, a week."""
+    known = {name: getattr(part, "half_life_ms", None) for name, part in model.generators.items()}
+    return [
+        {"generator": name, "half_life_ms": ms}
+        | {f"after_{after}": 0.5 ** (elapsed / ms) for after, elapsed in AFTER.items()}
+        for name, ms in known.items()
+        if ms
+    ]
 
 
 def described(settings: Settings, name: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@
         height: 180,
         cursor: { y: false },
         axes: [{ ...axis, values: (_, stamps) => clock(stamps) }, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en")) }],
-        scales: { y: { range: (_, low, high) => [0, Math.max(high, 1) * 1.08] } },
+        scales: { y: { range: (_, low, high) => [Math.min(low, 0) * 1.08, Math.max(high, 1) * 1.08] } },
         series: [{ value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleString()) }, ...lines],
       },
       [times, ...plot.lines.map((line) => line.values)],
