@@ -25,7 +25,7 @@ from models.learning import Checkpoint
 from models.model import Model
 from streams import topics
 from streams.apps import make_app
-from streams.history import SPANS
+from streams.history import SPANS, Point, add_up
 from streams.messages import REASONS, MetricsRow, Process, encode
 from streams.serve import Counts
 from streams.serving import Serving
@@ -33,6 +33,7 @@ from streams.settings import Settings
 from streams.users import User, encode_user
 from streams.web import census, figures, learner_pages, pages, peers
 from streams.web.atlas import Atlas
+from streams.web.blocks import Blocks
 from streams.web.board import Board
 from streams.web.changes import Changes
 from streams.web.exposition import exposition, serving_metrics
@@ -264,6 +265,19 @@ def test_every_range_can_be_asked_for(worker: Worker, span: str):
     for plot in drawn["plots"]:
         assert all(len(line["values"]) == len(drawn["times"]) for line in plot["lines"])
     assert get(worker, "/?range=year")[0] == 400 and get(worker, "/plots.json?range=")[0] == 400
+
+
+def test_blocks_have_the_sums_of_their_points_and_only_changed_ones_are_made_anew():
+    step = SPANS["24h"].step_ms
+    points = [Point(n * step, 300, {"accepted": n, f"only {n % 3}": 1.5}, {}) for n in range(5, 293)]
+    blocks = Blocks()
+    first = blocks.of(points, "24h")
+    assert len(first) == 19 and add_up(first) == add_up(points)
+    points = [*points[1:-1], Point(292 * step, 300, {"accepted": 1}, {})]
+    second = blocks.of(points, "24h")
+    assert add_up(second) == add_up(points)
+    assert [one is other for one, other in zip(first, second, strict=True)] == [False, *[True] * 17, False]
+    assert blocks.of([], "24h") == []
 
 
 def test_a_worker_that_fell_silent_is_said_to_be(worker: Worker):

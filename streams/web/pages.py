@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from streams.history import SPANS
+from streams.history import SPANS, Point
 from streams.serving import Serving
 from streams.web import figures, whatif_query
 from streams.web.atlas import Atlas
 from streams.web.atlas import figures as map_figures
+from streams.web.blocks import Blocks
 from streams.web.board import Board
 from streams.web.changes import Changes
 from streams.web.exposition import exposition, serving_metrics
@@ -84,7 +85,7 @@ class Pages:
         self._app, self._serving, self._board, self._readings = app, serving, board, readings
         self._atlas, self._exposure = atlas, Exposure()
         serving.watchers.append(self._exposure.look)
-        self._overviews, self._drawing = Shared(self._overview), Drawing()
+        self._overviews, self._drawing, self._blocks = Shared(self._overview), Drawing(), Blocks()
         self._plots = Shared(self._drawn, PLOTS_FRESH_S)
         self._qualities = Shared(self._quality)
         self._quality_plots = Shared(self._quality_drawn, PLOTS_FRESH_S)
@@ -159,9 +160,12 @@ class Pages:
         return Page("map", map_figures(made) if made else {"time": None, "items": []})
 
     async def _overview(self, span: str) -> Page:
-        data = overview(self._board.said(), self._board.points(span), span)
+        data = overview(self._board.said(), self._added(span), span)
         mine = figures.health(self._serving) | {"partitions": self._serving.table.open_partitions()}
         return Page("overview", data | {"answered_by": mine}, refresh_s=REFRESH_S)
+
+    def _added(self, span: str) -> list[Point]:
+        return self._blocks.of(self._board.points(span), span)
 
     async def _drawn(self, span: str) -> bytes:
         """Made off the loop that serves: it takes some milliseconds."""
@@ -172,9 +176,7 @@ class Pages:
         return await asyncio.to_thread(draw)
 
     async def _quality(self, span: str) -> Page:
-        return Page(
-            "quality", quality(self._board.said(), self._board.points(span), span), refresh_s=REFRESH_S
-        )
+        return Page("quality", quality(self._board.said(), self._added(span), span), refresh_s=REFRESH_S)
 
     async def _quality_drawn(self, span: str) -> bytes:
         def draw() -> bytes:

@@ -69,7 +69,10 @@ def plots(points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
                 "title": plot.title,
                 "unit": plot.unit,
                 "lines": [
-                    {"label": label, "values": _faded(times, by_time, f"{before}{plot.what}", before)}
+                    {
+                        "label": label,
+                        "values": _faded(times, by_time, f"{before}{plot.what}", f"{before}predictions"),
+                    }
                     for label, before in plot.lines(named)
                 ],
             }
@@ -110,14 +113,14 @@ _PLOTS = (
 )
 
 
-def _faded(times: Iterable[int], by_time: Mapping[int, Counts], what: str, before: str) -> list[float | None]:
-    """The share at each time, in hundredths; None where nobody said anything, and before the first."""
+def _faded(times: Iterable[int], by_time: Mapping[int, Counts], what: str, of: str) -> list[float | None]:
+    """The share of two counts at each time, in hundredths; None where nobody said anything."""
     total = count = 0.0
     values: list[float | None] = []
     for time in times:
         counts = by_time.get(time, {})
         total = FADING * total + counts.get(what, 0)
-        count = FADING * count + counts.get(f"{before}predictions", 0)
+        count = FADING * count + counts.get(of, 0)
         values.append(round(100 * total / count, 2) if time in by_time and count >= 1 else None)
     return values
 
