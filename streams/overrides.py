@@ -18,10 +18,10 @@ LIVE = ("ranker", "generators", "event_weights", "unknown_event_weight", "list_l
 
 EFFECTS = {
     "ranker": "orders all lists from now on; the learner trains the configured one all the same",
-    "event_weights": "of events from now on; what was learnt stays learnt",
-    "unknown_event_weight": "of events from now on; what was learnt stays learnt",
-    "list_length": "of lists from now on; a user has the old one until the next event",
-    "session_gap_s": "asked when a user's next event comes; sessions of before stay as they are",
+    "event_weights": "on events from now on; what was learnt stays learnt",
+    "unknown_event_weight": "on events from now on; what was learnt stays learnt",
+    "list_length": "on lists from now on; a user keeps the old one until the next event",
+    "session_gap_s": "from each user's next event on; sessions of before stay as they are",
 }
 """What a change does, and when."""
 
@@ -29,14 +29,14 @@ EFFECTS = {
 def effect(settings: Settings, name: str) -> str:
     """What a change of it would do as things are.
 
-    >>> effect(Settings(ranker="mlp"), "generators")[:18]
-    'nothing as long as'
+    >>> effect(Settings(ranker="mlp"), "generators")[:15]
+    'none as long as'
     """
     if name != "generators":
         return EFFECTS[name]
     if settings.ranker == "blend":
-        return "weighs what each proposes, from now on; 0 turns one off"
-    return f"nothing as long as {settings.ranker} ranks, which uses all of them; it counts under blend"
+        return "on lists from now on; 0 turns one off"
+    return f"none as long as {settings.ranker} ranks, which uses all of them; under blend, 0 turns one off"
 
 
 def overridden(configured: Settings, changes: Mapping[str, SettingChange]) -> Settings:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
@@ -26,7 +28,8 @@ from models.model import Model
 from streams import topics
 from streams.apps import make_app
 from streams.history import SPANS, Point, add_up
-from streams.messages import REASONS, MetricsRow, Process, encode
+from streams.kafka import tail
+from streams.messages import REASONS, MetricsRow, Process, Recommendation, Recommended, encode
 from streams.serve import Counts
 from streams.serving import Serving
 from streams.settings import Settings
@@ -112,6 +115,14 @@ class Worker:
         model = self.serving.model
         model.apply(model.prepare(learner.dump_touched().items()))
         self.serving.replica.current = Checkpoint(number=3, time=int(time.time() * 1000) - 500)
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is on the topic of recommendations; there is no Kafka here."""
+    found: list[Any] = []
+    monkeypatch.setattr(tail, "latest", lambda *args: found)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +258,7 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path):
     }  # fmt: skip
     assert found["dead_letters"] == {"empty": 4}
     text = Page(get(worker, "/", BROWSER)[1]).text
-    assert "45.0 %" in text and "20.0 %" in text and "over 1 min 0 s" in text and "empty" in text
+    assert "45.0 %" in text and "20.0 %" in text and "over 1 min" in text and "empty" in text
     plots = {plot["name"]: plot["lines"] for plot in get_json(worker, "/plots.json")["plots"]}
     assert [sum(v or 0 for v in line["values"]) for line in plots["dropped"]] == [3, 2, 1]
     assert [(line["label"], max(v or 0 for v in line["values"])) for line in plots["dead_letters"]] == [
@@ -531,6 +542,33 @@ def test_an_items_page_has_its_neighbours_by_each_generator(worker: Worker):
     assert found["neighbours"]["previous"][0]["item"] == "b"
     text = Page(get(worker, "/items/c", BROWSER)[1]).text
     assert all(name in text for name in found["neighbours"])
+
+
+def test_an_items_page_has_what_it_is_recommended_beside(tmp_path, sent: list[Any], monkeypatch):
+    worker = Worker(tmp_path / "data")
+    worker.learn()
+    for items in ("cab", "cb", "ab"):
+        listed = [Recommended(item=item, score=1.0, reason="") for item in items]
+        made = Recommendation(
+            recommendation_id="r", user="u", time=0, event_id="e", event_type="view", items=listed,
+            checkpoint=1, age_ms=1, model_age_ms=None,
+        )  # fmt: skip
+        sent.append(SimpleNamespace(value=lambda made=made: encode(made)))
+    sent.append(SimpleNamespace(value=lambda: None))
+    found = get_json(worker, "/items/c")["beside"]
+    assert found == {
+        "lists": 3, "with_it": 2, "items": [{"item": "b", "lists": 2}, {"item": "a", "lists": 1}]
+    }  # fmt: skip
+    assert "2 of the latest 3 lists" in get(worker, "/items/c", BROWSER)[1]
+
+    def fail(*args: Any) -> None:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    monkeypatch.setattr(tail, "latest", fail)
+    worker = Worker(tmp_path / "other")
+    worker.learn()
+    assert get_json(worker, "/items/c")["beside"] is None
+    assert "Recommended beside" not in get(worker, "/items/c", BROWSER)[1]
 
 
 def test_a_model_without_popularity_says_nothing_of_it(tmp_path):

@@ -76,5 +76,5 @@ def test_the_lift_is_plotted_also_below_nothing():
 def test_the_page_renders_with_and_without_figures():
     shared = {"path": "/quality", "json": "", "site": "Freshet", "menu": {}, "refresh_s": 5, "paused": False}
     full = render("quality", quality([], [point(1, COUNTS)], "15min"), **shared)
-    assert "Generator next alone" in full and "+25.0 points" in full
+    assert "Generator next alone" in full and "+25.0" in full and "Lift over frozen twin" in full
     assert "Nothing was predicted yet" in render("quality", quality([], [], "15min"), **shared)

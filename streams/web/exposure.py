@@ -1,37 +1,59 @@
-"""What an item is recommended beside: counted in the latest lists that this worker sent.
+"""What an item is recommended beside: counted in the latest lists of all users, read when somebody asks."""
 
-The lists are kept as they were encoded, and read when somebody asks: to keep one costs the stream as good
-as nothing.
-"""
-
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from streams.messages import decode_recommendation
-from streams.serve import Record, Written
+from confluent_kafka import KafkaException
 
-KEPT = 1_000
-"""Lists, of about 2 kB each."""
+from streams.kafka import tail
+from streams.messages import decode_recommendation
+from streams.settings import Settings
+from streams.web.shared import Shared
+
+log = logging.getLogger(__name__)
+
+LISTS = 1_000
+FRESH_S = 5.0
+PATIENCE_S = 2.0
+Lists = Sequence[Sequence[str]]
 
 
 class Exposure:
-    """The latest lists."""
+    """The latest lists, read from Kafka once in a while however many look."""
 
-    def __init__(self) -> None:
-        self._lists: deque[bytes] = deque(maxlen=KEPT)
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._latest = settings, Shared(self._read, FRESH_S)
 
-    def look(self, records: Sequence[Record], written: Mapping[int, Written]) -> None:
-        """Keep the last list of each partition in a micro-batch."""
-        self._lists.extend(one.recommendations[-1][1] for one in written.values() if one.recommendations)
+    async def of(self, item: str, most: int) -> dict[str, Any] | None:
+        """See `beside`; None where Kafka does not answer."""
+        lists = await self._latest.get()
+        return None if lists is None else beside(lists, item, most)
 
-    def of(self, item: str, most: int) -> dict[str, Any]:
-        """How many lists there are, how many have the item, and who is most often with it.  Takes some ms."""
-        lists = [[one.item for one in decode_recommendation(value).items] for value in tuple(self._lists)]
-        having = [items for items in lists if item in items]
-        beside = Counter(other for items in having for other in items if other != item)
-        return {
-            "lists": len(lists),
-            "with_it": len(having),
-            "items": [{"item": other, "lists": count} for other, count in beside.most_common(most)],
-        }
+    async def _read(self, _: str) -> Lists | None:
+        def read() -> Lists:
+            values = [m.value() for m in tail.latest(self._settings, "recommendations", LISTS, PATIENCE_S)]
+            return [[one.item for one in decode_recommendation(v).items] for v in values if v]
+
+        try:
+            return await asyncio.to_thread(read)
+        except KafkaException as error:
+            log.warning("recommendations cannot be read: %s", error.args[0].str())
+            return None
+
+
+def beside(lists: Lists, item: str, most: int) -> dict[str, Any]:
+    """How many lists there are, how many have the item, and who is most often with it.
+
+    >>> beside(["abc", "abd", "xyz"], "a", 1)
+    {'lists': 3, 'with_it': 2, 'items': [{'item': 'b', 'lists': 2}]}
+    """
+    having = [items for items in lists if item in items]
+    others = Counter(other for items in having for other in items if other != item)
+    return {
+        "lists": len(lists),
+        "with_it": len(having),
+        "items": [{"item": other, "lists": count} for other, count in others.most_common(most)],
+    }

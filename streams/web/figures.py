@@ -173,7 +173,7 @@ async def item(
         else {"hour": [], "day": []},
         "model": model(serving, now),
         "nearest": await nearest(serving.model, row),
-        "beside": await asyncio.to_thread(exposure.of, item_id, NEIGHBOURS),
+        "beside": await exposure.of(item_id, NEIGHBOURS),
         "neighbours": {
             name: await neighbours(serving.model, generator, item_id)
             for name, generator in serving.model.generators.items()

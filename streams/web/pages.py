@@ -83,8 +83,7 @@ class Pages:
         self, app: Any, serving: Serving, board: Board, readings: ServingReadings, atlas: Atlas
     ) -> None:
         self._app, self._serving, self._board, self._readings = app, serving, board, readings
-        self._atlas, self._exposure = atlas, Exposure()
-        serving.watchers.append(self._exposure.look)
+        self._atlas, self._exposure = atlas, Exposure(serving.settings)
         self._overviews, self._drawing, self._blocks = Shared(self._overview), Drawing(), Blocks()
         self._plots = Shared(self._drawn, PLOTS_FRESH_S)
         self._qualities = Shared(self._quality)

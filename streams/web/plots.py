@@ -1,5 +1,6 @@
 """The plots of the overview: from points of the history to lines.  A new plot is a line in `PLOTS`.  Pure."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -66,8 +67,8 @@ PLOTS = (
     Plot("model_age", "Age of the model", "s", _gauge("model_age_ms", 1 / 1000)),
     Plot("checkpoint", "Checkpoint of the model", "", _gauge("model_checkpoint")),
     Plot("dead_letters", "Dead letters by reason", "records", _dead_letters, counted=True),
-    Plot("dropped", "Duplicates and late events", "events", _counted("duplicates", "late", "replayed")),
-    Plot("workers", "Partitions of each worker", "partitions", _partitions),
+    Plot("dropped", "Duplicates and late events", "", _counted("duplicates", "late", "replayed")),
+    Plot("workers", "Partitions of each worker", "", _partitions),
     Plot("rebalances", "Rebalances, of all workers", "", _counted("rebalances")),
     Plot("memory", "Memory", "MiB", _gauge("memory_bytes", 1 / 2**20)),
     Plot("disk", "Disk", "MiB", _gauge("disk_bytes", 1 / 2**20)),
@@ -112,7 +113,7 @@ def _lines(point: Point) -> list[Lines]:
 
 def _highest(found: Sequence[Lines | None], counted: bool) -> list[dict[str, Any]]:
     """The lines as columns, by name, at most `LINES`; None where nobody said anything."""
-    names = dict.fromkeys(name for lines in found if lines for name in lines)
+    names = sorted({name for lines in found if lines for name in lines}, key=_numbered)
     absent = 0 if counted else None
     columns = {
         name: [None if lines is None else lines.get(name, absent) for lines in found] for name in names
@@ -121,6 +122,11 @@ def _highest(found: Sequence[Lines | None], counted: bool) -> list[dict[str, Any
         highest = sorted(columns, key=lambda name: -max(v or 0 for v in columns[name]))[:LINES]
         columns = {name: columns[name] for name in names if name in highest}
     return [{"label": name, "values": column} for name, column in columns.items()]
+
+
+def _numbered(label: str) -> list[Any]:
+    """Sorts `partition 10` behind `partition 9`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", label)]
 
 
 def _rounded(value: Value) -> Value:

@@ -38,8 +38,8 @@ def percent(part: float, whole: float) -> str:
 def span(ms: float | None) -> str:
     """A length of time.
 
-    >>> span(3), span(1500), span(90_000), span(7_300_000), span(200_000_000), span(None)
-    ('3 ms', '1.5 s', '1 min 30 s', '2 h 1 min', '2 d 7 h', '–')
+    >>> span(3), span(1500), span(90_000), span(7_300_000), span(172_800_000), span(None)
+    ('3 ms', '1.5 s', '1 min 30 s', '2 h 1 min', '2 d', '–')
     """
     if ms is None:
         return NONE
@@ -54,7 +54,8 @@ def span(ms: float | None) -> str:
         (60, "min", 1, "s"),
     ):
         if seconds >= big:
-            return f"{seconds // big} {name} {seconds % big // small} {rest}"
+            more = seconds % big // small
+            return f"{seconds // big} {name}" + (f" {more} {rest}" if more else "")
     raise AssertionError(ms)
 
 

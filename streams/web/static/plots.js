@@ -11,6 +11,8 @@
   const shown = (value, unit) =>
     value == null ? "–" : `${value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 2 : 0 })} ${unit}`;
 
+  const latest = (values) => values.findLast((value) => value != null);
+
   function figure(plot) {
     const made = document.createElement("figure");
     const caption = document.createElement("figcaption");
@@ -35,7 +37,7 @@
       width: 1.5,
       spanGaps: false,
       points: { size: 4 },
-      value: (_, value) => shown(value, plot.unit),
+      value: ({ data }, value, line, at) => shown(at == null ? latest(data[line]) : value, plot.unit),
     }));
     return new uPlot(
       {
@@ -44,7 +46,7 @@
         cursor: { y: false },
         axes: [{ ...axis, values: (_, stamps) => clock(stamps) }, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en")) }],
         scales: { y: { range: (_, low, high) => [Math.min(low, 0) * 1.08, Math.max(high, 1) * 1.08] } },
-        series: [{ value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleString()) }, ...lines],
+        series: [{ label: "At", value: (_, time) => (time == null ? "latest" : new Date(time * 1000).toLocaleString()) }, ...lines],
       },
       [times, ...plot.lines.map((line) => line.values)],
       box,
@@ -52,8 +54,8 @@
   }
 
   function said(plot) {
-    const latest = plot.lines.map((line) => `${line.label} ${shown(line.values.findLast((v) => v != null), plot.unit)}`);
-    return `${plot.title}. Latest: ${latest.join(", ") || "nothing yet"}.`;
+    const lines = plot.lines.map((line) => `${line.label} ${shown(latest(line.values), plot.unit)}`);
+    return `${plot.title}. Latest: ${lines.join(", ") || "nothing yet"}.`;
   }
 
   function show({ times, plots }) {
