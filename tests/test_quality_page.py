@@ -2,8 +2,9 @@
 
 import pytest
 
-from streams.history import Point
+from streams.history import Point, Recorder, add_up
 from streams.web.quality import plots, quality
+from streams.web.readings import rising
 from streams.web.rendering import render
 
 STEP = 10_000
@@ -15,7 +16,7 @@ COUNTS = {
     "quality:shown|type view|predictions": 30, "quality:shown|type view|hits": 6,
     "quality:shown|type buy|predictions": 5, "quality:shown|type buy|hits": 4, "recommendations": 40,
     "quality:shown|all|predictions": 35, "quality:shown|all|hits": 10,
-    "lift:frozen|predictions": 40, "lift:frozen|difference": 10, "lift:frozen|squares": 14,
+    "lift:frozen|predictions": 40, "lift:frozen|won": 12, "lift:frozen|lost": 2,
 }  # fmt: skip
 
 
@@ -64,9 +65,19 @@ def test_plots_fade():
     assert recall["lines"][0]["values"][-2:] == [100.0, pytest.approx(100 * 0.9 / 1.9, abs=0.01)]
 
 
+def test_a_lift_that_falls_is_told_as_it_is():
+    """The history takes a total that falls for one that began anew, and a sum of differences may fall."""
+    recorder, points = Recorder("learning/l"), []
+    for step, (difference, squares) in enumerate([(3, 3), (2, 4), (4, 6), (1, 9)]):
+        totals = rising({"lift:next|difference": difference, "lift:next|squares": squares})
+        rows = recorder.add(step * STEP, totals, {})
+        points.append(Point(step * STEP, 10, rows[f"learning/l/15min/{step}"].counts, {}))
+    assert add_up(points) == {"lift:next|won": 5, "lift:next|lost": 4}
+
+
 def test_the_lift_is_plotted_also_below_nothing():
-    better = {"lift:frozen|predictions": 10, "lift:frozen|difference": 1, "lift:popularity|predictions": 10}
-    worse = {"lift:frozen|predictions": 10, "lift:frozen|difference": -3, "lift:popularity|predictions": 10}
+    better = {"lift:frozen|predictions": 10, "lift:frozen|won": 1, "lift:popularity|predictions": 10}
+    worse = {"lift:frozen|predictions": 10, "lift:frozen|lost": 3, "lift:popularity|predictions": 10}
     lift = plots([point(88, better), point(89, worse)], "15min", 89 * STEP)["plots"][0]
     assert [line["label"] for line in lift["lines"]] == ["over frozen twin", "over what is popular"]
     assert lift["lines"][0]["values"][-3:] == [None, 10.0, pytest.approx(100 * (0.9 - 3) / 19, abs=0.01)]

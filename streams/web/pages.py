@@ -86,7 +86,7 @@ class Pages:
         self._atlas, self._exposure = atlas, Exposure(serving.settings)
         self._overviews, self._drawing, self._blocks = Shared(self._overview), Drawing(), Blocks()
         self._plots = Shared(self._drawn, PLOTS_FRESH_S)
-        self._qualities = Shared(self._quality)
+        self._qualities, self._maps = Shared(self._quality), Shared(self._map)
         self._quality_plots = Shared(self._quality_drawn, PLOTS_FRESH_S)
         self.peers = Peers(self.others)
 
@@ -155,8 +155,7 @@ class Pages:
 
     async def map(self, request: web.Request) -> Page:
         """Items by their embeddings; nothing until it was made for the first time."""
-        made = self._atlas.map
-        return Page("map", map_figures(made) if made else {"time": None, "items": []})
+        return await self._maps.get()
 
     async def _overview(self, span: str) -> Page:
         data = overview(self._board.said(), self._added(span), span)
@@ -182,6 +181,10 @@ class Pages:
             return msgspec.json.encode(quality_plots(self._board.points(span), span, _now()))
 
         return await asyncio.to_thread(draw)
+
+    async def _map(self, _: str) -> Page:
+        made = self._atlas.map
+        return Page("map", map_figures(made) if made else {"time": None, "items": []})
 
     async def _user(self, request: web.Request, user_id: str) -> Page:
         restored = self._serving.restored

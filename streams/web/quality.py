@@ -71,7 +71,7 @@ def plots(points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
                 "lines": [
                     {
                         "label": label,
-                        "values": _faded(times, by_time, f"{before}{plot.what}", f"{before}predictions"),
+                        "values": _faded(times, by_time, before, plot.won, plot.lost),
                     }
                     for label, before in plot.lines(named)
                 ],
@@ -82,13 +82,16 @@ def plots(points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
 
 
 class _Plot(NamedTuple):
-    """A fading mean of `what`; `lines`: label of each, and what the names of its counts begin with."""
+    """A fading mean; `lines`: label of each, and what the names of its counts begin with."""
 
     name: str
     title: str
     unit: str
-    what: str
     lines: Callable[[Collection[str]], list[tuple[str, str]]]
+    won: str
+    """The count that speaks for it."""
+    lost: str = ""
+    """... and against."""
 
 
 def _all(named: Collection[str]) -> list[tuple[str, str]]:
@@ -106,21 +109,24 @@ def _lifts(named: Collection[str]) -> list[tuple[str, str]]:
 
 
 _PLOTS = (
-    _Plot("lift", f"Lift: recall@{K} of the model now, less that of", "points", "difference", _lifts),
-    _Plot("recall", f"Recall@{K}", "%", "hits", _all),
-    _Plot("mrr", f"MRR@{K}", "%", "reciprocal_ranks", _all),
-    _Plot("ndcg", f"NDCG@{K}", "%", "gains", _all),
+    _Plot("lift", f"Lift: recall@{K} of the model now, less that of", "points", _lifts, "won", "lost"),
+    _Plot("recall", f"Recall@{K}", "%", _all, "hits"),
+    _Plot("mrr", f"MRR@{K}", "%", _all, "reciprocal_ranks"),
+    _Plot("ndcg", f"NDCG@{K}", "%", _all, "gains"),
 )
 
 
-def _faded(times: Iterable[int], by_time: Mapping[int, Counts], what: str, of: str) -> list[float | None]:
-    """The share of two counts at each time, in hundredths; None where nobody said anything."""
+def _faded(
+    times: Iterable[int], by_time: Mapping[int, Counts], before: str, won: str, lost: str
+) -> list[float | None]:
+    """The share of the predictions at each time, in hundredths; None where nobody said anything."""
+    for_it, against_it, all_of_it = (before + what for what in (won, lost, "predictions"))
     total = count = 0.0
     values: list[float | None] = []
     for time in times:
         counts = by_time.get(time, {})
-        total = FADING * total + counts.get(what, 0)
-        count = FADING * count + counts.get(of, 0)
+        total = FADING * total + counts.get(for_it, 0) - counts.get(against_it, 0)
+        count = FADING * count + counts.get(all_of_it, 0)
         values.append(round(100 * total / count, 2) if time in by_time and count >= 1 else None)
     return values
 
@@ -161,11 +167,9 @@ def _figures(sums: Counts) -> dict[str, float]:
 
 def _lift(who: str, counts: Counts) -> dict[str, Any]:
     """By how much more often the model as it is now has what came, than another had."""
-    count, total, squares = (
-        counts.get(f"lift:{who}|{what}", 0) for what in ("predictions", "difference", "squares")
-    )
-    low, high = intervals.mean(total, squares, count)
-    lift = total / count if count else 0.0
+    count, won, lost = (counts.get(f"lift:{who}|{what}", 0) for what in ("predictions", "won", "lost"))
+    low, high = intervals.mean(won - lost, won + lost, count)
+    lift = (won - lost) / count if count else 0.0
     return {"over": who, "predictions": count, "lift": lift, "low": low, "high": high}
 
 

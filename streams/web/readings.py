@@ -6,6 +6,7 @@ The pages, Prometheus and the topic `metrics` all say the same, because they are
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ class LearnerReadings:
             current = learning.checkpoint
             self._count(current, learning.began or current)
             if learning.quality is not None:
-                self._totals |= learning.quality.totals
+                self._totals |= rising(learning.quality.totals)
                 gauges |= learning.quality.gauges()
             gauges |= {
                 "learner_lag": learning.lag,
@@ -119,6 +120,25 @@ class LearnerReadings:
         for name, field in _LEARNT.items():
             mine = getattr(current, field) - getattr(began, field)
             self._totals[name] = max(mine, self._totals[name])
+
+
+def rising(totals: Mapping[str, float]) -> dict[str, float]:
+    """Totals that never fall: for one that does, a history takes its process to have begun anew.
+
+    So a sum of differences of hits, each 1, 0 or −1, is told as how many were won and how many lost.
+
+    >>> rising({"lift:next|predictions": 9, "lift:next|difference": -2, "lift:next|squares": 4})
+    {'lift:next|predictions': 9, 'lift:next|won': 1.0, 'lift:next|lost': 3.0}
+    """
+    found: dict[str, float] = {}
+    for name, value in totals.items():
+        if name.endswith("|difference"):
+            compared = name.removesuffix("difference")
+            squares = totals.get(f"{compared}squares", 0)
+            found[f"{compared}won"], found[f"{compared}lost"] = (squares + value) / 2, (squares - value) / 2
+        elif not name.endswith("|squares"):
+            found[name] = value
+    return found
 
 
 def waiting_for(serving: Serving) -> list[str]:

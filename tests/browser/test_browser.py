@@ -70,6 +70,7 @@ def shop(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]
         learner = cluster.start("learner")
         for process in (first, second, learner):
             wait_for(process.ready, "ready", 280)
+        assert learner.get()["state"] == "active", "ready is: the published model is read"
         now = int(time.time() * 1000)
         cluster.publish(clicks(EVENTS, USERS, items=40, start=now - 1000 * EVENTS), at_event_time=True)
         for n, odd in enumerate(HOSTILE):
@@ -103,7 +104,7 @@ def test_every_page_is_sound(shop: Shop, name: str, look: str):
 def test_plots_have_points(shop: Shop):
     with opened(shop.browser, shop.first.url) as page:
         drawn = page.locator("#plots canvas")
-        expect(drawn).to_have_count(10)
+        expect(drawn).to_have_count(11)
         assert "accepted" not in (drawn.first.get_attribute("aria-label") or "")
         for name in ("Events and recommendations", "Age of the model", "Memory", "Partitions of each worker"):
             label = page.locator(f'canvas[aria-label^="{name}"]').get_attribute("aria-label") or ""
@@ -111,7 +112,32 @@ def test_plots_have_points(shop: Shop):
         coloured = page.evaluate(COLOURED)
         assert min(coloured) > 500
         page.reload()
-        expect(drawn).to_have_count(10)
+        expect(drawn).to_have_count(11)
+
+
+def test_the_quality_page_has_figures_and_the_lift_as_a_plot(shop: Shop):
+    with opened(shop.browser, f"{shop.first.url}/quality") as page:
+        expect(page.locator("main")).to_contain_text("What came of what was shown")
+        expect(page.locator("dt").first).to_contain_text("Lift over")
+        expect(page.locator("#plots canvas")).to_have_count(4)
+        label = page.locator("#plots canvas").first.get_attribute("aria-label") or ""
+        assert label.startswith("Lift") and any(c.isdigit() for c in label.partition("Latest")[2]), label
+        legend = page.locator(".u-legend").nth(1)
+        expect(legend).to_contain_text("latest")
+        expect(legend).to_contain_text("%")
+        assert min(page.evaluate(COLOURED)) > 500
+
+
+def test_what_an_item_is_recommended_beside_is_the_same_on_both(shop: Shop):
+    first, second = (worker.get("/items/i7")["beside"] for worker in (shop.first, shop.second))
+    assert first == second and first["with_it"] > 0 and len(first["items"]) > 3
+
+
+def test_settings_say_what_a_change_does(shop: Shop):
+    with opened(shop.browser, f"{shop.first.url}/settings") as page:
+        section = page.locator("section", has=page.locator("h2", has_text="generators"))
+        expect(section).to_contain_text("none as long as mlp ranks")
+        expect(page.locator("section", has_text="Half-lives")).to_contain_text("trending")
 
 
 def test_figures_refresh_without_a_reload(shop: Shop):

@@ -7,12 +7,6 @@
   const state = document.getElementById("state");
   const hold = document.getElementById("hold");
 
-  // as streams/web/rendering.py's `address`
-  const address = (kind, id) =>
-    id === "." || id === ".." || id.endsWith(".json")
-      ? `/${kind}?id=${encodeURIComponent(id)}`
-      : `/${kind}/${encodeURIComponent(id)}`;
-
   function link(kind, id) {
     const made = document.createElement("a");
     const text = document.createElement("bdi");

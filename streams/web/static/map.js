@@ -12,8 +12,6 @@
   let pointed = null;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const address = (id) =>
-    id === "." || id === ".." || id.endsWith(".json") ? `/items?id=${encodeURIComponent(id)}` : `/items/${encodeURIComponent(id)}`;
 
   function place(items) {
     const range = (values) => [Math.min(...values), Math.max(...values)];
@@ -92,13 +90,13 @@
   });
   canvas.addEventListener("click", (event) => {
     const one = nearest(event);
-    if (one) location.assign(address(one.item));
+    if (one) location.assign(address("items", one.item));
   });
   wanted.addEventListener("input", draw);
   document.getElementById("search").addEventListener("submit", (event) => {
     event.preventDefault();
     const [first] = draw();
-    if (first) location.assign(address(first.item));
+    if (first) location.assign(address("items", first.item));
   });
   dark.addEventListener("change", draw);
   new ResizeObserver(draw).observe(canvas);
