@@ -3,6 +3,7 @@
 import asyncio
 import html
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -512,6 +513,23 @@ def test_html_is_for_those_who_ask_for_it(worker: Worker, accept: str, html: boo
 )
 def test_json_at_the_end_asks_for_json(worker: Worker, path: str):
     assert isinstance(get_json(worker, path, BROWSER), dict)
+
+
+DOCS = (Path(__file__).parents[1] / "docs/pages.md").read_text()
+
+
+def test_every_page_is_documented(worker: Worker):
+    paths = {resource.canonical for resource in worker.site.router.resources()} - {"/static"}
+    for path in paths:
+        assert f"`{path.removesuffix('.json').partition('{')[0] or '/'}" in DOCS, path
+
+
+@pytest.mark.parametrize("path", ["/", "/quality", "/users/ann", "/items/a", "/map", "/live", "/settings"])
+def test_every_field_of_a_page_is_documented(worker: Worker, path: str):
+    heading = f"## .*`/{path.strip('/').partition('/')[0]}.*`"
+    section = re.split("^## ", re.split(heading, DOCS)[1], flags=re.MULTILINE)[0]
+    for name in get_json(worker, path):
+        assert re.search(rf"`({name}\b|[^`]*[.]{name}\b)", section), name
 
 
 def test_pages_link_to_their_figures_as_json(worker: Worker):
