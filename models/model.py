@@ -124,49 +124,49 @@ class Model:
         items = np.empty(len(examples), np.int32)
         for n, example in enumerate(examples):
             items[n] = self._admit(example, items[:n])
+        users = _hashes([example.user for example in examples])
+        sessions = np.array([example.session for example in examples], np.int64).astype(np.uint64)
         return Batch(
             items,
-            self.queries([Asked(e.history, e.session_size, e.time, e.context) for e in examples]),
+            self.queries(examples),
             np.array([example.weight for example in examples], np.float32),
-            np.array([_hash(e.user.encode()) for e in examples], np.uint64),
-            np.array([_hash(b"%s/%d" % (e.user.encode(), e.session)) for e in examples], np.uint64),
+            users,
+            _mixed(users, sessions),
         )
 
     def _admit(self, example: Example, batch_so_far: Rows) -> int:
-        if self.items.full and self.items.row(example.item) < 0:
+        if self.items.row(example.item) < 0 and self.items.full:
             freed = self.items.expire()
             for part in self._components.values():
                 part.forget(freed)
             batch_so_far[np.isin(batch_so_far, freed)] = -1
         return self.items.admit(example.item, example.time)
 
-    def queries(self, asked: Sequence[Asked]) -> Queries:
+    def queries(self, asked: Sequence[Asked | Example]) -> Queries:
         """What is asked, as arrays; unknown items are left out."""
-        row, none = self.items.row, [-1] * HISTORY
-        flat: list[int] = []
-        newest: list[int] = []
-        sizes: list[int] = []
+        of, flat, lengths, sizes = self.items.rows, [], [], []
         for one in asked:
-            rows = [row(item) for item in reversed(one.history[-HISTORY:])]
+            rows = of(one.history[: -HISTORY - 1 : -1])
             size = min(one.session_size, len(rows))
             if -1 in rows:
                 size -= rows[:size].count(-1)
-                rows = [r for r in rows if r >= 0]
-            sizes.append(size)
+                rows = [row for row in rows if row >= 0]
             flat += rows
-            flat += none[len(rows) :]
-            newest += rows[: min(size, SESSION)]
-            newest += none[: max(SESSION - size, 0)]
+            lengths.append(len(rows))
+            sizes.append(size)
+        history = np.full((len(asked), HISTORY), -1, np.int32)
+        history[np.arange(HISTORY) < np.array(lengths)[:, None]] = flat
+        size_of = np.array(sizes, np.int32)
         return Queries(
-            np.array(flat, np.int32).reshape(-1, HISTORY),
-            np.array(sizes, np.int32),
-            np.array(newest, np.int32).reshape(-1, SESSION),
+            history,
+            size_of,
+            np.where(np.arange(SESSION) < size_of[:, None], history[:, :SESSION], np.int32(-1)),
             np.array([one.time for one in asked], np.int64),
-            np.array([self._context(one.context) for one in asked], np.int32),
+            np.array([self._context(one.context) if one.context else -1 for one in asked], np.int32),
         )
 
     def _context(self, context: Mapping[str, str | float]) -> int:
-        value = context.get(self._context_key) if context else None
+        value = context.get(self._context_key)
         return -1 if value is None else crc32(str(value).encode()) % CONTEXTS
 
     def dump_touched(self) -> dict[bytes, bytes | None]:
@@ -213,8 +213,17 @@ class Model:
             self._components[name].apply(dumped)
 
 
-def _hash(text: bytes) -> int:
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+def _hashes(users: Sequence[str]) -> NDArray[np.uint64]:
+    digests = [blake2b(user.encode(), digest_size=8).digest() for user in users]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+
+
+def _mixed(users: NDArray[np.uint64], sessions: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A hash of both: splitmix64's, of which a change of either changes half of the bits."""
+    z = users + sessions * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def _unpack(name: str, dtype: np.dtype[np.void], values: list[bytes]) -> NDArray[np.void]:

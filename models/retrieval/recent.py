@@ -52,9 +52,12 @@ class Sequences(NamedTuple):
 
 
 class Lessons(NamedTuple):
-    """Sequences, and what came after each of their tokens."""
+    """Sequences, as `Sequences` has them, and what came after each of their tokens."""
 
-    sequences: Sequences
+    items: Rows
+    """int32[tokens]."""
+    sizes: Rows
+    """int32[steps]."""
     targets: Rows
     """int32[tokens]."""
     weights: Floats
@@ -85,6 +88,11 @@ class Recent:
     def __len__(self) -> int:
         """Clicks in the ring."""
         return min(int(self._clicks.head[0]), len(self._clicks.items))
+
+    @property
+    def clicks(self) -> int:
+        """All that ever came."""
+        return int(self._clicks.head[0])
 
     def restored(self) -> None:
         """The arrays were replaced: what follows from them is made anew at the next `append`."""
@@ -129,26 +137,32 @@ class Recent:
         return np.asarray(np.minimum(odds, 0.5))
 
     def ends(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of these places, ascending and distinct, at which a session ends so far."""
-        return np.unique(at[self._clicks.after[at] < 0])
+        """Those of these places at which a session ends so far."""
+        return at[self._clicks.after[at] < 0]
 
     def some_ends(self, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The ends among so many clicks drawn from the whole ring."""
-        return self.ends(rng.integers(0, len(self), draws))
+        """The distinct ends among so many clicks drawn from the whole ring."""
+        return np.unique(self.ends(rng.integers(0, len(self), draws)))
 
-    def lessons(self, ends: NDArray[np.int64], length: int, latest: int | None = None) -> Lessons:
+    def lessons(self, ends: NDArray[np.int64], latest: NDArray[np.int64], length: int) -> Lessons:
         """The sessions that end there, their latest `length` + 1 clicks; those of one click teach nothing.
 
-        Only the `latest` clicks of the ring are to be learnt; all by default.
+        Of each only what is among the `latest` clicks of the ring, int64[n], is to be learnt.
         """
-        n = len(ends)
-        items, weights = np.full((n, length + 1), -1, np.int32), np.zeros((n, length + 1), np.float32)
-        _walk(self._clicks, ends, len(self) if latest is None else latest, items, weights)
-        tokens = int(np.maximum((items >= 0).sum(1) - 1, 0).sum())
-        targets, of_targets = np.empty(tokens, np.int32), np.empty(tokens, np.float32)
-        sequences = pack(np.ascontiguousarray(items[:, 1:]))
-        _targets(items, weights, sequences.sizes, targets, of_targets)
-        return Lessons(sequences, targets, of_targets)
+        shape = len(ends), length + 1
+        items, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        found = np.empty(len(ends), np.int64)
+        _walk(self._clicks, ends, latest, items, weights, found)
+        lengths = np.maximum(found - 1, 0)
+        order, sizes = _layout(lengths)
+        tokens = int(sizes.sum())
+        out = Lessons(
+            np.empty(tokens, np.int32), sizes, np.empty(tokens, np.int32), np.empty(tokens, np.float32)
+        )
+        _lay(items[:, 1:], order, lengths, sizes, out.items)
+        _lay(items[:, :-1], order, lengths, sizes, out.targets)
+        _lay(weights[:, :-1], order, lengths, sizes, out.weights)
+        return out
 
 
 def pack(history: Rows) -> Sequences:
@@ -159,39 +173,28 @@ def pack(history: Rows) -> Sequences:
     ([1, 7, 2, 3], [2, 1, 1], [1, 3])
     """
     lengths = (history >= 0).sum(1)
-    longest = int(lengths.max(initial=0))
-    sizes = (lengths[:, None] > np.arange(longest)).sum(0).astype(np.int32)
-    items, last = np.empty(int(lengths.sum()), np.int32), np.full(len(history), -1, np.int32)
-    _pack(history, lengths, sizes, items, last)
+    order, sizes = _layout(lengths)
+    items, last = np.empty(int(sizes.sum()), np.int32), np.full(len(history), -1, np.int32)
+    _lay(history, order, lengths, sizes, items)
+    some = order[lengths[order] > 0]
+    last[some] = (np.cumsum(sizes) - sizes)[lengths[some] - 1] + np.arange(len(some))
     return Sequences(items, sizes, last)
 
 
+def _layout(lengths: NDArray[np.int64]) -> tuple[NDArray[np.intp], Rows]:
+    """The longest sequence first, and how many have each step."""
+    have = np.bincount(lengths)[:0:-1].cumsum()[::-1]
+    return np.argsort(-lengths, kind="stable"), have.astype(np.int32)
+
+
 @njit(cache=True, nogil=True)
-def _pack(history, lengths, sizes, items, last):  # type: ignore[no-untyped-def]
-    order = np.argsort(-lengths, kind="mergesort")
+def _lay(values, order, lengths, sizes, out):  # type: ignore[no-untyped-def]
+    """Step by step what is given newest first."""
     start = 0
     for step in range(len(sizes)):
         for b in range(sizes[step]):
             n = order[b]
-            items[start + b] = history[n, lengths[n] - 1 - step]
-            if step == lengths[n] - 1:
-                last[n] = start + b
-        start += sizes[step]
-
-
-@njit(cache=True, nogil=True)
-def _targets(items, weights, sizes, targets, of_targets):  # type: ignore[no-untyped-def]
-    """As `_pack` for the column before: the item that followed each token."""
-    lengths = np.empty(len(items), np.int64)
-    for n in range(len(items)):
-        lengths[n] = max((items[n] >= 0).sum() - 1, 0)
-    order = np.argsort(-lengths, kind="mergesort")
-    start = 0
-    for step in range(len(sizes)):
-        for b in range(sizes[step]):
-            n = order[b]
-            targets[start + b] = items[n, lengths[n] - 1 - step]
-            of_targets[start + b] = weights[n, lengths[n] - 1 - step]
+            out[start + b] = values[n, lengths[n] - 1 - step]
         start += sizes[step]
 
 
@@ -248,14 +251,15 @@ def _append(clicks, window, items, keys, weights):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _walk(clicks, ends, latest, items, weights):  # type: ignore[no-untyped-def]
-    newest = clicks.head[0] - 1
+def _walk(clicks, ends, latest, items, weights, counts):  # type: ignore[no-untyped-def]
+    """The clicks of each session, newest first, and how many there are; weight 0 for the older ones."""
+    newest, size = clicks.head[0] - 1, len(clicks.items)
     for n in range(len(ends)):
         at, found = ends[n], 0
         while at >= 0 and found < items.shape[1]:
             if clicks.items[at] >= 0:
                 items[n, found] = clicks.items[at]
-                if (newest - at) % len(clicks.items) < latest:
-                    weights[n, found] = clicks.weights[at]
+                weights[n, found] = clicks.weights[at] if (newest - at) % size < latest[n] else 0
                 found += 1
             at = clicks.before[at]
+        counts[n] = found

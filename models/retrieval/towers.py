@@ -1,16 +1,21 @@
 """Towers over a sequence: what a session says of its next item, as a vector, at every step of it.
 
-Each is one function, written once for both sides: `ops` is torch in the learner, and in a replica the
-few functions of torch that are used here, in numpy.  Tokens come step by step, as `Sequences` has them: the
-first `sizes[0]` belong to step 0, and the sequences that have a step t + 1 are the first of those at step t.
+Each has two sides.  The learner's is `walk`: all steps of many sequences at once, and the way back from a
+gradient of the outcome to those of inputs and weights.  A replica's is `last`: the newest step alone, without
+torch.  Tokens come step by step, as `Sequences` has them: the first `sizes[0]` belong to step 0, and the
+sequences that have a step t + 1 are the first of those at step t.
 
-* `mean`: u_t = Σ_j γ^(t−j) x_j / Σ_j γ^(t−j), γ learnt.  Cost: O(dim) a token.
+* `mean`: u_t = Σ_j γ^(t−j) x_j / Σ_j γ^(t−j), γ learnt.  Both sides and the gradient are kernels.
+  Cost: O(dim) a token.
 * `gru`: a gated recurrent unit (Cho et al. 2014; for sessions Hidasi et al. 2016, "Session-based
   Recommendations with Recurrent Neural Networks") beside a linear path from the latest item.
   Cost: 7 dim² multiplications a token.
 * `transformer`: one causal block, normalised before each part (Vaswani et al. 2017; Kang and McAuley
   2018, "Self-Attentive Sequential Recommendation").  Positions are counted from the oldest of at most
   `length`.  Cost: 8 dim² + 2 · length · dim multiplications a token.
+
+`gru` and `transformer` are one function each, written once for both sides: `ops` is torch in the learner,
+whose autograd knows the way back, and in a replica the few functions of torch that are used here, in numpy.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,23 +27,26 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.core import Floats, Rows
+from models.retrieval.recent import pack
 
 HEADS = 2
 Array = Any
 """numpy's or torch's."""
 Weights = Mapping[str, Array]
+Shapes = Mapping[str, tuple[int, ...]]
+Back = Callable[[Floats], tuple[Floats, Floats]]
+"""From the gradient of u to those of x and of the flat weights."""
 
 
 class Tower(NamedTuple):
-    """A tower by its weights' shapes and the forward pass."""
+    """A tower by its weights' shapes and its two sides."""
 
     shapes: Callable[[int, int], dict[str, tuple[int, ...]]]
     """(dim, length) ▶ name ▶ shape."""
-    forward: Callable[[Any, Weights, Array, Rows], Array]
-    """(ops, weights, float32[tokens, dim], sizes) ▶ float32[tokens, dim]."""
-    last: Callable[[Weights, Floats, Rows], Floats] | None = None
-    """The same for whoever only wants the newest step, if that can be had for less: (weights, all vectors,
-    int32[n, length] newest first) ▶ float32[n, dim]."""
+    walk: Callable[[Floats, Shapes, Floats, Rows], tuple[Floats, Back]]
+    """(flat weights, shapes, x float32[tokens, dim], sizes) ▶ u float32[tokens, dim], and the way back."""
+    last: Callable[[Weights, Floats, Rows], Floats]
+    """(weights, all vectors, int32[n, length] newest first) ▶ u float32[n, dim]; 0 where there is no item."""
 
 
 class arrays:
@@ -75,14 +83,69 @@ class arrays:
         return x
 
 
-def _mean(ops: Any, w: Weights, x: Array, sizes: Rows) -> Array:
-    keep, total, state = ops.sigmoid(w["decay"]), 0, x[:0]
-    means: list[Array] = []
-    for step in ops.split(x, sizes.tolist()):
-        state = state[: len(step)] * keep + step if means else step
-        total = total * keep + 1  # the same for all: every sequence began at step 0
-        means.append(state / total)
-    return ops.cat(means)
+def _walk_mean(flat: Floats, shapes: Shapes, x: Floats, sizes: Rows) -> tuple[Floats, Back]:
+    keep = arrays.sigmoid(split(flat, shapes)["decay"])[0]
+    u = np.empty_like(x)
+    _means(x, sizes, keep, u)
+
+    def back(of_u: Floats) -> tuple[Floats, Floats]:
+        of_x, of_weights = np.empty_like(x), np.zeros_like(flat)
+        of_keep = _means_back(of_u, u, sizes, keep, of_x)
+        split(of_weights, shapes)["decay"][0] = of_keep * keep * (1 - keep)
+        return of_x, of_weights
+
+    return u, back
+
+
+@njit(cache=True, nogil=True)
+def _means(x, sizes, keep, u):  # type: ignore[no-untyped-def]
+    """u_t = (γ W_{t−1} u_{t−1} + x_t) / W_t with W_t = γ W_{t−1} + 1, the same in every sequence."""
+    one = u.dtype.type(1)
+    total, start = one * 0, 0
+    for step in range(len(sizes)):
+        before, total = total, total * keep + one
+        a, b = keep * before / total, one / total
+        for token in range(start, start + sizes[step]):
+            if step == 0:
+                u[token] = x[token]
+            else:
+                earlier = token - sizes[step - 1]
+                for d in range(x.shape[1]):
+                    u[token, d] = a * u[earlier, d] + b * x[token, d]
+        start += sizes[step]
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _means_back(of_u, u, sizes, keep, of_x):  # type: ignore[no-untyped-def]
+    """Gradient of x into `of_x`, and that of γ: the outcome is γ's through W and through every u before."""
+    steps = len(sizes)
+    totals, slopes = np.ones(steps, of_u.dtype), np.zeros(steps, of_u.dtype)
+    for step in range(1, steps):  # W, and what it gains by γ
+        totals[step] += keep * totals[step - 1]
+        slopes[step] = totals[step - 1] + keep * slopes[step - 1]
+    of_keep, stop = 0.0, len(of_u)
+    for step in range(steps - 1, -1, -1):
+        start = stop - sizes[step]
+        following = sizes[step + 1] if step + 1 < steps else 0
+        scale = of_u.dtype.type(1) / totals[step]
+        for token in range(start, stop):
+            later = token + sizes[step]
+            slope = of_u.dtype.type(0)
+            for d in range(of_u.shape[1]):  # x_t has the gradient of W_t u_t
+                g = of_u[token, d] * scale
+                slope -= g * u[token, d]
+                if token - start < following:
+                    g += keep * of_x[later, d]
+                of_x[token, d] = g
+            of_keep += slope * slopes[step]
+            if step:
+                earlier = token - sizes[step - 1]
+                through = of_u.dtype.type(0)
+                for d in range(of_u.shape[1]):
+                    through += of_x[token, d] * u[earlier, d]
+                of_keep += through * totals[step - 1]
+        stop = start
+    return of_keep
 
 
 def _last_mean(w: Weights, vectors: Floats, history: Rows) -> Floats:
@@ -104,6 +167,38 @@ def _decayed_means(history, vectors, keep, out):  # type: ignore[no-untyped-def]
         if total > 0:
             for d in range(out.shape[1]):
                 out[n, d] /= total
+
+
+def _of_both_sides(
+    shapes: Callable[[int, int], dict[str, tuple[int, ...]]],
+    forward: Callable[[Any, Weights, Array, Rows], Array],
+) -> Tower:
+    """The tower of a function (ops, weights, x, sizes) ▶ u."""
+
+    def walk(flat: Floats, shapes: Shapes, x: Floats, sizes: Rows) -> tuple[Floats, Back]:
+        import torch
+
+        weights = torch.from_numpy(flat).clone().requires_grad_()
+        inputs = torch.from_numpy(x).clone().requires_grad_()
+        u = forward(torch, split(weights, shapes), inputs, sizes)
+
+        def back(of_u: Floats) -> tuple[Floats, Floats]:
+            u.backward(torch.from_numpy(of_u))
+            assert inputs.grad is not None and weights.grad is not None
+            return inputs.grad.numpy(), weights.grad.numpy()
+
+        return u.detach().numpy(), back
+
+    def last(w: Weights, vectors: Floats, history: Rows) -> Floats:
+        sequences = pack(history)
+        out = np.zeros((len(history), vectors.shape[1]), np.float32)
+        if len(sequences.items):
+            u = forward(arrays, w, vectors[sequences.items], sequences.sizes)
+            some = sequences.last >= 0
+            out[some] = u[sequences.last[some]]
+        return out
+
+    return Tower(shapes, walk, last)
 
 
 def _gru(ops: Any, w: Weights, x: Array, sizes: Rows) -> Array:
@@ -170,9 +265,9 @@ def _transformer_shapes(dim: int, length: int) -> dict[str, tuple[int, ...]]:
 
 
 TOWERS = {
-    "mean": Tower(_mean_shapes, _mean, _last_mean),
-    "gru": Tower(_gru_shapes, _gru),
-    "transformer": Tower(_transformer_shapes, _transformer),
+    "mean": Tower(_mean_shapes, _walk_mean, _last_mean),
+    "gru": _of_both_sides(_gru_shapes, _gru),
+    "transformer": _of_both_sides(_transformer_shapes, _transformer),
 }
 
 
@@ -189,7 +284,7 @@ def start(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Floats
     return rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(np.sqrt(shape[0]))
 
 
-def split(flat: Array, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+def split(flat: Array, shapes: Shapes) -> dict[str, Array]:
     """Named weights as views of a flat array, numpy's or torch's."""
     out, at = {}, 0
     for name, shape in shapes.items():

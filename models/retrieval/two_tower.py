@@ -6,21 +6,22 @@ An item has one vector for both sides (weight tying: Inan et al. 2017), and a bi
 or `transformer` (models/retrieval/towers.py).  Repeats of the sequence's items have learnt weights by age,
 because a product that says "similar to" cannot say "not the same again".
 
-Learnt by softmax at every step of a sequence, over the items of the micro-batch and `negatives` drawn from
-the latest clicks, each logit corrected by the log of the odds that its item is among them (Yi et al. 2019,
+Learnt by softmax at every step of a sequence, over the targets of the step and `negatives` drawn from the
+latest clicks, each logit corrected by the log of the odds that its item is among them (Yi et al. 2019,
 "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations"); the items of the own
-sequence are always among them and are not corrected.  Item rows step by Adagrad with one accumulator a
-vector (Duchi et al. 2011), the tower by Adam (Kingma and Ba 2015).  After each micro-batch `replay` times as
-many clicks of a ring of recent ones are learnt again (Rolnick et al. 2019, "Experience Replay for Continual
-Learning"), as whole sessions.
+sequence are always among them and are not corrected.  What is drawn stays for `redraw` clicks, so that a
+checkpoint has few rows however small the micro-batches are.  Item rows step by Adagrad with one accumulator
+a vector (Duchi et al. 2011), the tower by Adam (Kingma and Ba 2015).  A step learns the clicks of a
+micro-batch, and `replay` times as many from a ring of recent ones again (Rolnick et al. 2019, "Experience
+Replay for Continual Learning"), as whole sessions.
 
 What is not finite is dropped and counted; norms are capped.  Item rows carry their accumulators, and the
-rows after them (models/retrieval/pages.py) the tower, its moments and the ring, so that a learner goes on
-from what was published.  Torch is imported at the first `learn`.
+rows after them (models/retrieval/pages.py) the tower, its moments, the ring and what is drawn, so that a
+learner goes on from what was published.  Torch is imported at the first `learn`.
 
-Cost, dim 64, one core: learn 10 µs (`mean`), 20 (`gru`) or 35 µs (`transformer`) a click or replayed click
-in micro-batches of 512; score 150 candidates in 5 µs, after the tower's 1 (`mean`), 3 or 8 µs a token;
-propose, exact, 100 µs a query at 17,000 items.  Memory: 4 · `dim` + 22 bytes an item, 28 a click of the
+Cost, dim 64, one core: learn 8 µs an example (`mean`) in micro-batches of 128 and more, 13 µs in those of
+50; score 150 candidates in 5 µs, after the tower's 1 (`mean`), 3 (`gru`) or 8 µs (`transformer`) a token;
+propose, exact, 100 µs a query at 17,000 items.  Memory: 4 · `dim` + 26 bytes an item, 28 a click of the
 ring.
 """
 
@@ -34,11 +35,13 @@ from numpy.typing import NDArray
 from models.core import HISTORY, Batch, Candidates, Floats, Queries, Rows
 from models.retrieval import nearest
 from models.retrieval.pages import Pages
-from models.retrieval.recent import Lessons, Recent, Sequences, pack
-from models.retrieval.towers import TOWERS, arrays, split, start
+from models.retrieval.recent import Lessons, Recent
+from models.retrieval.towers import TOWERS, split, start
 from models.retrieval.vectors import EPSILON, adagrad, retrieve, score, start_vectors
 
 ADAM = 0.9, 0.999, 1e-8
+FAST = {"reassoc", "contract", "nsz"}
+"""Sums in any order, but NaN and infinity stay what they are: they are looked for."""
 SEARCHED = 2
 """Rows asked of the approximate search for each that is wanted: the best of twice as many."""
 
@@ -53,8 +56,9 @@ class TwoTower:
         by: Literal["session", "user"] = "session",
         dim: int = 64,
         length: int = 16,
-        batch: int = 512,
+        batch: int = 128,
         negatives: int = 256,
+        redraw: int = 256,
         replay: float = 1.0,
         ring: int = 1 << 18,
         window: int = 1 << 16,
@@ -67,7 +71,8 @@ class TwoTower:
         if length > HISTORY:
             raise ValueError(f"a query has {HISTORY} items, and so length={length} never comes")
         self.by, self.dim, self.length, self.batch, self.negatives = by, dim, length, batch, negatives
-        self.replay, self.dropout, self.max_norm, self.seed = replay, dropout, max_norm, seed
+        self.redraw, self.replay, self.dropout = redraw, replay, dropout
+        self.max_norm, self.seed = max_norm, seed
         self.learning_rate, self.tower_rate = learning_rate, tower_rate
         self.dropped = 0
         """Updates dropped because they were not finite: rows of items, and steps of the tower."""
@@ -89,6 +94,8 @@ class TwoTower:
         self._moved = np.zeros(capacity, np.bool_)
         """Rows that `_nearest` does not know as they are."""
         self._dirty = np.zeros(capacity, np.bool_)
+        self._numbers = np.zeros(capacity, np.int32)
+        """Scratch of a step."""
         self._used = 0
 
         self._tower = TOWERS[tower]
@@ -97,7 +104,7 @@ class TwoTower:
         self._pages = Pages(
             capacity, self.dtype,
             steps=(2, np.int64), tower=(size, np.float32), moments=((2, size), np.float32),
-            **Recent.arrays(ring),
+            **Recent.arrays(ring), drawn=(negatives, np.int32), drawn_at=(1, np.int64),
         )  # fmt: skip
         self.rows = capacity + self._pages.count
         self._steps = self._pages["steps"]
@@ -120,7 +127,7 @@ class TwoTower:
         return self._events
 
     def learn(self, batch: Batch) -> None:
-        """One step on the sessions of every `self.batch` clicks, then steps on replayed sessions."""
+        """A step for every `self.batch` clicks: on the sessions that go on with them, and replayed ones."""
         known = batch.items >= 0
         keys = (batch.sessions if self.by == "session" else batch.users)[known]
         items, weights = batch.items[known], batch.weights[known]
@@ -128,11 +135,11 @@ class TwoTower:
             part = slice(at, at + self.batch)
             self._start(items[part])
             places = self._recent.append(items[part], keys[part], weights[part])
-            self._step(self._recent.lessons(self._recent.ends(places), self.length, len(places)))
-            replayed = round(self.replay * len(places))
-            for done in range(0, replayed, self.batch):
-                draws = min(self.batch, replayed - done)
-                self._step(self._recent.lessons(self._recent.some_ends(draws, self._rng()), self.length))
+            rng = self._rng()
+            new = self._recent.ends(places)
+            replayed = self._recent.some_ends(round(self.replay * len(places)), rng)
+            latest = np.repeat([len(places), len(self._recent)], [len(new), len(replayed)])
+            self._step(self._recent.lessons(np.concatenate([new, replayed]), latest, self.length), rng)
 
     def _rng(self) -> np.random.Generator:
         """Another one at each call; as the steps travel, a restored learner draws what it would have."""
@@ -142,63 +149,79 @@ class TwoTower:
 
     def _start(self, items: Rows) -> None:
         """Count, and give new items a small vector that depends on nothing but the seed and the row."""
-        rows, counts = np.unique(items, return_counts=True)
-        self._events[rows] += counts.astype(np.int32)
-        self._dirty[rows] = True
-        self._used = max(self._used, int(rows[-1]) + 1)
-        new = rows[self._squares[rows, 0] == 0]
+        np.add.at(self._events, items, 1)
+        self._dirty[items] = True
+        self._used = max(self._used, int(items.max()) + 1)
+        new = np.unique(items[self._squares[items, 0] == 0])
         if len(new):
             self._vectors[new] = start_vectors(new, self.dim, self.seed)
             self._squares[new] = EPSILON
 
-    def _step(self, lessons: Lessons) -> None:
+    def _negatives(self, rng: np.random.Generator) -> Rows:
+        """The drawn items, ascending and distinct; others after every `redraw` clicks.
+
+        Early on they are drawn more often, for what a few clicks knew is not what is there to be known.
+        """
+        drawn, at, clicks = self._pages["drawn"], self._pages["drawn_at"], self._recent.clicks
+        if clicks - at[0] >= min(self.redraw, clicks // 8):
+            items = np.unique(self._recent.sample(self.negatives, rng))
+            drawn[:], drawn[: len(items)], at[0] = 0, items + 1, clicks
+            self._pages.mark("drawn")
+            self._pages.mark("drawn_at")
+        return drawn[drawn > 0] - 1
+
+    def _step(self, lessons: Lessons, rng: np.random.Generator) -> None:
         """Learn these sequences."""
         import torch
 
-        sizes = lessons.sequences.sizes
         taught = np.flatnonzero(lessons.weights)
         if not len(taught):
             return
         torch.set_num_threads(1)  # the matrices are small, and serving needs the other cores
-        rng = self._rng()
-        targets = lessons.targets[taught]
-        drawn = self._recent.sample(self.negatives, rng)
-        rows, at = np.unique(np.concatenate([targets, lessons.sequences.items, drawn]), return_inverse=True)
-        targets, inputs = np.split(at[: len(at) - len(drawn)].astype(np.int32), [len(targets)])
-        odds = self._recent.odds(rows)
-        log_odds = np.log(-np.expm1((len(taught) + len(drawn)) * np.log1p(-odds))).astype(np.float32)
+        rows, shared, targets, inputs = _number(
+            self._negatives(rng), lessons.targets[taught], lessons.items, self._numbers
+        )
+        draws = self.negatives + len(taught)
+        odds = self._recent.odds(rows[:shared])
+        log_odds = np.log(-np.expm1(draws * np.log1p(-odds))).astype(np.float32)
+        vectors, bias = self._vectors[rows], self._bias[rows]
+        kept = self._kept((len(inputs), self.dim), rng)
+        walked, back = self._tower.walk(
+            self._pages["tower"], self._shapes, vectors[inputs] * kept, lessons.sizes
+        )
+        u = walked[taught]  # (taught, dim)
+        own = _own(taught, lessons.sizes, inputs, self.length)
 
-        vectors = torch.from_numpy(self._vectors[rows])
-        weights = torch.from_numpy(self._pages["tower"]).clone().requires_grad_()
-        x = vectors[torch.from_numpy(inputs)]
-        if self.dropout:
-            kept = np.float32(1 / (1 - self.dropout)) * (rng.random(x.shape, np.float32) >= self.dropout)
-            x = x * torch.from_numpy(kept)
-        x.requires_grad_()
-        u = self._tower.forward(torch, split(weights, self._shapes), x, sizes)[taught]  # (taught, dim)
+        # The softmax's gradient by hand: autograd would keep four copies of a (taught, shared) matrix.
+        of_vectors, of_bias = np.zeros_like(vectors), np.zeros_like(bias)
+        of_u, of_repeat = np.zeros_like(u), np.zeros(self.length, np.float32)
+        users, v = torch.from_numpy(u), torch.from_numpy(vectors[:shared])
+        logits = torch.empty(len(taught), shared + self.length)
+        torch.addmm(torch.from_numpy(bias[:shared] - log_odds), users, v.T, out=logits[:, :shared])
+        _add_own(own, shared, u, vectors, bias, log_odds, self._weights["repeat"], logits.numpy())
+        error = torch.softmax(logits, 1, out=logits)
+        _subtract(
+            own, shared, targets, lessons.weights[taught], u, vectors, error.numpy(),
+            of_vectors, of_bias, of_u, of_repeat,
+        )  # fmt: skip
+        error = error[:, :shared]
+        torch.from_numpy(of_vectors[:shared]).addmm_(error.T, users)
+        of_bias[:shared] += error.sum(0).numpy()
+        torch.from_numpy(of_u).addmm_(error, v)
 
-        # The softmax's gradient by hand: autograd would keep four copies of a (taught, rows) matrix.
-        with torch.no_grad():
-            repeat = self._weights["repeat"]
-            logits = torch.addmm(torch.from_numpy(self._bias[rows] - log_odds), u, vectors.T)
-            _add_repeats(logits.numpy(), taught, sizes, inputs, repeat, log_odds)
-            error = torch.softmax(logits, 1, out=logits)
-            _subtract_targets(error.numpy(), targets, lessons.weights[taught])
-            gradient = (error.T @ u).numpy()
-            of_repeat = np.zeros_like(repeat)
-            _sum_repeats(error.numpy(), taught, sizes, inputs, of_repeat)
-            of_u = error @ vectors
-        u.backward(of_u)
-        assert x.grad is not None
-        of_x = x.grad.numpy()
-        if self.dropout:
-            of_x *= kept
-        _gather(gradient, inputs, of_x)
-        self._descend(rows, gradient, error.sum(0).numpy())
-        of_tower = weights.grad  # None: the mean of one is that one
-        dense = np.zeros_like(self._pages["tower"]) if of_tower is None else of_tower.numpy()
-        split(dense, self._shapes)["repeat"][...] = of_repeat
-        self._descend_tower(dense)
+        of_walked = np.zeros_like(walked)
+        of_walked[taught] = of_u
+        of_x, of_tower = back(of_walked)
+        _gather(of_vectors, inputs, of_x * kept)
+        self._descend(rows, of_vectors, of_bias)
+        split(of_tower, self._shapes)["repeat"][...] = of_repeat
+        self._descend_tower(of_tower)
+
+    def _kept(self, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+        """By what inputs are multiplied: 0, or what makes up for those that are dropped out."""
+        limit = round(256 * self.dropout)
+        random = np.frombuffer(rng.bytes(shape[0] * shape[1]), np.uint8).reshape(shape)
+        return (random >= limit) * np.float32(256 / (256 - limit))
 
     def _descend(self, rows: Rows, of_vectors: Floats, of_bias: Floats) -> None:
         """Adagrad on the items of a step; float32[n, dim] and float32[n]."""
@@ -213,15 +236,8 @@ class TwoTower:
         if not np.isfinite(gradient).all():
             self.dropped += 1
             return
-        first, second, epsilon = ADAM
         self._steps[1] += 1
-        steps = int(self._steps[1])
-        moments = self._pages["moments"]
-        moments[0] += (1 - first) * (gradient - moments[0])
-        moments[1] += (1 - second) * (gradient * gradient - moments[1])
-        rate = self.tower_rate * np.sqrt(1 - second**steps) / (1 - first**steps)
-        tower = self._pages["tower"]
-        tower -= np.float32(rate) * moments[0] / (np.sqrt(moments[1]) + np.float32(epsilon))
+        _adam(gradient, int(self._steps[1]), self.tower_rate, self._pages["tower"], self._pages["moments"])
         self._pages.mark("tower")
         self._pages.mark("moments")
 
@@ -264,6 +280,9 @@ class TwoTower:
             table[rows] = 0
         self._dirty[rows] = True
         self._recent.forget(rows)
+        drawn = self._pages["drawn"]
+        drawn[np.isin(drawn - 1, rows)] = 0
+        self._pages.mark("drawn")
         if self._nearest is not None:
             self._nearest.forget(rows)
 
@@ -313,20 +332,36 @@ class TwoTower:
 
     def _users(self, history: Rows) -> Floats:
         """What the tower makes of each, float32[n, dim]; 0 where there is no item."""
-        if self._tower.last:
-            return self._tower.last(self._weights, self._vectors, history)
-        sequences: Sequences = pack(history)
-        out = np.zeros((len(history), self.dim), np.float32)
-        if len(sequences.items):
-            u = self._tower.forward(arrays, self._weights, self._vectors[sequences.items], sequences.sizes)
-            some = sequences.last >= 0
-            out[some] = u[sequences.last[some]]
-        return out
+        return self._tower.last(self._weights, self._vectors, history)
 
 
 @njit(cache=True, nogil=True)
-def _add_repeats(logits, taught, sizes, inputs, repeat, log_odds):  # type: ignore[no-untyped-def]
-    """What the items of each token's sequence get for being repeats, and no correction for being drawn."""
+def _number(drawn, targets, inputs, numbers):  # type: ignore[no-untyped-def]
+    """The distinct rows, first the drawn and the targets; how many these are; targets and inputs by their
+    numbers among the rows.  `numbers`, int32[items], is 0 before and after."""
+    rows = np.empty(len(drawn) + len(targets) + len(inputs), np.int32)
+    at_targets, at_inputs = np.empty(len(targets), np.int32), np.empty(len(inputs), np.int32)
+    count, shared = len(drawn), 0
+    for n in range(count):
+        rows[n], numbers[drawn[n]] = drawn[n], n + 1
+    for given, at in ((targets, at_targets), (inputs, at_inputs)):
+        shared = count
+        for n in range(len(given)):
+            row = given[n]
+            if numbers[row] == 0:
+                rows[count] = row
+                count += 1
+                numbers[row] = count
+            at[n] = numbers[row] - 1
+    for row in rows[:count]:
+        numbers[row] = 0
+    return rows[:count], shared, at_targets, at_inputs
+
+
+@njit(cache=True, nogil=True)
+def _own(taught, sizes, inputs, length):  # type: ignore[no-untyped-def]
+    """int32[taught, length]: the items of each token's sequence so far, newest first; -1: no more."""
+    own = np.full((len(taught), length), -1, np.int32)
     for n in range(len(taught)):
         token, step = taught[n], 0
         while token >= sizes[step]:
@@ -334,49 +369,77 @@ def _add_repeats(logits, taught, sizes, inputs, repeat, log_odds):  # type: igno
             step += 1
         token = taught[n]
         for age in range(step + 1):
-            c = inputs[token]
-            if not _met(inputs, sizes, taught[n], step, age, c):
-                logits[n, c] += log_odds[c]
-            logits[n, c] += repeat[age]
+            own[n, age] = inputs[token]
             if age < step:
                 token -= sizes[step - age - 1]
+    return own
 
 
 @njit(cache=True, nogil=True)
-def _met(inputs, sizes, token, step, age, item):  # type: ignore[no-untyped-def]
-    """Whether the item is among the `age` latest of the token's sequence."""
-    for later in range(age):
-        if inputs[token] == item:
-            return True
-        token -= sizes[step - later - 1]
-    return False
+def _first(own, age):  # type: ignore[no-untyped-def]
+    """The age at which the item of this age comes first: what comes twice is one candidate."""
+    for newer in range(age):
+        if own[newer] == own[age]:
+            return newer
+    return age
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _add_own(own, shared, u, vectors, bias, log_odds, repeat, logits):  # type: ignore[no-untyped-def]
+    """An own item is a candidate for certain: in the column of its age, if not among the shared ones."""
+    for n in range(len(own)):
+        logits[n, shared:] = -np.inf
+        for age in range(own.shape[1]):
+            c = own[n, age]
+            if c < 0:
+                break
+            first = _first(own[n], age)
+            at = c if c < shared else shared + first
+            if first == age and c < shared:
+                logits[n, at] += log_odds[c]
+            elif first == age:
+                logit = bias[c]
+                for d in range(u.shape[1]):
+                    logit += u[n, d] * vectors[c, d]
+                logits[n, at] = logit
+            logits[n, at] += repeat[age]
 
 
 @njit(cache=True, nogil=True)
-def _sum_repeats(error, taught, sizes, inputs, of_repeat):  # type: ignore[no-untyped-def]
-    """The gradient of the weights that `_add_repeats` added."""
-    for n in range(len(taught)):
-        token, step = taught[n], 0
-        while token >= sizes[step]:
-            token -= sizes[step]
-            step += 1
-        token = taught[n]
-        for age in range(step + 1):
-            of_repeat[age] += error[n, inputs[token]]
-            if age < step:
-                token -= sizes[step - age - 1]
-
-
-@njit(cache=True, nogil=True)
-def _subtract_targets(error, targets, weights):  # type: ignore[no-untyped-def]
-    """From probabilities to the gradient of the logits."""
-    for n in range(len(targets)):
+def _subtract(  # type: ignore[no-untyped-def]
+    own, shared, targets, weights, u, vectors, error, of_vectors, of_bias, of_u, of_repeat
+):
+    """From probabilities to the gradient of the logits, and what follows from those of the own items."""
+    for n in range(len(own)):
         error[n, targets[n]] -= 1
         if weights[n] != 1:
             error[n] *= weights[n]
+        for age in range(own.shape[1]):
+            c = own[n, age]
+            if c < 0:
+                break
+            first = _first(own[n], age)
+            e = error[n, c if c < shared else shared + first]
+            of_repeat[age] += e
+            if first == age and c >= shared:
+                of_bias[c] += e
+                for d in range(u.shape[1]):
+                    of_vectors[c, d] += e * u[n, d]
+                    of_u[n, d] += e * vectors[c, d]
 
 
 @njit(cache=True, nogil=True)
 def _gather(gradient, inputs, of_x):  # type: ignore[no-untyped-def]
     for n in range(len(inputs)):
         gradient[inputs[n]] += of_x[n]
+
+
+@njit(cache=True, nogil=True)
+def _adam(gradient, steps, rate, weights, moments):  # type: ignore[no-untyped-def]
+    first, second, epsilon = ADAM
+    rate *= np.sqrt(1 - second**steps) / (1 - first**steps)
+    for n in range(len(weights)):
+        g = gradient[n]
+        moments[0, n] += (1 - first) * (g - moments[0, n])
+        moments[1, n] += (1 - second) * (g * g - moments[1, n])
+        weights[n] -= rate * moments[0, n] / (np.sqrt(moments[1, n]) + epsilon)

@@ -64,7 +64,7 @@ def start_vectors(rows, dim, seed):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def adagrad(  # type: ignore[no-untyped-def]
     rows, of_vectors, of_bias, rate, max_norm, vectors, bias, squares, dirty
 ):

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from models.core import Batch, Queries
 from models.retrieval.recent import pack
-from models.retrieval.towers import TOWERS, arrays, split, start
+from models.retrieval.towers import TOWERS, split, start
 from models.retrieval.two_tower import TwoTower
 from tests.models.arrays import batch
 
@@ -78,40 +77,35 @@ def test_repeats_are_told_from_what_is_similar():
     assert np.mean([model.propose(after(n, (n + 11) % ITEMS), 1).rows[0, 0] == n for n in range(ITEMS)]) > 0.9
 
 
-def test_torch_and_numpy_walk_the_tower_alike(tower):
+def a_tower(tower: str, seed: int, dim: int = 16, length: int = 8):
+    """Flat weights that are no longer those at the start, and their shapes."""
+    rng = np.random.default_rng(seed)
+    shapes = TOWERS[tower].shapes(dim, length)
+    flat = np.concatenate([start(rng, name, shape).ravel() for name, shape in shapes.items()])
+    return flat + rng.normal(0, 0.1, len(flat)).astype(np.float32), shapes
+
+
+def test_what_is_served_is_what_was_learnt(tower):
+    """The newest step as a replica computes it, without torch, against the walk of the learner."""
     rng = np.random.default_rng(3)
     history = rng.integers(0, ITEMS, (50, 8)).astype(np.int32)
     history[np.arange(8) >= rng.integers(0, 9, 50)[:, None]] = -1
+    vectors = rng.normal(size=(ITEMS, 16)).astype(np.float32)
+    flat, shapes = a_tower(tower, 3)
     sequences = pack(history)
-    vectors = rng.normal(size=(ITEMS, 16)).astype(np.float32)[sequences.items]
-    shapes = TOWERS[tower].shapes(16, 8)
-    flat = np.concatenate([start(rng, name, shape).ravel() for name, shape in shapes.items()])
-    flat += rng.normal(0, 0.1, len(flat)).astype(np.float32)
-    forward = TOWERS[tower].forward
-    in_numpy = forward(arrays, split(flat, shapes), vectors, sequences.sizes)
-    in_torch = forward(
-        torch, split(torch.from_numpy(flat), shapes), torch.from_numpy(vectors), sequences.sizes
-    )
-    assert in_numpy.dtype == np.float32
-    np.testing.assert_allclose(in_numpy, in_torch.numpy(), atol=2e-6)
-
-
-def test_the_shortcut_to_the_newest_step_gives_what_the_whole_walk_does():
-    model = learnt("mean", pairs(1, 500))
-    history = np.array([[3, 1, 2], [5, -1, -1], [-1, -1, -1], [4, 4, 0]], np.int32)
-    short = model._users(history)
-    model._tower = model._tower._replace(last=None)
-    np.testing.assert_allclose(short, model._users(history), rtol=1e-5, atol=1e-7)
+    walked, _ = TOWERS[tower].walk(flat, shapes, vectors[sequences.items], sequences.sizes)
+    served = TOWERS[tower].last(split(flat, shapes), vectors, history)
+    assert served.dtype == np.float32 and (served[sequences.last < 0] == 0).all()
+    some = sequences.last >= 0
+    np.testing.assert_allclose(served[some], walked[sequences.last[some]], atol=2e-6)
 
 
 def test_a_step_does_not_know_what_comes_after_it(tower):
-    rng = np.random.default_rng(4)
-    shapes = TOWERS[tower].shapes(16, 8)
-    weights = {name: start(rng, name, shape) for name, shape in shapes.items()}
-    vectors = rng.normal(size=(ITEMS, 16)).astype(np.float32)
+    vectors = np.random.default_rng(4).normal(size=(ITEMS, 16)).astype(np.float32)
+    flat, shapes = a_tower(tower, 4)
     whole, part = pack(np.array([[4, 3, 2, 1]], np.int32)), pack(np.array([[2, 1]], np.int32))
     of_whole, of_part = (
-        TOWERS[tower].forward(arrays, weights, vectors[one.items], one.sizes) for one in (whole, part)
+        TOWERS[tower].walk(flat, shapes, vectors[one.items], one.sizes)[0] for one in (whole, part)
     )
     np.testing.assert_allclose(of_whole[:2], of_part, atol=1e-6)
 
@@ -126,33 +120,30 @@ def test_one_step_is_down_the_loss_gradient(tower, monkeypatch):
     )
     monkeypatch.setattr(model, "_descend_tower", lambda gradient: given.update(tower=gradient.copy()))
     drawn = np.arange(0, 40, 2, dtype=np.int32)
-    monkeypatch.setattr(model._recent, "sample", lambda n, rng: drawn)
+    monkeypatch.setattr(model, "_negatives", lambda rng: drawn)
     lesson = np.random.default_rng(6).integers(0, ITEMS, (5, 4)).astype(np.int32)
     lesson[0] = [7, 9, 7, 9]  # repeats
     model.learn(sessions(lesson, 2))
+    candidates = np.union1d(drawn, lesson[:, 1:])
+    log_odds = np.log(-np.expm1((15 + 20) * np.log1p(-model._recent.odds(EVERYTHING))))
 
-    rows = np.unique(np.concatenate([lesson.ravel(), drawn]))
-    odds = model._recent.odds(rows)
-    log_odds = np.log(-np.expm1((15 + len(drawn)) * np.log1p(-odds)))
-
-    def loss(vectors, bias, tower_weights) -> float:
-        weights, total = split(torch.tensor(tower_weights), model._shapes), 0.0
-        v, b = torch.tensor(vectors), torch.tensor(bias)
+    def loss(vectors, bias, flat) -> float:
+        repeat, total = split(flat, model._shapes)["repeat"], 0.0
         for items in lesson:
-            sizes = np.ones(3, np.int32)
-            u = model._tower.forward(torch, weights, v[torch.from_numpy(items[:3]).long()], sizes)
+            u, _ = model._tower.walk(flat, model._shapes, vectors[items[:3]], np.ones(3, np.int32))
             for step in range(3):
-                logit = (v[rows] @ u[step] + b[rows] - torch.from_numpy(log_odds)).numpy()
+                own, target = items[: step + 1], items[step + 1]
+                logit = vectors @ u[step] + bias - log_odds
+                logit[np.unique(own)] += log_odds[np.unique(own)]
                 for age in range(step + 1):
-                    logit[rows == items[step - age]] += float(weights["repeat"][age])
-                own = np.isin(rows, items[: step + 1])
-                logit[own] += log_odds[own]
-                logit -= logit.max()
-                total += np.log(np.exp(logit).sum()) - logit[rows == items[step + 1]][0]
+                    logit[items[step - age]] += repeat[age]
+                among = logit[np.union1d(candidates, own)]
+                total += among.max() + np.log(np.exp(among - among.max()).sum()) - logit[target]
         return float(total)
 
     at = [model._vectors.astype(float), model._bias.astype(float), model._pages["tower"].astype(float)]
-    assert (given["rows"] == rows).all()
+    rows = given["rows"].tolist()
+    assert sorted(rows) == np.unique(np.concatenate([lesson.ravel(), drawn])).tolist()
 
     def difference(which: int, place: tuple[int, ...]) -> float:
         up, down = [one.copy() for one in at], [one.copy() for one in at]
@@ -161,11 +152,11 @@ def test_one_step_is_down_the_loss_gradient(tower, monkeypatch):
         return (loss(*up) - loss(*down)) / 2e-5
 
     rng = np.random.default_rng(7)
-    for n in rng.integers(0, len(rows), 6).tolist():
+    for n in [*rng.integers(0, len(rows), 6).tolist(), rows.index(7), rows.index(9)]:
         d = int(rng.integers(8))
-        assert given["vectors"][n, d] == pytest.approx(difference(0, (int(rows[n]), d)), abs=2e-4)
-        assert given["bias"][n] == pytest.approx(difference(1, (int(rows[n]),)), abs=2e-4)
-    places = np.concatenate([rng.integers(0, len(at[2]), 6), len(at[2]) - model.length + np.arange(3)])
+        assert given["vectors"][n, d] == pytest.approx(difference(0, (rows[n], d)), abs=2e-4)
+        assert given["bias"][n] == pytest.approx(difference(1, (rows[n],)), abs=2e-4)
+    places = np.concatenate([[0], rng.integers(0, len(at[2]), 6), len(at[2]) - model.length + np.arange(3)])
     for place in places.tolist():
         assert given["tower"][place] == pytest.approx(difference(2, (place,)), abs=2e-4)
 
