@@ -24,7 +24,8 @@ from streams.topics import START_ANEW
 
 CACHE_INTERVAL_S = 5.0
 """Between writes to disk: rows that change at every click are written once."""
-BATCH = 10_000
+BATCH = 500
+"""Messages made at once: the interpreter lock is held meanwhile, and serving waits for it."""
 _NEXT = b"__next offset"
 
 
