@@ -129,8 +129,17 @@ def test_the_quality_page_has_figures_and_the_lift_as_a_plot(shop: Shop):
 
 
 def test_what_an_item_is_recommended_beside_is_the_same_on_both(shop: Shop):
-    first, second = (worker.get("/items/i7")["beside"] for worker in (shop.first, shop.second))
-    assert first == second and first["with_it"] > 0 and len(first["items"]) > 3
+    now = int(time.time() * 1000)
+    shop.cluster.publish([Event(event_id="beside", user="u3", type="view", item="i5", time=now)])
+    listed = wait_for(lambda: shop.first.get("/users/u3")["sent"]["items"], "a list of the model that learnt")
+
+    def beside(worker: Process) -> dict[str, Any]:
+        return worker.get(f"/items/{listed[0]}")["beside"]
+
+    for worker in (shop.first, shop.second):
+        wait_for(lambda w=worker: beside(w)["with_it"], "the list among the latest", 15)
+    assert beside(shop.first) == beside(shop.second)
+    assert {one["item"] for one in beside(shop.first)["items"]} & set(listed[1:])
 
 
 def test_settings_say_what_a_change_does(shop: Shop):
