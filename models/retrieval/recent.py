@@ -144,15 +144,18 @@ class Recent:
         """The distinct ends among so many clicks drawn from the whole ring."""
         return np.unique(self.ends(rng.integers(0, len(self), draws)))
 
-    def lessons(self, ends: NDArray[np.int64], latest: NDArray[np.int64], length: int) -> Lessons:
+    def lessons(
+        self, ends: NDArray[np.int64], latest: NDArray[np.int64], before: int, length: int
+    ) -> Lessons:
         """The sessions that end there, their latest `length` + 1 clicks; those of one click teach nothing.
 
-        Of each only what is among the `latest` clicks of the ring, int64[n], is to be learnt.
+        Of each only what is among the `latest` clicks of the ring, int64[n], is to be learnt, after at most
+        `before` clicks that are not.
         """
         shape = len(ends), length + 1
         items, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
         found = np.empty(len(ends), np.int64)
-        _walk(self._clicks, ends, latest, items, weights, found)
+        _walk(self._clicks, ends, latest, before, items, weights, found)
         lengths = np.maximum(found - 1, 0)
         order, sizes = _layout(lengths)
         tokens = int(sizes.sum())
@@ -251,15 +254,17 @@ def _append(clicks, window, items, keys, weights):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _walk(clicks, ends, latest, items, weights, counts):  # type: ignore[no-untyped-def]
-    """The clicks of each session, newest first, and how many there are; weight 0 for the older ones."""
+def _walk(clicks, ends, latest, before, items, weights, counts):  # type: ignore[no-untyped-def]
+    """The clicks of each session, newest first, and how many there are; older ones have weight 0."""
     newest, size = clicks.head[0] - 1, len(clicks.items)
     for n in range(len(ends)):
-        at, found = ends[n], 0
-        while at >= 0 and found < items.shape[1]:
+        at, found, older = ends[n], 0, 0
+        while at >= 0 and found < items.shape[1] and older < before:
             if clicks.items[at] >= 0:
+                taught = (newest - at) % size < latest[n]
                 items[n, found] = clicks.items[at]
-                weights[n, found] = clicks.weights[at] if (newest - at) % size < latest[n] else 0
+                weights[n, found] = clicks.weights[at] if taught else 0
+                older += not taught
                 found += 1
             at = clicks.before[at]
         counts[n] = found

@@ -5,8 +5,8 @@ gradient of the outcome to those of inputs and weights.  A replica's is `last`: 
 torch.  Tokens come step by step, as `Sequences` has them: the first `sizes[0]` belong to step 0, and the
 sequences that have a step t + 1 are the first of those at step t.
 
-* `mean`: u_t = Σ_j γ^(t−j) x_j / Σ_j γ^(t−j), γ learnt.  Both sides and the gradient are kernels.
-  Cost: O(dim) a token.
+* `mean`: u_t = Σ_j γ^(t−j) x_j / Σ_j γ^(t−j), γ learnt.  Both sides and the gradient are kernels.  What is
+  five steps back has a weight of some γ^5 = 1/16: new clicks are learnt without it.  Cost: O(dim) a token.
 * `gru`: a gated recurrent unit (Cho et al. 2014; for sessions Hidasi et al. 2016, "Session-based
   Recommendations with Recurrent Neural Networks") beside a linear path from the latest item.
   Cost: 7 dim² multiplications a token.
@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import Floats, Rows
+from models.core import HISTORY, Floats, Rows
 from models.retrieval.recent import pack
 
 HEADS = 2
@@ -47,6 +47,9 @@ class Tower(NamedTuple):
     """(flat weights, shapes, x float32[tokens, dim], sizes) ▶ u float32[tokens, dim], and the way back."""
     last: Callable[[Weights, Floats, Rows], Floats]
     """(weights, all vectors, int32[n, length] newest first) ▶ u float32[n, dim]; 0 where there is no item."""
+    before: int
+    """Items before a new click that are enough to learn it from.  Each that has a part in it is a row of the
+    next checkpoint."""
 
 
 class arrays:
@@ -198,7 +201,7 @@ def _of_both_sides(
             out[some] = u[sequences.last[some]]
         return out
 
-    return Tower(shapes, walk, last)
+    return Tower(shapes, walk, last, before=HISTORY)
 
 
 def _gru(ops: Any, w: Weights, x: Array, sizes: Rows) -> Array:
@@ -265,7 +268,7 @@ def _transformer_shapes(dim: int, length: int) -> dict[str, tuple[int, ...]]:
 
 
 TOWERS = {
-    "mean": Tower(_mean_shapes, _walk_mean, _last_mean),
+    "mean": Tower(_mean_shapes, _walk_mean, _last_mean, before=4),
     "gru": _of_both_sides(_gru_shapes, _gru),
     "transformer": _of_both_sides(_transformer_shapes, _transformer),
 }

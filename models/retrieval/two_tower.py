@@ -139,7 +139,8 @@ class TwoTower:
             new = self._recent.ends(places)
             replayed = self._recent.some_ends(round(self.replay * len(places)), rng)
             latest = np.repeat([len(places), len(self._recent)], [len(new), len(replayed)])
-            self._step(self._recent.lessons(np.concatenate([new, replayed]), latest, self.length), rng)
+            ends = np.concatenate([new, replayed])
+            self._step(self._recent.lessons(ends, latest, self._tower.before, self.length), rng)
 
     def _rng(self) -> np.random.Generator:
         """Another one at each call; as the steps travel, a restored learner draws what it would have."""

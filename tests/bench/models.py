@@ -17,6 +17,10 @@ CLICKS = 300_000
 """Learnt beforehand: 7 an item."""
 MEASURED = 20_000
 BATCH = 256
+LIVE = 50
+"""Examples of a micro-batch at 1,000 events/s: the learner waits 50 ms for them."""
+PUBLISHED = 500
+"""Examples of a checkpoint, then."""
 
 
 def models(bench: Bench) -> list[Row]:
@@ -24,7 +28,7 @@ def models(bench: Bench) -> list[Row]:
     settings = Settings(max_items=100_000, seed=bench.seed)
     filled, measured = bench.scaled(CLICKS), bench.scaled(MEASURED)
     now = int(time.time() * 1000)
-    stream = examples(filled + 3 * measured, bench.seed, now)
+    stream = examples(filled + 3 * measured + PUBLISHED, bench.seed, now)
     say(f"models: learning {filled:,} clicks on {ITEMS:,} items")
     ranked = make_model(settings)
     plain = Model(settings.generators, settings.max_items, parameters=settings.model_parameters)
@@ -33,10 +37,10 @@ def models(bench: Bench) -> list[Row]:
     for part in batches(islice(stream, filled), settings.learn_batch):
         for model in (ranked, plain):
             model.learn(part)
-    learn: dict[str, list[float]] = {"plain": [], "ranked": []}
+    learn: dict[tuple[str, int], list[float]] = {}
     rank: dict[int, list[float]] = {BATCH: [], 1: []}
     recommender = make_recommender(settings, ranked)
-    for turn in batches(stream, measured):
+    for turn in batches(islice(stream, 3 * measured), measured):
         asked = [Asked((*e.history, e.item)[-HISTORY:], e.session_size + 1, now) for e in turn]
         for size, times in rank.items():
             some = asked if size > 1 else asked[: measured // 10]
@@ -44,15 +48,27 @@ def models(bench: Bench) -> list[Row]:
             recommender.recommend(parts[0], settings.list_length)  # of these shapes it is compiled
             took = _took(lambda: [recommender.recommend(one, settings.list_length) for one in parts])  # noqa: B023
             times.append(took / len(some))
+        few, rest = turn[: measured // 10], turn[measured // 10 :]
         for name, model in (("plain", plain), ("ranked", ranked)):
-            parts = list(batches(turn, settings.learn_batch))
-            learn[name].append(_took(lambda: [model.learn(one) for one in parts]) / len(turn))  # noqa: B023
-    generators = ", ".join(settings.generators)
+            for size, some in ((LIVE, few), (settings.learn_batch, rest)):
+                parts = list(batches(some, size))
+                took = _took(lambda: [model.learn(one) for one in parts]) / len(some)  # noqa: B023
+                learn.setdefault((name, size), []).append(took)
+    ranked.dump_touched()
+    for one in batches(islice(stream, PUBLISHED), LIVE):
+        ranked.learn(one)
+    rows = len(ranked.dump_touched())
+    generators, most = ", ".join(settings.generators), settings.learn_batch
     return [
-        Row("models", "learn an example: counts and embeddings", min(learn["plain"]), "µs", at_most=25,
-            note=generators, details={"turns": learn["plain"]}),
-        Row("models", "... with the ranker", min(learn["ranked"]), "µs", at_most=60,
-            note=settings.ranker, details={"turns": learn["ranked"]}),
+        Row("models", "learn an example: counts and embeddings", min(learn["plain", most]), "µs", at_most=25,
+            note=generators, details={"turns": learn["plain", most]}),
+        Row("models", "... with the ranker", min(learn["ranked", most]), "µs", at_most=60,
+            note=settings.ranker, details={"turns": learn["ranked", most]}),
+        Row("models", f"... counts and embeddings, {LIVE} at once", min(learn["plain", LIVE]), "µs",
+            details={"turns": learn["plain", LIVE]}),
+        Row("models", f"... with the ranker, {LIVE} at once", min(learn["ranked", LIVE]), "µs",
+            details={"turns": learn["ranked", LIVE]}),
+        Row("models", f"a checkpoint of {PUBLISHED} examples, {LIVE} at once", rows, "rows"),
         Row("models", f"propose, rank, list, {BATCH} sessions at once", min(rank[BATCH]), "µs a session",
             at_most=80, details={"turns": rank[BATCH]}),
         Row("models", "... one session at a time", min(rank[1]), "µs", at_most=120,

@@ -215,6 +215,28 @@ def test_a_checkpoint_has_the_rows_of_a_micro_batch_and_no_more():
     assert (rows < 5_000).sum() <= 20 + 30 and (rows >= 5_000).sum() <= 20
 
 
+def test_small_micro_batches_share_what_is_drawn():
+    """Ten of 10 clicks: the items of 100 clicks, and what was drawn at most twice."""
+    model = TwoTower(5_000, "mean", negatives=100, redraw=100, replay=0.0)
+    rng = np.random.default_rng(8)
+    model.learn(sessions(rng.integers(0, 5_000, (2_000, 2)), 1))
+    model.touched()
+    for n in range(10):
+        model.learn(sessions(rng.integers(0, 5_000, (5, 2)), 2 + n))
+    assert (model.touched() < 5_000).sum() <= 100 + 2 * 100
+
+
+def test_a_new_click_of_a_mean_moves_only_what_is_just_before_it():
+    model = TwoTower(100, "mean", negatives=1, replay=0.0)
+    session = np.arange(10, 20)
+    keys = np.zeros(10, np.int64)
+    model.learn(batch(session[:9], users=keys[:9]))
+    moved = model._vectors.copy()
+    model.learn(batch(session[9:], users=keys[9:]))
+    changed = np.flatnonzero((model._vectors != moved).any(1))
+    assert {15, 16, 17, 18, 19} <= set(changed.tolist()) and len(changed) <= 5 + 1
+
+
 def test_a_query_longer_than_a_history_is_refused():
     with pytest.raises(ValueError, match="length"):
         TwoTower(ITEMS, length=33)
