@@ -6,7 +6,8 @@ torch.  Tokens come step by step, as `Sequences` has them: the first `sizes[0]` 
 sequences that have a step t + 1 are the first of those at step t.
 
 * `mean`: u_t = Σ_j γ^(t−j) x_j / Σ_j γ^(t−j), γ learnt.  Both sides and the gradient are kernels.  What is
-  five steps back has a weight of some γ^5 = 1/16: new clicks are learnt without it.  Cost: O(dim) a token.
+  further back than `SESSION` has a weight of γ^9, 1/150: new clicks are learnt without it.  Cost: O(dim) a
+  token.
 * `gru`: a gated recurrent unit (Cho et al. 2014; for sessions Hidasi et al. 2016, "Session-based
   Recommendations with Recurrent Neural Networks") beside a linear path from the latest item.
   Cost: 7 dim² multiplications a token.
@@ -26,7 +27,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import HISTORY, Floats, Rows
+from models.core import HISTORY, SESSION, Floats, Rows
 from models.retrieval.recent import pack
 
 HEADS = 2
@@ -268,7 +269,7 @@ def _transformer_shapes(dim: int, length: int) -> dict[str, tuple[int, ...]]:
 
 
 TOWERS = {
-    "mean": Tower(_mean_shapes, _walk_mean, _last_mean, before=4),
+    "mean": Tower(_mean_shapes, _walk_mean, _last_mean, before=SESSION),
     "gru": _of_both_sides(_gru_shapes, _gru),
     "transformer": _of_both_sides(_transformer_shapes, _transformer),
 }
