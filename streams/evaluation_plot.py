@@ -40,7 +40,7 @@ def draw(found: dict[str, Any], file: str) -> None:
     left.set_ylim(bottom=0)
     left.tick_params(axis="x", rotation=30)
     left.grid(alpha=0.3)
-    left.legend(frameon=False)
+    _legend(left)
     if calibrated:
         _reliability(figure.add_subplot(1, 2, 2), calibrated)
     figure.savefig(file, dpi=150)
@@ -56,4 +56,9 @@ def _reliability(axes: Any, calibrated: dict[str, dict[str, Any]]) -> None:
     axes.set_xlabel("probability that the ranker gives an item of its list")
     axes.set_ylabel("share of these items that came next")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    _legend(axes)
+
+
+def _legend(axes: Any) -> None:
+    """Above the axes: there is no corner that no line of no log comes to."""
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
