@@ -28,7 +28,7 @@ from models.learning import Checkpoint
 from models.model import Model
 from streams import topics
 from streams.apps import make_app
-from streams.history import SPANS, Point, add_up
+from streams.history import SPANS, History, Point, Recorder, add_up
 from streams.kafka import tail
 from streams.messages import REASONS, MetricsRow, Process, Recommendation, Recommended, encode
 from streams.serve import Counts
@@ -44,6 +44,7 @@ from streams.web.exposition import exposition, serving_metrics
 from streams.web.lag import Lag
 from streams.web.negotiation import wants_html
 from streams.web.peers import FORWARDED
+from streams.web.plots import Drawing
 from streams.web.readings import LearnerReadings, ServingReadings
 from streams.web.rendering import address, render
 from streams.web.site import HEADERS
@@ -277,6 +278,18 @@ def test_every_range_can_be_asked_for(worker: Worker, span: str):
     for plot in drawn["plots"]:
         assert all(len(line["values"]) == len(drawn["times"]) for line in plot["lines"])
     assert get(worker, "/?range=year")[0] == 400 and get(worker, "/plots.json?range=")[0] == 400
+
+
+@pytest.mark.parametrize("phase_ms", [0, 700, 1900])
+def test_a_steady_rate_is_plotted_as_it_is(phase_ms: int):
+    history, recorder, begin = History(), Recorder("serving/a"), NOW // 10_000 * 10_000
+    for n in range(30):
+        now = begin + phase_ms + 2000 * n
+        for key, row in recorder.add(now, {"accepted": 400 * n}, {}).items():
+            history.add(key, row, now)
+    drawn = Drawing().draw(history.points("15min", now), "15min", now)
+    rates = [rate for rate in drawn["plots"][0]["lines"][0]["values"] if rate is not None]
+    assert rates[1:-1] == [200.0] * (len(rates) - 2) and rates[-1] == pytest.approx(200, rel=0.35)
 
 
 def test_blocks_have_the_sums_of_their_points_and_only_changed_ones_are_made_anew():

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from streams.history import SPANS, Point, labelled, slots, total
+from streams.history import SAY_S, SPANS, Point, labelled, slots, total
 from streams.web.overview import events, quantiles
 
 LINES = 12
@@ -79,12 +80,15 @@ class Drawing:
     """Draws the plots, and remembers the lines of the points that it knows: few are new each time."""
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[int, tuple[Point, list[Lines]]]] = {}
+        self._known: dict[str, dict[int, tuple[Point, float, list[Lines]]]] = {}
 
     def draw(self, points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
         """All plots of a span: `times` in seconds, and for each line a value or none at each time."""
-        before = self._known.get(span, {})
-        known = {p.time: before[p.time] if _same(before, p) else (p, _lines(p)) for p in points}
+        before, known = self._known.get(span, {}), {}
+        for p in points:
+            seconds = _covered(p, SPANS[span].step_ms, now)
+            same = p.time in before and before[p.time][0] is p and before[p.time][1] == seconds
+            known[p.time] = before[p.time] if same else (p, seconds, _lines(replace(p, seconds=seconds)))
         self._known[span] = known
         times = list(slots(SPANS[span], now))
         return {
@@ -96,15 +100,20 @@ class Drawing:
                     "name": plot.name,
                     "title": plot.title,
                     "unit": plot.unit,
-                    "lines": _highest([known[t][1][n] if t in known else None for t in times], plot.counted),
+                    "lines": _highest([known[t][2][n] if t in known else None for t in times], plot.counted),
                 }
                 for n, plot in enumerate(PLOTS)
             ],
         }
 
 
-def _same(before: Mapping[int, tuple[Point, list[Lines]]], point: Point) -> bool:
-    return point.time in before and before[point.time][0] is point
+def _covered(point: Point, step_ms: int, now: int) -> float:
+    """Seconds that the counts of a slot are of.
+
+    Its first word counts from the one before, up to `SAY_S` before the slot began, and as much is missing at
+    its end: a slot that is over covers its length.
+    """
+    return step_ms / 1000 if now >= point.time + step_ms else point.seconds + SAY_S / 2
 
 
 def _lines(point: Point) -> list[Lines]:
