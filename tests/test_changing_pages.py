@@ -145,7 +145,7 @@ def test_settings_say_what_a_change_does(worker: Worker):
 
     assert effect("generators").startswith("none as long as mlp ranks")
     assert post(worker, "/settings", {"setting": "ranker", "value": "blend", "who": "ann"})[0] == 200
-    assert effect("generators")== "on lists from now on; 0 turns one off"
+    assert effect("generators") == "on lists from now on; 0 turns one off"
     assert all(one["effect"] for one in get_json(worker, "/settings")["live"])
 
 
