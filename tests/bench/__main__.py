@@ -47,7 +47,7 @@ parts:
   restart     kill -9 with the store kept; with the store wiped and 200,000 users
   memory      of a serving process with 40,000 items and 200,000 users
   models      what one core takes to learn an example and to rank for a session, without Kafka
-  pages       what 20 open overviews cost: throughput and age, with and without, in turns
+  pages       what 20 open overviews and 5 quality pages cost: throughput and age, with and without, in turns
   caps        5,000,000 distinct items and users through a model of 100,000 rows, without Kafka
   newcomer    start to first recommendation on the page (only when named)
 
