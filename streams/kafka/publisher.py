@@ -123,8 +123,9 @@ class Publisher:
             self._produce(CHECKPOINT_KEY, checkpoint.encode())
             producer.commit_transaction(30)
         except KafkaException as error:
-            if error.args[0].fatal():
-                raise Fenced(f"another learner took over ({error.args[0].str()})") from error
+            cause = error.args[0]  # of a produce after the fatal error: _FATAL, not marked as fatal itself
+            if cause.fatal() or cause.code() == KafkaError._FATAL:
+                raise Fenced(f"another learner took over ({cause.str()})") from error
             raise  # not published: the caller starts again from the published model
 
     def _produce(self, key: bytes, value: bytes | None) -> None:
