@@ -46,3 +46,19 @@ def test_fewer_items_than_asked_for_and_ties_to_the_lower_row():
     assert model.top(50)[0].tolist() == [3, 5, 7]
     found = model.propose(Queries.of(np.full((2, 1), -1, np.int32)), 5)
     assert found.rows.tolist() == [[3, 5, 7, -1, -1]] * 2
+
+
+def test_ranking_what_changed_is_ranking_all():
+    rng = np.random.default_rng(3)
+    asked, anew = Popularity(2000, 10**5), Popularity(2000, 10**5)
+    for step in range(100):
+        items = (rng.pareto(0.5, 50) * 10).astype(int) % 2000
+        times = (1000 * step + rng.integers(0, 1000, 50)).tolist()
+        for model in (asked, anew):
+            model.learn(batch(items.tolist(), times=times))
+            if step % 30 == 29:
+                model.forget(items[:3].astype(np.int32))
+        asked.top(64)
+    assert asked.top(64)[0].tolist() == anew.top(64)[0].tolist()
+    assert asked.top(64)[1].tolist() == anew.top(64)[1].tolist()
+    assert len(asked.top(64)[0]) == 64
