@@ -128,20 +128,6 @@ def test_the_quality_page_has_figures_and_the_lift_as_a_plot(shop: Shop):
         assert min(page.evaluate(COLOURED)) > 500
 
 
-def test_what_an_item_is_recommended_beside_is_the_same_on_both(shop: Shop):
-    now = int(time.time() * 1000)
-    shop.cluster.publish([Event(event_id="beside", user="u3", type="view", item="i5", time=now)])
-    listed = wait_for(lambda: shop.first.get("/users/u3")["sent"]["items"], "a list of the model that learnt")
-
-    def beside(worker: Process) -> dict[str, Any]:
-        return worker.get(f"/items/{listed[0]}")["beside"]
-
-    for worker in (shop.first, shop.second):
-        wait_for(lambda w=worker: beside(w)["with_it"], "the list among the latest", 15)
-    assert beside(shop.first) == beside(shop.second)
-    assert {one["item"] for one in beside(shop.first)["items"]} & set(listed[1:])
-
-
 def test_settings_say_what_a_change_does(shop: Shop):
     with opened(shop.browser, f"{shop.first.url}/settings") as page:
         section = page.locator("section", has=page.locator("h2", has_text="generators"))
@@ -171,6 +157,25 @@ def test_both_workers_show_the_same(shop: Shop):
     found = figures(shop.first)
     assert found["counts"]["accepted"] == EVENTS + len(HOSTILE)
     assert found["counts"]["dead_letters"] == len(POISON) == sum(found["dead_letters"].values())
+
+
+def test_what_an_item_is_recommended_beside_is_the_same_on_both(shop: Shop):
+    now = int(time.time() * 1000)
+    shop.cluster.publish([Event(event_id="beside", user="u3", type="view", item="i5", time=now)])
+
+    def sent() -> list[str]:
+        page = shop.first.get("/users/u3") or {}
+        return (page["sent"] or {}).get("items", []) if page else []
+
+    listed = wait_for(sent, "a list of the model that learnt")
+
+    def beside(worker: Process) -> dict[str, Any]:
+        return worker.get(f"/items/{listed[0]}")["beside"]
+
+    for worker in (shop.first, shop.second):
+        wait_for(lambda w=worker: beside(w)["with_it"], "the list among the latest", 15)
+    assert beside(shop.first) == beside(shop.second)
+    assert {one["item"] for one in beside(shop.first)["items"]} & set(listed[1:])
 
 
 def test_what_if_changes_the_list_and_nothing_else(shop: Shop):
