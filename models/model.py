@@ -64,7 +64,7 @@ class Model:
         parameters: generator or ranker ▶ keyword arguments of its constructor, where not the defaults.
         rank_every: rankers learn from one in so many examples, by a hash: to propose is most of the cost.
         """
-        self._context_key, self._rank_every = context_key, rank_every
+        self._context_key, self._rank_every, self._parameters = context_key, rank_every, parameters
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
         self.items = ItemRows(capacity, admit_after)
         self.generators: dict[str, Generator] = {
@@ -115,7 +115,7 @@ class Model:
 
     def warm_up(self) -> None:
         """Compile the kernels and import what learning needs, on a small model that is thrown away."""
-        small = Model(self.shortlist.weights, capacity=100, rankers=self.rankers)
+        small = Model(self.shortlist.weights, capacity=100, parameters=self._parameters, rankers=self.rankers)
         for n in range(3):
             small.learn([Example("", n, n, "view", str(n), history=("0", "1"), session_size=2)])
 
