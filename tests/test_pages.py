@@ -30,6 +30,7 @@ from streams import topics
 from streams.apps import make_app
 from streams.history import SPANS, History, Point, Recorder, add_up
 from streams.kafka import tail
+from streams.kafka.writer import BatchWriter
 from streams.messages import REASONS, MetricsRow, Process, Recommendation, Recommended, encode
 from streams.serve import Counts
 from streams.serving import Serving
@@ -867,10 +868,26 @@ def test_users_are_counted_not_estimated(tmp_path, monkeypatch):
         worker.serving.new_users[0] += 3
         assert counted.users() == 45
         worker.put("from another worker")
-        await counted._on_revoked(worker.app, set())
+        await worker.app.on_partitions_revoked.send(set())
+        assert await settled(counted) == 42, "and what was not stored is another worker's to serve again"
+        worker.put("restored after a count that began too early")
+        await worker.app.on_rebalance_complete.send()
         assert await settled(counted) == 43
         worker.app.rebalancing = True
         assert counted.users() is None
+
+    asyncio.run(run())
+
+
+def test_what_waits_for_its_turn_to_be_written_is_read_and_counted(tmp_path):
+    worker = Worker(tmp_path / "data")
+
+    async def run() -> None:
+        writer = BatchWriter(worker.app, worker.serving.table, depth=0)  # its turn never comes
+        writing = asyncio.create_task(writer.write(None, None, {0: {b"waits": b"value"}}, {}, {}))
+        await asyncio.sleep(0)
+        assert (writer.get(0, b"waits"), writer.unsaved(0)) == (b"value", [b"waits"])
+        writing.cancel()
 
     asyncio.run(run())
 

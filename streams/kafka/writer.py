@@ -66,11 +66,14 @@ class BatchWriter:
     async def write(
         self, stream: Any, event: Any, changed: Changed, urgent: Outputs, outputs: Outputs
     ) -> None:
-        """Send all of it, `urgent` at once; acks `event` when it is durable."""
-        await self._slots.acquire()
-        began = time.monotonic()
+        """Send all of it, `urgent` at once; acks `event` when it is durable.
+
+        `changed` is what `get` returns from this call on, however long the writing has to wait.
+        """
         for partition, values in changed.items():
             self._pending[partition].update(values)
+        await self._slots.acquire()
+        began = time.monotonic()
         sent = await self._send(urgent)
         self._gathered.append(_Chunk(stream, event, changed, outputs, sent, began))
         if self._writing is None or self._writing.done():

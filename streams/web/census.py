@@ -24,7 +24,9 @@ class Census:
         self._before: dict[int, int] = {}
         """Partition ▶ its users, less those that this process was the first to see."""
         self._counting: asyncio.Task[None] | None = None
-        serving.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        # moving, another worker may add users; restored, a count begun too early is of half a partition
+        serving.app.on_partitions_revoked.connect(self._begin_anew, weak=False)
+        serving.app.on_rebalance_complete.connect(self._begin_anew, weak=False)
 
     def users(self) -> int | None:
         """Users in the partitions of this worker; None while they are restored or counted."""
@@ -54,8 +56,7 @@ class Census:
                 await asyncio.sleep(PAUSE_S)
         return count + len(missing)
 
-    async def _on_revoked(self, app: Any, revoked: Any, **kwargs: Any) -> None:
-        """Another worker may add users before the partition comes back."""
+    async def _begin_anew(self, *args: Any, **kwargs: Any) -> None:
         if self._counting is not None:
             self._counting.cancel()  # its snapshot keeps the store's files locked
             self._counting = None
