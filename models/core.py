@@ -207,7 +207,7 @@ class Generator(Component, Protocol):
         """Learn the examples in order.  Rows of -1 teach nothing."""
 
     def propose(self, queries: Queries, k: int) -> Candidates:
-        """Up to k candidates for each query.  Changes nothing."""
+        """Up to k candidates for each query.  Changes nothing; several threads may ask at once."""
 
 
 class Ranker(Component, Protocol):
@@ -217,7 +217,8 @@ class Ranker(Component, Protocol):
         """Learn that the candidates in columns `targets`, int32[n], came next; -1: none of them did."""
 
     def score(self, seen: Features) -> Floats:
-        """float32[n, m], higher is better; a candidate that scores 0 is none.  Changes nothing."""
+        """float32[n, m], higher is better; a candidate that scores 0 is none.  Changes nothing;
+        several threads may ask at once."""
 
 
 @runtime_checkable

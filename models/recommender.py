@@ -1,6 +1,7 @@
 """From sessions to slates: retrieve ▶ rank ▶ rules, for a whole micro-batch at once."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -36,12 +37,18 @@ class Recommender:
     """Recommends from a model."""
 
     def __init__(
-        self, model: Model, weights: Mapping[str, float], ranker: str = "blend", list_latest: bool = False
+        self,
+        model: Model,
+        weights: Mapping[str, float],
+        ranker: str = "blend",
+        list_latest: bool = False,
+        threads: int = 1,
     ) -> None:
         """`ranker`: one of the model's, over all its generators, or the blend of those in `weights`.
 
         The scores of a learnt ranker are probabilities: that the item is the user's next.
         list_latest: whether the user's latest item may be in the list.
+        threads: that rank at once, when more than `AT_ONCE` are asked for: kernels do without the GIL.
         """
         self.model, self._list_latest = model, list_latest
         self._ranker: Ranker
@@ -51,6 +58,7 @@ class Recommender:
         else:
             self._shortlist, self._ranker = model.shortlist, model.rankers[ranker]
         self._learnt = ranker != "blend"
+        self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
         self._prefixes = [*(REASONS.get(name, POPULAR) for name in self._shortlist.names), OWN]
 
     def recommend(self, asked: Sequence[Asked], k: int) -> list[Slate]:
@@ -69,9 +77,11 @@ class Recommender:
 
     def rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
         """The k best for each query but its `excluded`, int32[n, any]; -1 pads."""
-        parts = [slice(at, at + AT_ONCE) for at in range(0, max(len(excluded), 1), AT_ONCE)]
-        found = [self._rank(queries.take(part), excluded[part], k) for part in parts]
-        return found[0] if len(found) == 1 else Best(*map(np.concatenate, zip(*found, strict=True)))
+        if len(excluded) <= AT_ONCE:
+            return self._rank(queries, excluded, k)
+        parts = [slice(at, at + AT_ONCE) for at in range(0, len(excluded), AT_ONCE)]
+        found = self._map(lambda part: self._rank(queries.take(part), excluded[part], k), parts)
+        return Best(*map(np.concatenate, zip(*found, strict=True)))
 
     def _rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
         pool, seen = self._shortlist.look(queries, excluded, k)

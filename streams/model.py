@@ -45,6 +45,6 @@ def make_quality(settings: Settings, model: Model) -> LiveQuality:
     return LiveQuality(found, twins, settings.measure_every)
 
 
-def make_recommender(settings: Settings, model: Model) -> Recommender:
+def make_recommender(settings: Settings, model: Model, threads: int = 1) -> Recommender:
     """Recommends from this model."""
-    return Recommender(model, settings.generators, settings.ranker, settings.list_latest)
+    return Recommender(model, settings.generators, settings.ranker, settings.list_latest, threads)

@@ -26,7 +26,7 @@ class ModelRecommender:
 
     def __init__(self, replica: Replica, settings: Settings) -> None:
         self._replica = replica
-        self._recommender = make_recommender(settings, replica.model)
+        self._recommender = make_recommender(settings, replica.model, settings.ranking_threads)
         self.recommend, self.popular = self._recommender.recommend, self._recommender.popular
 
     @property

@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     worker_id: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._-]+$", description="stable name: a restart keeps its partitions"
     )
+    ranking_threads: int = Field(
+        min(os.cpu_count() or 1, 4), ge=1, le=64, description="that rank a backlog at once, in one worker"
+    )
     chunk_events: int = Field(1000, ge=1, le=20_000, description="events in a micro-batch, at the most")
     web_host: Annotated[str, AfterValidator(_loopback_or_named)] = Field(
         "127.0.0.1", description="address the pages listen on"

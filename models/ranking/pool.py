@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.core import HISTORY, Candidates, Floats, Queries, Rows
+from models.scratch import Scratch
 
 WIDTH = HISTORY + 1
 """Codes of a generator: one for each column of the history, and one for none."""
@@ -37,11 +38,10 @@ class Pool(NamedTuple):
 
 
 class Merger:
-    """Merges proposals; scratch for `capacity` rows is kept between calls."""
+    """Merges proposals, of `capacity` rows."""
 
     def __init__(self, capacity: int, weights: Sequence[float], generators: int, width: int) -> None:
-        self._at = np.zeros(capacity, np.int32)
-        self._excluded = np.zeros(capacity, np.bool_)
+        self._scratch = Scratch((capacity, np.int32), (capacity, np.bool_))  # column; excluded
         self._weights = np.asarray(weights, np.float32)
         self._generators, self._width = generators, width
 
@@ -63,7 +63,7 @@ class Merger:
         )
         _merge(
             queries.history, excluded, rows, scores, sources, starts, self._weights,
-            self._at, self._excluded, *out,
+            self._scratch.arrays, *out,
         )  # fmt: skip
         return out
 
@@ -74,13 +74,14 @@ def _parts(proposal: Candidates) -> tuple[Rows, Floats, NDArray[np.int8]]:
 
 @njit(cache=True, nogil=True)
 def _merge(  # type: ignore[no-untyped-def]
-    history, excluded, rows, scores, sources, starts, weights, at, banned,
+    history, excluded, rows, scores, sources, starts, weights, scratch,
     out_rows, out_counts, out_scores, out_codes,
 ):  # fmt: skip
+    at, banned = scratch
     most = rows.shape[1] + history.shape[1]
     items, columns = np.empty(most, np.int32), np.empty(most, np.int32)
     codes = np.empty(most, np.int16)
-    prior, strongest, scratch = (
+    prior, strongest, moved = (
         np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.float32)
     )  # fmt: skip
     width, own = out_rows.shape[1], out_scores.shape[1] * WIDTH
@@ -119,8 +120,8 @@ def _merge(  # type: ignore[no-untyped-def]
                 if part > strongest[j]:
                     strongest[j], codes[j] = part, g * WIDTH + sources[n, c] + 1
         if count > width:
-            scratch[:count] = prior[:count]
-            threshold = _largest(scratch, count, width)
+            moved[:count] = prior[:count]
+            threshold = _largest(moved, count, width)
             ties = width
             for j in range(count):
                 ties -= prior[j] > threshold

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from models.core import SESSION, Batch, Candidates, Queries, Rows
 from models.decay import DAY_MS, decayed
+from models.scratch import Scratch
 from models.topk import select
 
 AGE_DECAY = 0.6
@@ -57,10 +58,10 @@ class CoVisitation:
         self._total = np.zeros(capacity, np.float32)
         self._dirty = np.zeros(capacity, np.bool_)
         self._used = 0
-        self._scratch = (
-            np.zeros(capacity, np.float32),  # score
-            np.zeros(capacity, np.float32),  # the strongest part of it
-            np.zeros(capacity, np.int8),  # and the column of the history that gave it
+        self._scratch = Scratch(
+            (capacity, np.float32),  # score
+            (capacity, np.float32),  # the strongest part of it
+            (capacity, np.int8),  # and the column of the history that gave it
         )
 
     def learn(self, batch: Batch) -> None:
@@ -113,8 +114,7 @@ class CoVisitation:
         )
         _propose(
             queries.history, self._neighbours, self._weights, self._size, self._total, AGE_DECAY,
-            *self._scratch,
-            out.rows, out.scores, out.sources,
+            self._scratch.arrays, out.rows, out.scores, out.sources,
         )  # fmt: skip
         return out
 
@@ -195,13 +195,12 @@ def _propose(  # type: ignore[no-untyped-def]
     size,
     total,
     age_decay,
-    score,
-    strongest,
-    source,
+    scratch,
     out_rows,
     out_scores,
     out_sources,
 ):
+    score, strongest, source = scratch
     among = np.empty(SESSION * neighbours.shape[1], np.int32)
     for n in range(len(histories)):
         count = 0

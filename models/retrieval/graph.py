@@ -15,7 +15,7 @@ One step is a sampled user kNN; further ones reach what no neighbour had: more c
 The random numbers are drawn from a hash of the query's items, so that a replica walks as the learner does.
 
 Cost: learn about 0.5 µs an event; propose about 0.06 µs a step.
-Memory: that of `RecentSessions`, and 9 bytes an item of scratch.
+Memory: that of `RecentSessions`, and 13 bytes an item of scratch for each thread.
 """
 
 from typing import Literal
@@ -25,6 +25,7 @@ from numba import njit
 
 from models.core import SESSION, Candidates, Queries
 from models.retrieval.recent_sessions import RecentSessions, age_of
+from models.scratch import Scratch
 from models.topk import select
 
 AGE_DECAY = 0.6
@@ -47,13 +48,13 @@ class Walks(RecentSessions):
     ) -> None:
         super().__init__(capacity, by, slots_per_item, length, latest)
         self.steps = steps
-        self._scratch = (
-            np.zeros(capacity, np.float32),  # score of an item
-            np.zeros(capacity, np.int32),  # visits from one item of the query
-            np.zeros(capacity, np.float32),  # the most from one
-            np.zeros(capacity, np.int8),  # and its column
-            np.zeros(steps, np.int32),  # items visited from one
-            np.zeros(steps, np.int32),  # items visited from any
+        self._scratch = Scratch(
+            (capacity, np.float32),  # score of an item
+            (capacity, np.int32),  # visits from one item of the query
+            (capacity, np.float32),  # the most from one
+            (capacity, np.int8),  # and its column
+            (steps, np.int32),  # items visited from one
+            (steps, np.int32),  # items visited from any
         )
 
     def propose(self, queries: Queries, k: int) -> Candidates:
@@ -64,8 +65,7 @@ class Walks(RecentSessions):
         )
         _propose(
             queries.history[:, :SESSION], self.newest, self.index, self.steps,
-            *self._scratch,
-            out.rows, out.scores, out.sources,
+            self._scratch.arrays, out.rows, out.scores, out.sources,
         )  # fmt: skip
         return out
 
@@ -73,9 +73,9 @@ class Walks(RecentSessions):
 @njit(cache=True, nogil=True)
 def _propose(  # type: ignore[no-untyped-def]
     asked, newest, index, steps,
-    score, visits, most, source, visited, among,
-    out_rows, out_scores, out_sources,
+    scratch, out_rows, out_scores, out_sources,
 ):  # fmt: skip
+    score, visits, most, source, visited, among = scratch
     for n in range(len(asked)):
         query = asked[n]
         known = 0

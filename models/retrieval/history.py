@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.core import HISTORY, Batch, Candidates, Queries, Rows
+from models.scratch import Scratch
 from models.topk import select
 
 FORGETTING = 0.7
@@ -28,8 +29,7 @@ class History:
     def __init__(self, capacity: int) -> None:
         self.rows = 0
         self.dtype = np.dtype([("row", "<i4")])
-        self._score = np.zeros(capacity, np.float32)
-        self._column = np.zeros(capacity, np.int8)
+        self._scratch = Scratch((capacity, np.float32), (capacity, np.int8))  # score, and its column
 
     def learn(self, batch: Batch) -> None:
         """Nothing is learnt."""
@@ -55,12 +55,13 @@ class History:
             np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32), np.full((n, k), -1, np.int8)
         )
         worth = (np.arange(1, HISTORY + 1) ** -FORGETTING).astype(np.float32)
-        _propose(queries.history, worth, self._score, self._column, out.rows, out.scores, out.sources)
+        _propose(queries.history, worth, self._scratch.arrays, out.rows, out.scores, out.sources)
         return out
 
 
 @njit(cache=True, nogil=True)
-def _propose(histories, worth, score, column, out_rows, out_scores, out_sources):  # type: ignore[no-untyped-def]
+def _propose(histories, worth, scratch, out_rows, out_scores, out_sources):  # type: ignore[no-untyped-def]
+    score, column = scratch
     among = np.empty(histories.shape[1], np.int32)
     for n in range(len(histories)):
         count = 0

@@ -9,6 +9,8 @@ once a state of the model.
 Memory: 24 bytes an item.
 """
 
+import threading
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -39,6 +41,7 @@ class Popularity:
         """So many of the best, if they are so many; None: not known."""
         self._changed: list[Rows] = []
         """Rows since then."""
+        self._ranks = threading.Lock()
 
     def learn(self, batch: Batch) -> None:
         """Count each example's item."""
@@ -92,13 +95,14 @@ class Popularity:
 
     def top(self, k: int) -> tuple[Rows, Floats]:
         """The k most popular rows and their decayed counts, best first; ties to the lower row."""
-        if self._ranking is None or self._ranking[0] < k or len(self._changed) > STATES:
-            self._rank(np.arange(self._used, dtype=np.int32), max(k, RANKED))
-        elif self._changed:
-            keep, before, _ = self._ranking
-            self._rank(np.unique(np.concatenate([before, *self._changed])), keep)
-        assert self._ranking is not None
-        _, rows, scores = self._ranking
+        with self._ranks:
+            if self._ranking is None or self._ranking[0] < k or len(self._changed) > STATES:
+                self._rank(np.arange(self._used, dtype=np.int32), max(k, RANKED))
+            elif self._changed:
+                keep, before, _ = self._ranking
+                self._rank(np.unique(np.concatenate([before, *self._changed])), keep)
+            assert self._ranking is not None
+            _, rows, scores = self._ranking
         return rows[:k], scores[:k]
 
     def _note(self, changed: Rows) -> None:

@@ -17,7 +17,7 @@ of it; of equal ones those that share the latest item, and began last, come firs
 Keyed by user instead of session it is user kNN, and the query is the whole history.
 
 Cost: learn about 0.5 µs an event; propose 8 to 20 µs a session.
-Memory: that of `RecentSessions`, and 9 bytes an item of scratch.
+Memory: that of `RecentSessions`, and 9 bytes an item of scratch for each thread.
 """
 
 from typing import Literal
@@ -28,6 +28,7 @@ from numba import njit
 from models.core import HISTORY, SESSION, Candidates, Queries
 from models.decay import DAY_MS
 from models.retrieval.recent_sessions import RecentSessions, age_of, contains
+from models.scratch import Scratch
 from models.topk import select
 
 AGE_DECAY = 0.7
@@ -49,23 +50,23 @@ class SessionKnn(RecentSessions):
         by: Literal["session", "user"] = "session",
         slots_per_item: float = 2.0,
         length: int = 16,
-        latest: int = 96,
-        neighbours: int = 150,
+        latest: int = 64,
+        neighbours: int = 100,
         tau_ms: float = 112 * DAY_MS,
     ) -> None:
         super().__init__(capacity, by, slots_per_item, length, latest)
         self.neighbours, self.tau_ms = neighbours, tau_ms
         columns = SESSION if by == "session" else HISTORY
         met = 1 << (2 * columns * latest - 1).bit_length()
-        self._scratch = (
-            np.zeros(met, np.uint32),  # sessions met, by hash: the number
-            np.zeros(met, np.float32),  # similarity; 0: free
-            np.zeros(met, np.int8),  # the latest column of the query that it contains
-            np.zeros(columns * latest, np.int32),  # where in these they are
-            np.zeros(capacity, np.float32),  # score of an item
-            np.zeros(capacity, np.float32),  # the strongest part of it
-            np.zeros(capacity, np.int8),  # and the column of the query that gave it
-            np.zeros(neighbours * length, np.int32),  # items with a score
+        self._scratch = Scratch(
+            (met, np.uint32),  # sessions met, by hash: the number
+            (met, np.float32),  # similarity; 0: free
+            (met, np.int8),  # the latest column of the query that it contains
+            (columns * latest, np.int32),  # where in these they are
+            (capacity, np.float32),  # score of an item
+            (capacity, np.float32),  # the strongest part of it
+            (capacity, np.int8),  # and the column of the query that gave it
+            (neighbours * length, np.int32),  # items with a score
         )
 
     def propose(self, queries: Queries, k: int) -> Candidates:
@@ -77,8 +78,7 @@ class SessionKnn(RecentSessions):
         )
         _propose(
             asked, queries.times, self.newest, self.index, self.neighbours, self.tau_ms,
-            *self._scratch,
-            out.rows, out.scores, out.sources,
+            self._scratch.arrays, out.rows, out.scores, out.sources,
         )  # fmt: skip
         return out
 
@@ -86,12 +86,14 @@ class SessionKnn(RecentSessions):
 @njit(cache=True, nogil=True)
 def _propose(  # type: ignore[no-untyped-def]
     asked, times, newest, index, neighbours, tau_ms,
-    met, similarity, match, places, score, strongest, source, among,
-    out_rows, out_scores, out_sources,
+    scratch, out_rows, out_scores, out_sources,
 ):  # fmt: skip
+    met, similarity, match, places, score, strongest, source, among = scratch
     slots, length = index.items.shape
     near = np.exp(-(np.arange(length) - 1.0) / REACH).astype(np.float32)
     levels = np.empty(LEVELS + 1, np.int32)
+    chosen, columns = np.empty(neighbours, np.int64), np.empty(neighbours, np.int8)
+    weights = np.empty(neighbours, np.float32)
     for n in range(len(asked)):
         count, total = _meet(asked[n], newest, index, met, similarity, match, places)
         # the level from which on sessions are neighbours, and how many of that level still are
@@ -103,7 +105,7 @@ def _propose(  # type: ignore[no-untyped-def]
         while level > 0 and levels[level] <= left:
             left -= levels[level]
             level -= 1
-        found = 0
+        picked = 0
         for j in range(count):
             at = places[j]
             sim, number, column = similarity[at], met[at], match[at]
@@ -115,11 +117,17 @@ def _propose(  # type: ignore[no-untyped-def]
             slot = (newest - np.int64(age_of(newest, number))) % slots
             if np.uint32(index.numbers[slot]) != number:
                 continue
+            chosen[picked], columns[picked], weights[picked] = slot, column, sim * sim
+            picked += 1
+        # in a loop of its own: the processor fetches the next sessions while it adds up this one
+        found = 0
+        for j in range(picked):
+            slot, column = chosen[j], columns[j]
             size, shared = index.sizes[slot], asked[n, column]
             centre = 0
             while centre < size and index.items[slot, centre] != shared:
                 centre += 1
-            weight = np.float32(sim * sim * np.exp(-max(times[n] - index.times[slot], 0) / tau_ms))
+            weight = np.float32(weights[j] * np.exp(-max(times[n] - index.times[slot], 0) / tau_ms))
             for p in range(size):
                 if p == centre:
                     continue

@@ -25,6 +25,7 @@ propose, exact, 100 µs a query at 17,000 items.  Memory: 4 · `dim` + 26 bytes 
 ring.
 """
 
+import threading
 from importlib.util import find_spec
 from typing import Literal
 
@@ -93,6 +94,7 @@ class TwoTower:
         self._nearest: nearest.Nearest | None = None
         self._moved = np.zeros(capacity, np.bool_)
         """Rows that `_nearest` does not know as they are."""
+        self._indexes = threading.Lock()
         self._dirty = np.zeros(capacity, np.bool_)
         self._numbers = np.zeros(capacity, np.int32)
         """Scratch of a step."""
@@ -299,13 +301,14 @@ class TwoTower:
 
     def _approximate(self, queries: Queries, history: Rows, k: int) -> Candidates:
         """The best of what a graph of near vectors finds; what moved since the last call is indexed first."""
-        if self._nearest is None:
-            self._nearest = nearest.Nearest(self.dim)
-            self._moved[: self._used] = True
-        moved = np.flatnonzero(self._moved).astype(np.int32)
-        self._moved[moved] = False
-        learnt = moved[self._squares[moved, 1] > EPSILON]
-        self._nearest.update(learnt, self._vectors[learnt], self._bias[learnt])
+        with self._indexes:
+            if self._nearest is None:
+                self._nearest = nearest.Nearest(self.dim)
+                self._moved[: self._used] = True
+            moved = np.flatnonzero(self._moved).astype(np.int32)
+            self._moved[moved] = False
+            learnt = moved[self._squares[moved, 1] > EPSILON]
+            self._nearest.update(learnt, self._vectors[learnt], self._bias[learnt])
         rows = self._nearest.search(self._users(history), SEARCHED * k)
         rows[history[:, 0] < 0] = -1
         scores = self.score(queries, rows)

@@ -7,7 +7,7 @@ import pytest
 
 from models.core import HISTORY, Asked, Batch, Queries
 from models.model import Model
-from models.recommender import Recommender
+from models.recommender import AT_ONCE, Recommender
 from models.registry import GENERATORS
 from streams.settings import Settings
 from tests.models import arrays
@@ -236,3 +236,17 @@ def test_a_model_of_this_generator_alone_recommends(name):
     slates = Recommender(model, {name: 1.0}).recommend(asked, 5)
     assert slates[0].items and "i3" not in slates[0].items
     assert all(reason for slate in slates for reason in slate.reasons)
+
+
+def test_several_threads_list_what_one_does():
+    weights = dict.fromkeys(GENERATORS, 1.0)
+    model, rng = Model(weights, CAPACITY, rankers=["mlp", "din"]), np.random.default_rng(3)
+    for ranker in ("blend", "mlp", "din"):
+        one, several = (Recommender(model, weights, ranker, threads=threads) for threads in (1, 4))
+        for step in range(
+            5
+        ):  # what is ranked anew after each state of the model is ranked by whoever comes first
+            names = [f"item-{n}" for n in rng.integers(0, 60, 40)]
+            model.learn([example(item, *names[max(n - 3, 0) : n], time=step) for n, item in enumerate(names)])
+            asked = [Asked((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
+            assert several.recommend(asked, 10) == one.recommend(asked, 10)
