@@ -222,6 +222,13 @@ class Ranker(Component, Protocol):
 
 
 @runtime_checkable
+class Forgetting(Protocol):
+    """A generator in which an event counts half after `half_life_ms`, which may change while it learns."""
+
+    half_life_ms: float
+
+
+@runtime_checkable
 class Embedded(Protocol):
     """A generator that has vectors of items, which a ranker may look at."""
 

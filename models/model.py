@@ -21,6 +21,7 @@ from models.core import (
     Component,
     Embedded,
     Example,
+    Forgetting,
     Generator,
     Queries,
     Ranker,
@@ -70,6 +71,8 @@ class Model:
         self.generators: dict[str, Generator] = {
             name: GENERATORS[name](capacity, seed, **parameters.get(name, {})) for name in weights
         }
+        self._half_lives_ms = self.half_lives_ms
+        """At the start."""
         self.statistics = ItemStatistics(capacity)
         self.shortlist = Shortlist(self.generators, weights, self.statistics, capacity)
         vectors = next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
@@ -99,6 +102,22 @@ class Model:
             for generator in self.generators.values():
                 generator.learn(batch)
             self.statistics.learn(batch)
+
+    @property
+    def half_lives_ms(self) -> dict[str, float]:
+        """Generator ▶ after what time an event counts half, of those that forget by time."""
+        parts = self.generators.items()
+        return {name: part.half_life_ms for name, part in parts if isinstance(part, Forgetting)}
+
+    def forget_by(self, half_lives_ms: Mapping[str, float]) -> None:
+        """Take other half-lives from now on; a generator that is not named has the one of its start.
+
+        What was counted stays, and fades at the new rate.
+        """
+        for name, ms in {**self._half_lives_ms, **half_lives_ms}.items():
+            part = self.generators.get(name)
+            if isinstance(part, Forgetting) and part.half_life_ms != ms:
+                part.half_life_ms = ms
 
     def _learn_to_rank(self, batch: Batch) -> None:
         asked, weights = batch.queries.before(), batch.weights

@@ -109,6 +109,10 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
 }
 
 
+FORGETTING = ("next", "previous", "popularity", "trending", "context-popularity")
+"""Generators that have a half-life."""
+
+
 def _blend(weights: Mapping[str, float], vectors: Embedded | None, seed: int) -> Ranker:
     from models.ranking.blend import Blend
 

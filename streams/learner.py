@@ -16,13 +16,14 @@ from models.learning import Checkpoint, learn
 from models.model import Model
 from streams import topics
 from streams.apps import make_app, prepare, quiet_logs
+from streams.kafka.changes import ChangedSettings
 from streams.kafka.publisher import Publisher
 from streams.messages import decode_example
-from streams.model import make_model, make_quality
+from streams.model import forget_by, make_model, make_quality
 from streams.settings import load_or_exit
 from streams.web import learner_pages
 from streams.web.board import Board
-from streams.web.chores import keep
+from streams.web.chores import keep, thread
 from streams.web.readings import LearnerReadings
 
 STOP_S = 15.0
@@ -49,6 +50,7 @@ class Learning:
         """How good the lists are; None before it ever learnt."""
         self.lag = 0
         self.items = 0
+        self.half_lives_ms: dict[str, float] = {}
         self.leads: bool | None = None
         """Whether it is this process that learns; None before the group of learners has decided."""
         self.active = False
@@ -66,15 +68,20 @@ class Learning:
         model = make_model(settings)
         model.warm_up()  # before the predecessor is fenced: until then it goes on
         self.quality = quality = make_quality(settings, model)
-        publisher = Publisher(settings)
+        twins = [twin.model for twin in quality.twins]
+        publisher, by = Publisher(settings), None
         try:
-            checkpoint = publisher.restore([model, *(twin.model for twin in quality.twins)], stop)
+            checkpoint = publisher.restore([model, *twins], stop)
             self.checkpoint = Checkpoint.decode(checkpoint.encode())
             self.began = self.began or self.checkpoint
             self.active = not stop.is_set()
             due = time.monotonic()
             read = published = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
             while not stop.is_set():
+                if by is not changes.current:
+                    by = changes.current
+                    forget_by(by, model, *twins)
+                    self.half_lives_ms = model.half_lives_ms
                 records = publisher.poll(settings.learn_batch, 0.05)
                 learn([_Record(m) for m in records], decode_example, model, checkpoint, quality)
                 read = checkpoint.examples + checkpoint.repeated + checkpoint.unusable
@@ -108,9 +115,9 @@ class _Record:
         self.partition, self.offset, self.value = message.partition(), message.offset(), message.value()
 
 
-learning = Learning()
+learning, changes = Learning(), ChangedSettings(settings)
 board, readings = Board(settings, "learning"), LearnerReadings(app, learning, settings)
-keep(app, [board.chore(readings.now)])
+keep(app, [board.chore(readings.now), thread(changes.start, changes.stop)])
 learner_pages.install(app, learning, readings, settings)
 
 

@@ -17,7 +17,7 @@ def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
     `BadSetting` if a part does not take what it is given.
     """
     try:
-        return Model(
+        model = Model(
             settings.generators,
             settings.max_items,
             settings.admit_after,
@@ -28,6 +28,14 @@ def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
         )
     except (TypeError, ValueError) as error:
         raise BadSetting(f"model_parameters: {error}") from None
+    forget_by(settings, model)
+    return model
+
+
+def forget_by(settings: Settings, *models: Model) -> None:
+    """Have the models forget by these settings, from now on."""
+    for model in models:
+        model.forget_by({name: hours * HOUR_MS for name, hours in settings.half_lives_h.items()})
 
 
 def make_quality(settings: Settings, model: Model) -> LiveQuality:

@@ -1,6 +1,7 @@
 """Settings that are changed while workers run: each change is a record on the compacted topic `settings`.
 
-Every worker reads the topic from its beginning, so that all have the same, also after a restart.  Pure.
+Every worker and learner reads the topic from its beginning, so that all have the same, also after a
+restart.  Pure.
 """
 
 from collections.abc import Mapping
@@ -12,14 +13,17 @@ from pydantic import ValidationError
 from streams.messages import SettingChange
 from streams.settings import BadSetting, Settings
 
-LIVE = ("ranker", "generators", "event_weights", "unknown_event_weight", "list_length", "session_gap_s")
+LIVE = (
+    "ranker", "generators", "event_weights", "unknown_event_weight", "half_lives_h", "list_length",
+    "session_gap_s",
+)  # fmt: skip
 """What can be changed so: it is decided anew for every event."""
-
 
 EFFECTS = {
     "ranker": "orders all lists from now on; the learner trains the configured one all the same",
     "event_weights": "on events from now on; what was learnt stays learnt",
     "unknown_event_weight": "on events from now on; what was learnt stays learnt",
+    "half_lives_h": "on what is counted from now on; what was counted stays, and fades at the new rate",
     "list_length": "on lists from now on; a user keeps the old one until the next event",
     "session_gap_s": "from each user's next event on; sessions of before stay as they are",
 }
@@ -64,10 +68,10 @@ def with_value(settings: Settings, name: str, value: Any, configured: Settings) 
         raise BadSetting(f"{name} cannot be changed while workers run; there are {', '.join(LIVE)}")
     if name == "ranker" and value not in rankers(configured):
         raise BadSetting(f"ranker: there are {', '.join(rankers(configured))} in the model that runs")
-    if name == "generators" and isinstance(value, dict):
+    if name in ("generators", "half_lives_h") and isinstance(value, dict):
         if unknown := sorted(value.keys() - configured.generators.keys()):
-            raise BadSetting(f"generators: {', '.join(unknown)} is not in the model that runs")
-        if not any(value.values()):
+            raise BadSetting(f"{name}: {', '.join(unknown)} is not in the model that runs")
+        if name == "generators" and not any(value.values()):
             raise BadSetting("generators: at least one must be on")
     try:
         return Settings(**(dict(settings) | {name: value}))

@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     rank_every: int = Field(
         1, ge=1, le=1000, description="the ranker learns from one in so many examples; learning costs less"
     )
+    half_lives_h: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
+        default={},
+        description="hours after which an event counts half, by generator, where not the defaults",
+    )
     model_parameters: dict[str, dict[str, Any]] = Field(
         default={},
         description='of the parts, by name, where not the defaults: {"next": {"neighbours": 32}}',
@@ -169,11 +173,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> "Settings":
-        from models.registry import GENERATORS, RANKERS  # late: settings are read before numba is paid for
+        from models.registry import (  # late: settings are read before numba is paid for
+            FORGETTING,
+            GENERATORS,
+            RANKERS,
+        )
 
         for name, given, known in (
             ("generators", self.generators, GENERATORS),
             ("ranker", {self.ranker}, RANKERS),
+            ("half_lives_h", self.half_lives_h, FORGETTING),
             ("model_parameters", self.model_parameters, GENERATORS | RANKERS),
         ):
             unknown = sorted(set(given) - set(known))

@@ -23,7 +23,7 @@ from streams.messages import (
 )
 from streams.serve import Written
 from streams.web.live import BURST, Tap
-from tests.test_pages import BROWSER, Ask, Page, Worker, browse, get, get_json, strict
+from tests.test_pages import BROWSER, HOUR, Ask, Page, Worker, browse, get, get_json, strict
 
 TOKEN = "sesame, open"
 PATHS = ["/settings", "/dead-letters"]
@@ -162,6 +162,26 @@ def test_settings_show_half_lives_and_what_was_measured(worker: Worker):
     assert (day["half_life_ms"], day["after_day"], day["after_week"]) == (86_400_000, 0.5, 0.5**7)
     text = Page(get(worker, "/settings", BROWSER)[1]).text
     assert "40.0 %" in text and "Half-lives" in text
+
+
+def test_half_lives_are_changed_in_the_model_and_taken_back(worker: Worker):
+    def hours() -> dict[str, float]:
+        found = get_json(worker, "/settings")
+        live = {one["setting"]: one["value"] for one in found["live"]}["half_lives_h"]
+        assert {one["generator"]: one["half_life_ms"] / HOUR for one in found["half_lives"]} == live
+        return live
+
+    before = hours()
+    assert before == {"next": 672, "previous": 672, "popularity": 24, "trending": 2}
+    form = {"setting": "half_lives_h", "who": "ann", "key:popularity": "6", "key:next": "672"}
+    assert post(worker, "/settings", urlencode(form))[0] == 200
+    assert hours() == before | {"popularity": 6}
+    assert worker.serving.model.half_lives_ms["popularity"] == 6 * HOUR
+    for wrong in ({"embedding": 3}, {"context-popularity": 3}, {"next": 0}, {"next": "soon"}):
+        change = {"setting": "half_lives_h", "who": "ann", "value": wrong}
+        assert post(worker, "/settings", change)[0] == 400
+    assert post(worker, "/settings", {"setting": "half_lives_h", "who": "ann", "reset": 1})[0] == 200
+    assert hours() == before
 
 
 def test_a_change_of_another_version_or_for_another_model_is_left_out(worker: Worker):

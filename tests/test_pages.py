@@ -959,6 +959,7 @@ class Learning:
         self.active, self.checkpoint, self.began = active, checkpoint or Checkpoint(), Checkpoint()
         self.waiting_for = list(waiting_for)
         self.lag, self.items, self.quality = 4, 12, None
+        self.half_lives_ms = {"trending": 7_200_000.0}
 
 
 def learner(folder: Path, learning: Learning) -> web.Application:
@@ -981,10 +982,11 @@ def test_the_pages_of_a_learner_that_learns(tmp_path):
         assert 100 <= found.pop("publish_age_ms") < 60_000
         assert found == {
             "state": "active", "checkpoint": 9, "examples": 200, "repeated": 5, "unusable": 1, "lag": 4,
-            "items": 12, "rows": 30,
+            "items": 12, "rows": 30, "half_lives_ms": {"trending": 7_200_000.0},
         }  # fmt: skip
         status, text, headers = await ask("/", BROWSER)
         assert status == 200 and "learns" in text and headers["Content-Security-Policy"]
+        assert "trending 2 h" in Page(text).text
         assert (await ask("/.json", BROWSER))[2]["Content-Type"] == "application/json"
         for path in ("/health/live", "/health/ready"):
             assert (await ask(path))[0] == 200

@@ -28,7 +28,7 @@ class Popularity:
     """Counts of events by item, each halved every `half_life_ms`."""
 
     def __init__(self, capacity: int, half_life_ms: float = DAY_MS) -> None:
-        self.rows, self.half_life_ms = capacity, half_life_ms
+        self.rows, self._half_life_ms = capacity, half_life_ms
         self.dtype = np.dtype([("row", "<i4"), ("events", "<i4"), ("value", "<f8"), ("time", "<i8")])
         self.events = np.zeros(capacity, np.int32)
         """Events learnt of each item, undecayed."""
@@ -42,6 +42,15 @@ class Popularity:
         self._changed: list[Rows] = []
         """Rows since then."""
         self._ranks = threading.Lock()
+
+    @property
+    def half_life_ms(self) -> float:
+        """After what time an event counts half."""
+        return self._half_life_ms
+
+    @half_life_ms.setter
+    def half_life_ms(self, ms: float) -> None:
+        self._half_life_ms, self._ranking = ms, None  # what is older falls behind, or comes back
 
     def learn(self, batch: Batch) -> None:
         """Count each example's item."""

@@ -10,6 +10,8 @@ from mode import Service
 
 log = logging.getLogger(__name__)
 
+IDLE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Chore:
@@ -19,6 +21,15 @@ class Chore:
     do: Callable[[], Awaitable[None]]
     start: Callable[[], None]
     stop: Callable[[], None]
+
+
+def thread(start: Callable[[], None], stop: Callable[[], None]) -> Chore:
+    """What has a thread of its own, as long as the app runs."""
+    return Chore(IDLE_S, _nothing, start, stop)
+
+
+async def _nothing() -> None:
+    """The thread does it all."""
 
 
 def keep(app: Any, chores: Sequence[Chore]) -> None:

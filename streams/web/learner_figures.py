@@ -17,6 +17,8 @@ class Learning(Protocol):
     items: int
     quality: LiveQuality | None
     """None before it ever was active."""
+    half_lives_ms: dict[str, float]
+    """That it counts by."""
     active: bool
     waiting_for: list[str]
     """Why it is not ready, in words."""
@@ -26,8 +28,9 @@ def overview(learning: Learning, now: int) -> dict[str, Any]:
     """The learner at a glance; one that does not learn (yet) has no figures of its own."""
     if not learning.active:
         return {"state": _state(learning)} | dict.fromkeys(
-            ("checkpoint", "examples", "repeated", "unusable", "lag", "items", "publish_age_ms", "rows")
-        )
+            ("checkpoint", "examples", "repeated", "unusable", "lag", "items", "publish_age_ms", "rows",
+             "half_lives_ms")
+        )  # fmt: skip
     checkpoint = learning.checkpoint
     return {
         "state": _state(learning),
@@ -39,6 +42,7 @@ def overview(learning: Learning, now: int) -> dict[str, Any]:
         "items": learning.items,
         "publish_age_ms": max(now - checkpoint.time, 0) if checkpoint.number else None,
         "rows": checkpoint.rows,
+        "half_lives_ms": learning.half_lives_ms,
     }
 
 

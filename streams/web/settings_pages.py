@@ -15,6 +15,7 @@ from models.decay import DAY_MS, HOUR_MS
 from models.evaluation.live import NOW
 from models.model import Model
 from streams.history import Point
+from streams.kafka.changes import ChangedSettings
 from streams.overrides import LIVE, effect, rankers
 from streams.settings import BadSetting, Settings
 from streams.web.board import Board
@@ -47,7 +48,7 @@ class SettingsPages:
     async def change(self, request: web.Request) -> Page:
         """Change one for all workers: `setting`, `value`, `who`, and the token."""
         fields = await form(request)
-        authorize(request, fields, self._changes.configured)
+        authorize(request, fields, self._changes.settings.configured)
         name, who = str(_one(fields, "setting")), str(_one(fields, "who")).strip()
         if not 0 < len(who) <= WHO_LENGTH:
             raise Problem(400, "Who?", "Say in `who` who changes it; it is shown with the change.")
@@ -63,20 +64,23 @@ class SettingsPages:
         return Page("settings", self._data() | {"changed": name})
 
     def _data(self) -> dict[str, Any]:
-        changes, configured, current = self._changes, self._changes.configured, self._changes.current()
+        changes, half_lives_ms = self._changes.settings, self._model.half_lives_ms
+        configured, current = changes.configured, changes.current
+        hours = {name: round(ms / HOUR_MS, 6) for name, ms in half_lives_ms.items()}
         return {
             "may_change": configured.web_token is not None,
             "rankers": list(rankers(configured)),
             "changed": None,
             "live": [
                 described(configured, name)
-                | {"value": printable(getattr(current, name)), "effect": effect(current, name)}
+                | {"value": hours if name == "half_lives_h" else printable(getattr(current, name))}
+                | {"effect": effect(current, name)}
                 | {"configured": printable(getattr(configured, name))}
                 | {"last_change": _told(changes, name)}
                 for name in LIVE
             ],
             "recall": recalls(configured, self._board.points(MEASURED)),
-            "half_lives": half_lives(self._model),
+            "half_lives": half_lives(half_lives_ms),
             "fixed": [
                 described(configured, name) | {"value": printable(getattr(configured, name))}
                 for name in Settings.model_fields
@@ -93,14 +97,12 @@ def recalls(configured: Settings, points: Iterable[Point]) -> dict[str, float]:
     return {who: found[who] for who in (*rankers(configured), *configured.generators) if who in found}
 
 
-def half_lives(model: Model) -> list[dict[str, Any]]:
+def half_lives(ms: Mapping[str, float]) -> list[dict[str, Any]]:
     """Of the generators that forget by time: ms, and what an event counts after an hour, a day, a week."""
-    known = {name: getattr(part, "half_life_ms", None) for name, part in model.generators.items()}
     return [
-        {"generator": name, "half_life_ms": ms}
-        | {f"after_{after}": 0.5 ** (elapsed / ms) for after, elapsed in AFTER.items()}
-        for name, ms in known.items()
-        if ms
+        {"generator": name, "half_life_ms": half_life}
+        | {f"after_{after}": 0.5 ** (elapsed / half_life) for after, elapsed in AFTER.items()}
+        for name, half_life in ms.items()
     ]
 
 
@@ -150,7 +152,7 @@ def _one(fields: Mapping[str, list[Any]], name: str, default: Any = None) -> Any
     return next(iter(fields.get(name, [])), default)
 
 
-def _told(changes: Changes, name: str) -> dict[str, Any] | None:
+def _told(changes: ChangedSettings, name: str) -> dict[str, Any] | None:
     change = changes.made.get(name)
     if change is None:
         return None

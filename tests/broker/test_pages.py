@@ -1,5 +1,6 @@
 """The pages of two workers and a learner on a real broker."""
 
+import json
 import math
 import time
 import urllib.request
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from models.decay import HOUR_MS
 from streams.messages import decode_event, decode_recommendation
 from streams.metrics import AGE_BUCKETS_MS
 from tests.broker.cluster import Cluster, Process, clicks, wait_for
 
 USERS, EVENTS, POISON = 40, 1_000, 7
+TOKEN = "open, sesame"
 
 
 def own_partitions(worker: Process) -> list[int]:
@@ -56,7 +59,7 @@ def counted_by_hand(cluster: Cluster) -> tuple[int, int, list[int]]:
 
 def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path):
     nothing = dict.fromkeys("0123", 0)
-    with Cluster(kafka.brokers, tmp_path) as cluster:
+    with Cluster(kafka.brokers, tmp_path, web_token=TOKEN) as cluster:
         workers = first, second = cluster.start("worker", "first"), cluster.start("worker", "second")
         learner = cluster.start("learner", worker_id="teacher")
         for process in (*workers, learner):
@@ -108,6 +111,14 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         assert items[0] == items[1] and items[0]["next"]
         assert first.get("/users/nobody") is None
 
+        change = json.dumps({"setting": "half_lives_h", "value": {"popularity": 6}, "who": "ann"}).encode()
+        kind = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+        urllib.request.urlopen(
+            urllib.request.Request(f"{first.url}/settings", change, kind), timeout=10
+        ).close()
+        for process in (second, learner):
+            wait_for(lambda p=process: half_life(p, "popularity") == 6 * HOUR_MS, "the change is taken over")
+
         second.kill()
         killed = time.monotonic()
         assert any(page is None for page in users(first)), "503: only the dead worker knows them"
@@ -128,6 +139,14 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         wait_for(again.ready, "ready again")
         wait_for(lambda: "first" in states(again), "it has said how it is")
         assert again.get()["counts"]["accepted"] == 2 * EVENTS, "history outlives a restart"
+
+
+def half_life(process: Process, generator: str) -> float:
+    """That a worker or learner counts by, ms."""
+    found = process.get().get("half_lives_ms")  # a learner's overview has it
+    if found is None:
+        found = {one["generator"]: one["half_life_ms"] for one in process.get("/settings")["half_lives"]}
+    return found[generator]
 
 
 def learnt(worker: Process, number: int) -> dict[str, Any] | None:

@@ -8,6 +8,14 @@ from models.retrieval.popularity import Popularity
 from tests.models.arrays import batch
 
 
+def test_another_half_life_ranks_anew():
+    model = Popularity(10, half_life_ms=1e9)
+    model.learn(batch([1, 1, 2], times=[0, 0, 10_000]))
+    assert model.top(2)[0].tolist() == [1, 2]
+    model.half_life_ms = 1000.0
+    assert model.top(2)[0].tolist() == [2, 1]
+
+
 def test_values_halve_in_a_half_life():
     model = Popularity(10, half_life_ms=1000)
     model.learn(batch([0, 0, 1], times=[0, 1000, 2000]))

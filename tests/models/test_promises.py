@@ -8,7 +8,7 @@ import pytest
 from models.core import HISTORY, Asked, Batch, Queries
 from models.model import Model
 from models.recommender import AT_ONCE, Recommender
-from models.registry import GENERATORS
+from models.registry import FORGETTING, GENERATORS
 from streams.settings import Settings
 from tests.models import arrays
 from tests.models.arrays import example
@@ -250,3 +250,13 @@ def test_several_threads_list_what_one_does():
             model.learn([example(item, *names[max(n - 3, 0) : n], time=step) for n, item in enumerate(names)])
             asked = [Asked((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
             assert several.recommend(asked, 10) == one.recommend(asked, 10)
+
+
+def test_those_that_forget_by_time_are_known_by_name():
+    model = Model(dict.fromkeys(GENERATORS, 1.0), CAPACITY)
+    before = model.half_lives_ms
+    assert set(before) == set(FORGETTING)
+    model.forget_by({"next": 5.0, "no such part": 1.0})
+    assert model.half_lives_ms == before | {"next": 5.0}
+    model.forget_by({})
+    assert model.half_lives_ms == before
