@@ -43,6 +43,8 @@ MENU = {
     "/settings": "Settings",
 }
 PLOTS_FRESH_S = 5.0
+OWN = "own"
+"""What this worker knows by itself, though another has run longer."""
 
 
 def install(
@@ -147,15 +149,15 @@ class Pages:
 
     async def item(self, request: web.Request) -> Page:
         """`/items/ID`"""
-        return await self._item(id_in_path(request, "/items/"))
+        return await self._item(request, id_in_path(request, "/items/"))
 
     async def item_asked_for(self, request: web.Request) -> Page:
         """`/items?id=ID`"""
-        return await self._item(id_in_query(request))
+        return await self._item(request, id_in_query(request))
 
     async def map(self, request: web.Request) -> Page:
         """Items by their embeddings; nothing until it was made for the first time."""
-        return await self._maps.get()
+        return await self._maps.get(OWN if FORWARDED in request.headers else "")
 
     async def _overview(self, span: str) -> Page:
         data = overview(self._board.said(), self._added(span), span)
@@ -182,7 +184,10 @@ class Pages:
 
         return await asyncio.to_thread(draw)
 
-    async def _map(self, _: str) -> Page:
+    async def _map(self, whose: str) -> Page:
+        elder = self._elder() if whose != OWN else None
+        if elder and (theirs := await self.peers.page(elder, "/map")):
+            return Page("map", theirs)
         made = self._atlas.map
         return Page("map", map_figures(made) if made else {"time": None, "items": []})
 
@@ -209,13 +214,25 @@ class Pages:
             raise _unavailable("Not known yet", "; ".join(figures.waiting_for(self._serving)))
         raise Problem(404, "No such user", f"No event of the user “{user_id}” was seen.")
 
-    async def _item(self, item_id: str) -> Page:
+    async def _item(self, request: web.Request, item_id: str) -> Page:
+        elder = self._elder() if FORWARDED not in request.headers else None
+        if elder and (theirs := await self.peers.page(elder, "/items", ("id", item_id))):
+            return Page("item", theirs)
         data = await figures.item(self._serving, self._atlas, self._exposure, item_id, _now())
         if data is not None:
             return Page("item", data)
         if not self._serving.model_loaded:
             raise _unavailable("Not known yet", "; ".join(figures.waiting_for(self._serving)))
         raise Problem(404, "No such item", f"The model has no item “{item_id}”.")
+
+    def _elder(self) -> str | None:
+        """Where the worker is that has run longest: it remembers most of the items, and whoever is asked
+        shows what it says.  None: this one is it, or nobody knows.
+        """
+        about = [one.row.process for one in self._board.said() if one.alive]
+        serving = [(one.started, one.url) for one in about if one and one.kind == "serving" and one.ready]
+        _, url = min(serving, default=(0, None))
+        return None if url == str(self._app.conf.canonical_url) else url
 
     def _workers(self) -> dict[str, list[int]]:
         return workers(self._app, self._serving.table.changelog_topic_name)

@@ -1,4 +1,4 @@
-"""The other workers: who has which partitions, and asking them for a user that is not ours."""
+"""The other workers: who has which partitions, and asking them for what is not ours to know."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,8 @@ class Peers:
         `Unreachable` if not all answered.
         """
         asking = {
-            asyncio.create_task(self._ask(url, [("id", user_id), *more])): url for url in self._others()
+            asyncio.create_task(self._ask(url, "/users", [("id", user_id), *more])): url
+            for url in self._others()
         }
         silent = []
         try:
@@ -55,13 +56,19 @@ class Peers:
             raise Unreachable(sorted(silent))
         return None
 
-    async def _ask(self, url: str, params: list[tuple[str, str]]) -> tuple[str, dict[str, Any] | None, str]:
+    async def page(self, url: str, path: str, *params: tuple[str, str]) -> dict[str, Any] | None:
+        """The figures of a worker's own page; None if it gives none."""
+        return (await self._ask(url, path, params))[1]
+
+    async def _ask(
+        self, url: str, path: str, params: Sequence[tuple[str, str]]
+    ) -> tuple[str, dict[str, Any] | None, str]:
         """(url, figures or None, why it did not answer or nothing)"""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=TIMEOUT)
         headers = {"Accept": "application/json", FORWARDED: "1"}
         try:
-            address = f"{url.rstrip('/')}/users"
+            address = f"{url.rstrip('/')}{path}"
             async with self._session.get(address, params=params, headers=headers) as answer:
                 if answer.status == 200:
                     return url, await answer.json(), ""
