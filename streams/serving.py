@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,12 @@ from streams.settings import Settings
 from streams.users import User, decode_user
 
 Watcher = Callable[[Sequence[Record], Mapping[int, Written]], None]
+
+
+SWITCH_S = 0.0005
+"""So long a thread keeps the interpreter while another waits for it.  A kernel gives it away and has to get
+it back, a dozen times a recommendation: with Python's 5 ms, a thread that reads the model or draws a page
+would hold up each of these."""
 
 
 class ModelRecommender:
@@ -116,6 +123,7 @@ class Serving:
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""
+        sys.setswitchinterval(SWITCH_S)
         self.recommender.recommend([Asked((), 0, 0)], self.settings.list_length)
         self.replica.start()
 
