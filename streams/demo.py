@@ -126,13 +126,18 @@ class Figures:
         self._url = url + "/"
         self.latest: dict[str, Any] = {}
         """Empty until there are some."""
+        self._held = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
+    def hold(self) -> None:
+        """Keep the latest: a worker that ends says that nobody serves."""
+        self._held.set()
+
     def _watch(self) -> None:
-        while True:
-            if found := _get(self._url):
+        while not self._held.is_set():
+            if (found := _get(self._url)) and not self._held.is_set():
                 self.latest = json.loads(found)
-            time.sleep(1)
+            self._held.wait(1)
 
 
 def _get(url: str) -> bytes | None:
@@ -231,6 +236,7 @@ def demo(log: Log | None, rate: float, seconds: float | None) -> None:
             print("Starting a broker, a worker and the learner; the first time takes a while.", flush=True)
             started = stack.enter_context(children(overrides, folder))
             figures = Figures(started[0].url)
+            stack.callback(figures.hold)
             print(f"Freshet runs: {started[0].url}/ shows what it does. Ctrl-C stops it.", flush=True)
             show = stack.enter_context(progress())
             stream = Stream(settings, started, figures, seconds)
