@@ -1,5 +1,6 @@
 """The settings as this process was started, with the changes on the topic `settings`."""
 
+import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -17,7 +18,7 @@ class ChangedSettings:
         self.configured = self.current = configured
         self.made: Mapping[str, SettingChange] = MappingProxyType({})
         """Setting ▶ its latest change."""
-        self._changed = changed
+        self._changed, self._noting = changed, threading.Lock()
         self._follower = Follower(configured, "settings", self._take)
         self.start, self.stop = self._follower.start, self._follower.stop
 
@@ -28,9 +29,10 @@ class ChangedSettings:
 
     def note(self, name: str, change: SettingChange | None) -> None:
         """Take over a change; None takes the setting back."""
-        made = {setting: one for setting, one in self.made.items() if setting != name}
-        self.made = MappingProxyType(made if change is None else made | {name: change})
-        self.current = overridden(self.configured, self.made)
+        with self._noting:  # the thread that follows, and a page on the loop
+            made = {setting: one for setting, one in self.made.items() if setting != name}
+            self.made = MappingProxyType(made if change is None else made | {name: change})
+            self.current = overridden(self.configured, self.made)
 
     def _take(self, key: bytes, value: bytes | None, written: int) -> None:
         self.note(key.decode(), decode_change(value) if value else None)

@@ -243,9 +243,7 @@ def test_several_threads_list_what_one_does():
     model, rng = Model(weights, CAPACITY, rankers=["mlp", "din"]), np.random.default_rng(3)
     for ranker in ("blend", "mlp", "din"):
         one, several = (Recommender(model, weights, ranker, threads=threads) for threads in (1, 4))
-        for step in range(
-            5
-        ):  # what is ranked anew after each state of the model is ranked by whoever comes first
+        for step in range(5):  # several first: whoever comes first ranks anew what changed
             names = [f"item-{n}" for n in rng.integers(0, 60, 40)]
             model.learn([example(item, *names[max(n - 3, 0) : n], time=step) for n, item in enumerate(names)])
             asked = [Asked((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
