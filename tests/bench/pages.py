@@ -1,17 +1,19 @@
 """Pages: what 20 open overviews and 5 quality pages cost the stream, beside the same without, in turns.
 
 A viewer does what a browser does on the page: figures and plots every five seconds, on a kept connection.
-The history that they show is full.  Who shares the machine makes rates and ages unsteady; the processor's
-time an event is not touched by that.
+The history that they show is full.  Who shares the machine makes rates and ages unsteady, the p99 of one
+minute twice that of the next; so one load is cut into short spells, with viewers and without in turn, and
+each is laid beside its neighbour.  The processor's time an event is not touched by that.
 """
 
+import multiprocessing
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from statistics import median
+from typing import Any
 
+import numpy as np
 from confluent_kafka import Producer
 
 from streams.history import SPANS, slots
@@ -30,7 +32,9 @@ OVERVIEW = ("/?range=15min", "/plots.json?range=15min")
 QUALITY = ("/quality?range=15min", "/quality/plots.json?range=15min")
 OPEN = (OVERVIEW,) * 20 + (QUALITY,) * 5
 EVERY_S = 5.0
-EVENTS, RATE, SECONDS, SKIP_S = 300_000, 1000, 40, 5
+EVENTS, RATE, SKIP_S = 300_000, 1000, 5
+PAIRS = 24
+"""Of spells, one with viewers and one without; each as long as it takes to ask for all pages once."""
 FIRST = 10_000_000
 """Number of the first event of a load: a backlog before it has lower ones."""
 AT_MOST = {"throughput": 1 / 0.97, "age p99": 1.10, "processor's time an event": None}
@@ -51,8 +55,7 @@ def pages(bench: Bench) -> list[Row]:
         answered = {viewed: _throughput(bench, viewed) for viewed in looked}
         rates.append((answered[False][0], answered[True][0]))
         times.append((answered[False][1], answered[True][1]))
-        old = _ages(bench, looked)
-        ages.append((old[False], old[True]))
+        ages += _ages(bench, looked)
     costs = {
         "throughput": [without / with_ for without, with_ in rates],
         "age p99": [with_ / without for without, with_ in ages],
@@ -62,7 +65,7 @@ def pages(bench: Bench) -> list[Row]:
     return [
         Row(
             "pages", f"20 open overviews and 5 quality pages, {what}", median(found), "×",
-            at_most=AT_MOST[what], note=f"{min(found):.3f} to {max(found):.3f}",
+            at_most=AT_MOST[what], note=_spread(found),
             details={"without_and_with": measured[what]},
         )
         for what, found in costs.items()
@@ -77,30 +80,41 @@ def _throughput(bench: Bench, viewed: bool) -> tuple[float, float]:
         fill_history(site.settings)
         load(site.settings, n, bench.seed)
         watch, worker = Watch(site.settings), site.worker()
-        with viewers(worker, OPEN if viewed else ()):
+        with Viewers(worker) as viewers:
+            viewers.look(viewed)
             found, time_s = rate(watch.until(n, worker))
     say(f"  {found:,.0f} events/s, {1e6 * time_s:.1f} µs each, {'with' if viewed else 'without'} viewers")
     return found, time_s
 
 
-def _ages(bench: Bench, looked: tuple[bool, bool]) -> dict[bool, float]:
-    """The p99 of the age at a steady rate, ms, of one and the same worker."""
-    found = {}
+def _ages(bench: Bench, looked: tuple[bool, bool]) -> list[tuple[float, float]]:
+    """The p99 of the age at a steady rate, ms, of spells without viewers and their neighbours with."""
+    spells = []
     with bench.site("pages-age") as site:
         fill_model(site.settings, bench)
         fill_history(site.settings)
         site.learner().wait_active()
         worker = site.worker()
         worker.wait_ready()
-        for n, viewed in enumerate(looked):
-            with (
-                viewers(worker, OPEN if viewed else ()),
-                Load(site.settings, RATE, bench.seed + n, FIRST * (n + 1)) as steady,
-            ):
-                time.sleep(SKIP_S + bench.scaled(SECONDS))
-            found[viewed] = quantile(steady.ages_ms(SKIP_S), 0.99) or float("nan")
-            say(f"  p99 {found[viewed]:.1f} ms {'with' if viewed else 'without'} viewers")
-    return found
+        with Viewers(worker) as viewers, Load(site.settings, RATE, bench.seed, FIRST) as steady:
+            time.sleep(SKIP_S)
+            for viewed in looked * bench.scaled(PAIRS):
+                viewers.look(viewed)
+                begin = time.time()
+                time.sleep(EVERY_S)
+                spells.append((viewed, begin, time.time()))
+    p99s: dict[bool, list[float]] = {True: [], False: []}
+    for viewed, begin, end in spells:
+        p99s[viewed].append(quantile(steady.ages_between_ms(begin, end), 0.99) or float("nan"))
+    say(f"  p99 {median(p99s[False]):.1f} ms without viewers, {median(p99s[True]):.1f} ms with")
+    return list(zip(p99s[False], p99s[True], strict=True))
+
+
+def _spread(found: list[float]) -> str:
+    """Within what the median would have come out, had other pairs of the same kind been drawn."""
+    drawn = np.median(np.random.default_rng(0).choice(found, (2000, len(found))), axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return f"95 % interval {low:.3f} to {high:.3f} of {len(found)} pairs"
 
 
 def fill_history(settings: Settings) -> None:
@@ -115,31 +129,47 @@ def fill_history(settings: Settings) -> None:
     producer.flush()
 
 
-@contextmanager
-def viewers(worker: Process, pages: Sequence[Sequence[str]]) -> Iterator[None]:
-    """These pages open, until the end of the `with`: what each asks for, evenly over the time."""
-    done = threading.Event()
+class Viewers:
+    """All of `OPEN`, evenly over the time, in a process of their own; nobody looks until told to."""
+
+    def __init__(self, worker: Process) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._looking = context.Event()
+        self._process = context.Process(target=_view_all, args=(worker.port, self._looking), daemon=True)
+
+    def look(self, looking: bool) -> None:
+        """Open the pages, or close them."""
+        (self._looking.set if looking else self._looking.clear)()
+
+    def __enter__(self) -> "Viewers":
+        self._process.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.terminate()
+        self._process.join()
+
+
+def _view_all(port: int, looking: Any) -> None:
     threads = [
-        threading.Thread(target=_view, args=(worker.port, paths, n * EVERY_S / len(pages), done), daemon=True)
-        for n, paths in enumerate(pages)
+        threading.Thread(target=_view, args=(port, paths, n * EVERY_S / len(OPEN), looking), daemon=True)
+        for n, paths in enumerate(OPEN)
     ]
     for thread in threads:
         thread.start()
-    yield
-    done.set()
     for thread in threads:
         thread.join()
 
 
-def _view(port: int, paths: Sequence[str], first_s: float, done: threading.Event) -> None:
+def _view(port: int, paths: tuple[str, ...], first_s: float, looking: Any) -> None:
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    wait = first_s
-    while not done.wait(wait):
-        for path in paths:
+    due = time.monotonic() + first_s
+    while True:
+        time.sleep(max(due - time.monotonic(), 0))
+        due += EVERY_S
+        for path in paths if looking.is_set() else ():
             try:
                 connection.request("GET", path, headers={"HX-Request": "true"})
                 connection.getresponse().read()
-            except OSError:  # not up yet
+            except (OSError, HTTPException):  # not up yet
                 connection.close()
-        wait = EVERY_S
-    connection.close()

@@ -87,8 +87,17 @@ class Load:
     def ages_ms(self, skip_s: float, until_made: bool = False) -> list[float]:
         """Of the answered events, without those of the first `skip_s`; or how long until the step began."""
         begin = min(sent.at for sent in self.sent.values()) + skip_s
-        pairs = [(s, self.answers[n]) for n, s in self.sent.items() if s.at >= begin and n in self.answers]
-        return [1000 * ((answer.made if until_made else answer.at) - sent.at) for sent, answer in pairs]
+        return [
+            1000 * ((answer.made if until_made else answer.at) - sent.at)
+            for sent, answer in self._answered(begin)
+        ]
+
+    def ages_between_ms(self, begin: float, end: float) -> list[float]:
+        """Of the answered events that were sent between two times, s since the epoch."""
+        return [1000 * (answer.at - sent.at) for sent, answer in self._answered(begin) if sent.at < end]
+
+    def _answered(self, begin: float) -> list[tuple[Sent, Answer]]:
+        return [(s, self.answers[n]) for n, s in self.sent.items() if s.at >= begin and n in self.answers]
 
     @property
     def unanswered(self) -> int:
