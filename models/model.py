@@ -34,6 +34,8 @@ from models.ranking.statistics import ItemStatistics
 from models.registry import GENERATORS, RANKERS
 from models.rows import ItemRows
 
+LARGE = 1000
+"""Examples of a micro-batch from which on it is large: the learner is behind, or has a log to get through."""
 RANKED_AT_ONCE = 64
 """Examples that the rankers learn from at a time: their features stay in the processor's cache."""
 
@@ -58,12 +60,13 @@ class Model:
         context_key: str = "device",
         parameters: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         rankers: Iterable[str] = (),
-        rank_every: int = 1,
+        rank_every: int = 2,
     ) -> None:
         """`generators`: name ▶ weight; of names alone each weighs 1.
 
         parameters: generator or ranker ▶ keyword arguments of its constructor, where not the defaults.
-        rank_every: rankers learn from one in so many examples, by a hash: to propose is most of the cost.
+        rank_every: of a large micro-batch, rankers learn from one in so many examples, by a hash: to propose
+        is most of what learning costs.
         """
         self._context_key, self._rank_every, self._parameters = context_key, rank_every, parameters
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
@@ -121,7 +124,8 @@ class Model:
 
     def _learn_to_rank(self, batch: Batch) -> None:
         asked, weights = batch.queries.before(), batch.weights
-        chosen = (batch.users + asked.times.astype(np.uint64)) % np.uint64(self._rank_every) == 0
+        every = self._rank_every if len(batch) >= LARGE else 1
+        chosen = (batch.users + asked.times.astype(np.uint64)) % np.uint64(every) == 0
         useful = np.flatnonzero(chosen & (batch.items >= 0) & (asked.history[:, 0] >= 0) & (weights > 0))
         for start in range(0, len(useful), RANKED_AT_ONCE):
             part = useful[start : start + RANKED_AT_ONCE]

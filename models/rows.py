@@ -9,6 +9,7 @@ Bounds: `capacity` rows, and as many ids waiting for admission as a tenth of tha
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -56,8 +57,7 @@ class ItemRows:
 
     def rows(self, items: Iterable[str]) -> list[int]:
         """The rows of these items, -1 for those that have none."""
-        get = self._rows.get
-        return [get(item, NONE) for item in items]
+        return list(map(self._rows.get, items, repeat(NONE)))
 
     def admit(self, item: str, time: int) -> int:
         """One event of the item: its row, or -1 while it waits or no row is free (see `expire`)."""

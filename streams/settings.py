@@ -116,7 +116,10 @@ class Settings(BaseSettings):
         description="what orders their candidates, learnt online; blend: their weighted sum, not learnt",
     )
     rank_every: int = Field(
-        1, ge=1, le=1000, description="the ranker learns from one in so many examples; learning costs less"
+        2,
+        ge=1,
+        le=1000,
+        description="the ranker learns from one in so many examples where the learner is behind",
     )
     half_lives_h: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
         default={},

@@ -11,7 +11,7 @@ from models.ranking.features import features
 from models.ranking.pool import Merger, Pool
 from models.ranking.statistics import ItemStatistics
 
-CANDIDATES = 64
+CANDIDATES = 48
 """Candidates asked of each generator."""
 WIDTH = 160
 """Candidates ranked: a multiple of the vectors' length."""

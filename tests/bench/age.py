@@ -13,6 +13,8 @@ from tests.bench.warm import warm_up
 
 SECONDS, SKIP_S = 60, 5
 RATES = (1000, 5000)
+OURS = {"serving": False, "serving and learning": True}
+"""Whether a learner shares the cores with the worker, the broker and the measuring process."""
 SHARES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 BARS_MS = {1000: {"p50": 6, "p99": 20}}
 FIRST = 10_000_000
@@ -22,17 +24,19 @@ PLAIN_KNOWS = 100_000
 
 
 def age(bench: Bench) -> list[Row]:
-    """Ours with the learner at work, and the plain loop."""
+    """Ours without a learner on the same cores and with it, and the plain loop."""
     warm_up(bench)
     rows = []
     for rate in RATES:
-        say(f"age: ours, {rate:,} events/s")
-        with bench.site("age") as site:
-            fill_model(site.settings, bench)
-            site.learner().wait_active()
-            worker = site.worker()
-            worker.wait_ready()
-            rows += _rows("ours", rate, _load(site, worker, rate), BARS_MS.get(rate, {}))
+        for who, learning in OURS.items():
+            say(f"age: {who}, {rate:,} events/s")
+            with bench.site("age") as site:
+                fill_model(site.settings, bench)
+                if learning:
+                    site.learner().wait_active()
+                worker = site.worker()
+                worker.wait_ready()
+                rows += _rows(who, rate, _load(site, worker, rate), BARS_MS.get(rate, {}))
         say(f"age: plain loop, {rate:,} events/s")
         with bench.site("age-plain") as site:
             known = bench.scaled(PLAIN_KNOWS)
@@ -59,10 +63,10 @@ def _rows(who: str, rate: int, load: Load, bars: dict[str, float]) -> list[Row]:
         "sent_late_p99_ms": 1000 * (quantile(load.lateness, 0.99) or 0),
     }
     note = "learns by itself"
-    if who == "ours":
+    if who in OURS:
         waited = load.ages_ms(SKIP_S, until_made=True)
         about |= {f"until_made_{name}_ms": quantile(waited, share) for name, share in SHARES}
-        note = f"{ITEMS:,} items, learner at work"
+        note = f"{ITEMS:,} items" + ", learner at work" * OURS[who]
     if load.unanswered:
         note += f"; {load.unanswered:,} UNANSWERED"
     return [

@@ -53,7 +53,7 @@ def log(n: int, following, users: int = 20, seed: int = 1) -> list[Example]:
     return found
 
 
-def chain(step: int, items: int = 50):
+def chain(step: int, items: int = 40):
     return lambda rng, at, k: (at + step) % items
 
 
