@@ -1,6 +1,8 @@
 """What becomes of one event: its user goes on, and it teaches.  Pure; serving and evaluating share it."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from models.core import Asked, Example, Shown
 from streams.clock import safe_time
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from streams.serve import Policy
 
 
-class Accepted(NamedTuple):
+class Accepted(Struct, frozen=True, gc=False):
     """An event that counts."""
 
     event: Event
@@ -39,14 +41,15 @@ def accept(
     time = event.time_ms
     safe = safe_time(time, arrived, policy.max_ahead_ms, policy.users.grace_ms)
     weight = policy.weight(event.type)
-    new, verdict, before, size = advance(user, event, time, safe, offset, weight > 0, policy.users)
-    if verdict is not Verdict.ACCEPTED:
-        return new, verdict, None
+    step = advance(user, event, time, safe, offset, weight > 0, policy.users)
+    if step.verdict is not Verdict.ACCEPTED:
+        return step.user, step.verdict, None
+    new = step.user
     accepted = Accepted(
-        event, offset, safe, before, size, new.sessions, asked(new, safe, event.context),
+        event, offset, safe, step.before, step.before_size, new.sessions, asked(new, safe, event.context),
         weight, event.type not in policy.unanswered_types,
     )  # fmt: skip
-    return new, verdict, accepted
+    return new, step.verdict, accepted
 
 
 def example(one: Accepted, user: User) -> Example | None:

@@ -51,7 +51,7 @@ REASONS = {
 }
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """On `events`, key = user id: something that a user did, or a `request` to recommend now."""
 
     event_id: Annotated[Id, Meta(description="says which event it is: sent again, it counts once")]
@@ -77,7 +77,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.time if isinstance(self.time, int) else round(self.time.timestamp() * 1000)
 
 
-class Recommended(Struct, frozen=True):
+class Recommended(Struct, frozen=True, gc=False):
     """One item of a recommendation."""
 
     item: str
@@ -85,7 +85,7 @@ class Recommended(Struct, frozen=True):
     reason: Annotated[str, Meta(description="why it is shown, in words")]
 
 
-class Recommendation(Struct, frozen=True, kw_only=True):
+class Recommendation(Struct, frozen=True, kw_only=True, gc=False):
     """On `recommendations`, key = user id, compacted: the last one is the current one."""
 
     recommendation_id: Annotated[

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
-from typing import NamedTuple
 
 import msgspec
 
@@ -21,7 +20,7 @@ ID_BYTES = 8
 """Of an event id's hash: two ids of one user's latest 128 collide once in 10^17."""
 
 
-class User(msgspec.Struct, frozen=True, array_like=True):
+class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One user.  Fields are only ever added at the end, with a default: old records stay readable."""
 
     offset: int = -1
@@ -69,7 +68,7 @@ class Verdict(Enum):
     """Older than the grace period allows: it is history, and nothing else."""
 
 
-class Advanced(NamedTuple):
+class Advanced(msgspec.Struct, frozen=True, gc=False):
     """The user after the event, what became of it, and what the user had done before it."""
 
     user: User
