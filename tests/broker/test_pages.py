@@ -131,7 +131,7 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         wait_for(lambda: len(own_partitions(first)) == 4, "its partitions taken over")
         # not by the lag: for a second after publishing it is still that of before
         both = 2 * EVENTS
-        wait_for(lambda: first.get()["counts"]["accepted"] == both, "served, beside what the dead one counted")
+        wait_for(lambda: first.get()["counts"]["accepted"] == both, "what the dead one counted stays")
         wait_for(lambda: first.get()["lag"] == nothing, "no lag")
         assert wait_for(lambda: first.get()["counts"]["users"], "the users counted again") == USERS
         found = users(first)
