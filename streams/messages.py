@@ -4,6 +4,9 @@ Everything is JSON in UTF-8, so that any language can publish and subscribe; `fr
 prints the JSON Schema made from these classes.  Records only ever gain optional fields: a reader
 ignores what it does not know and takes the default of what is missing, so that old and new producers
 and consumers run side by side.
+
+A record holds no cycle, so the garbage collector need not walk those that a step makes by the thousand
+(`gc=False`).
 """
 
 import math

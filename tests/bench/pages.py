@@ -9,6 +9,7 @@ each is laid beside its neighbour.  The processor's time an event is not touched
 import multiprocessing
 import threading
 import time
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from statistics import median
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Producer
 
+from models.evaluation.bootstrap import interval
 from streams.history import SPANS, slots
 from streams.kafka.client import producer_config
 from streams.messages import MetricsRow, encode
@@ -65,7 +67,7 @@ def pages(bench: Bench) -> list[Row]:
     return [
         Row(
             "pages", f"20 open overviews and 5 quality pages, {what}", median(found), "×",
-            at_most=AT_MOST[what], note=_spread(found),
+            at_most=AT_MOST[what], note=_about(found),
             details={"without_and_with": measured[what]},
         )
         for what, found in costs.items()
@@ -105,15 +107,18 @@ def _ages(bench: Bench, looked: tuple[bool, bool]) -> list[tuple[float, float]]:
                 spells.append((viewed, begin, time.time()))
     p99s: dict[bool, list[float]] = {True: [], False: []}
     for viewed, begin, end in spells:
-        p99s[viewed].append(quantile(steady.ages_between_ms(begin, end), 0.99) or float("nan"))
+        found = quantile(steady.ages_between_ms(begin, end), 0.99)
+        if found is None:
+            raise AssertionError(f"no event of {EVERY_S:.0f} s was answered")
+        p99s[viewed].append(found)
     say(f"  p99 {median(p99s[False]):.1f} ms without viewers, {median(p99s[True]):.1f} ms with")
     return list(zip(p99s[False], p99s[True], strict=True))
 
 
-def _spread(found: list[float]) -> str:
+def _about(found: list[float]) -> str:
     """Within what the median would have come out, had other pairs of the same kind been drawn."""
     drawn = np.median(np.random.default_rng(0).choice(found, (2000, len(found))), axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    low, high = interval(drawn)
     return f"95 % interval {low:.3f} to {high:.3f} of {len(found)} pairs"
 
 
@@ -134,12 +139,15 @@ class Viewers:
 
     def __init__(self, worker: Process) -> None:
         context = multiprocessing.get_context("spawn")
-        self._looking = context.Event()
-        self._process = context.Process(target=_view_all, args=(worker.port, self._looking), daemon=True)
+        self._looking, self._answered = context.Event(), context.Value("q")
+        given = worker.port, self._looking, self._answered
+        self._process = context.Process(target=_view_all, args=given, daemon=True)
+        self._looked = False
 
     def look(self, looking: bool) -> None:
         """Open the pages, or close them."""
         (self._looking.set if looking else self._looking.clear)()
+        self._looked = self._looked or looking
 
     def __enter__(self) -> "Viewers":
         self._process.start()
@@ -148,11 +156,15 @@ class Viewers:
     def __exit__(self, *error: object) -> None:
         self._process.terminate()
         self._process.join()
+        if self._looked and not self._answered.value and error[0] is None:
+            raise AssertionError("nobody saw a page: nothing is measured")
 
 
-def _view_all(port: int, looking: Any) -> None:
+def _view_all(port: int, looking: Any, answered: Any) -> None:
     threads = [
-        threading.Thread(target=_view, args=(port, paths, n * EVERY_S / len(OPEN), looking), daemon=True)
+        threading.Thread(
+            target=_view, args=(port, paths, n * EVERY_S / len(OPEN), looking, answered), daemon=True
+        )
         for n, paths in enumerate(OPEN)
     ]
     for thread in threads:
@@ -161,7 +173,7 @@ def _view_all(port: int, looking: Any) -> None:
         thread.join()
 
 
-def _view(port: int, paths: tuple[str, ...], first_s: float, looking: Any) -> None:
+def _view(port: int, paths: tuple[str, ...], first_s: float, looking: Any, answered: Any) -> None:
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     due = time.monotonic() + first_s
     while True:
@@ -170,6 +182,9 @@ def _view(port: int, paths: tuple[str, ...], first_s: float, looking: Any) -> No
         for path in paths if looking.is_set() else ():
             try:
                 connection.request("GET", path, headers={"HX-Request": "true"})
-                connection.getresponse().read()
+                answer = connection.getresponse()
+                answer.read()
+                with answered:
+                    answered.value += answer.status == HTTPStatus.OK
             except (OSError, HTTPException):  # not up yet
                 connection.close()

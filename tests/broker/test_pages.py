@@ -129,11 +129,11 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         assert time.monotonic() - killed < 15
         cluster.publish(clicks(EVENTS, USERS, seed=2), at_event_time=True)
         wait_for(lambda: len(own_partitions(first)) == 4, "its partitions taken over")
-        # not by the lag: for a second after publishing it is still that of before
-        both = 2 * EVENTS
-        wait_for(lambda: first.get()["counts"]["accepted"] == both, "what the dead one counted stays")
+        # not by the lag alone: for a second after publishing it is still that of before
+        wait_for(lambda: first.get()["counts"]["accepted"] >= 2 * EVENTS, "what waited is served")
         wait_for(lambda: first.get()["lag"] == nothing, "no lag")
         assert wait_for(lambda: first.get()["counts"]["users"], "the users counted again") == USERS
+        assert first.get()["counts"]["accepted"] == 2 * EVENTS, "what the dead worker counted stays"
         found = users(first)
         assert all(page["worker"] == page["answered_by"] == "first" for page in found)
         assert sum(page["events"] for page in found) == 2 * EVENTS

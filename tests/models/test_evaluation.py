@@ -54,6 +54,7 @@ def log(n: int, following, users: int = 20, seed: int = 1) -> list[Example]:
 
 
 def chain(step: int, items: int = 40):
+    """Fewer items than a generator may propose: a blend of two ranks what both were asked about."""
     return lambda rng, at, k: (at + step) % items
 
 
