@@ -261,3 +261,16 @@ class Prepared(NamedTuple):
     items: list[tuple[bytes, bytes]]
     waiting: list[tuple[bytes, bytes | None]]
     components: dict[str, NDArray[np.void]]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Prepared"]) -> "Prepared":
+        """One of several, in their order."""
+        dumps: dict[str, list[NDArray[np.void]]] = {}
+        for part in parts:
+            for name, rows in part.components.items():
+                dumps.setdefault(name, []).append(rows)
+        return cls(
+            [row for part in parts for row in part.items],
+            [row for part in parts for row in part.waiting],
+            {name: np.concatenate(rows) for name, rows in dumps.items()},
+        )

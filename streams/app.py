@@ -19,6 +19,9 @@ from streams.web.changes import Changes
 from streams.web.chores import keep
 from streams.web.readings import ServingReadings
 
+ADVANCE_S = 0.004
+"""How often the replica goes on."""
+
 settings = load_or_exit()
 app = make_app(topics.SERVING_APP, settings, chunk_topics=("events",))
 raw = {"key_type": bytes, "value_type": bytes, "partitions": settings.partitions}
@@ -54,7 +57,7 @@ async def recommend(stream):  # type: ignore[no-untyped-def]
 
 @app.service
 class Replication(Service):
-    """Keeps the replica going, also while no events come."""
+    """Keeps the replica going."""
 
     async def on_start(self) -> None:
         """Keep an outage from flooding the log."""
@@ -64,8 +67,8 @@ class Replication(Service):
     async def _advance(self) -> None:
         while not self.should_stop:
             serving.replica.advance()
-            await self.sleep(0.1)
+            await asyncio.sleep(ADVANCE_S)
 
     async def on_stop(self) -> None:
-        """End the reading thread."""
-        await asyncio.to_thread(serving.replica.stop)
+        """End the reading."""
+        serving.replica.stop()

@@ -89,7 +89,6 @@ class Serving:
 
     async def step(self, stream: Any, event: Any) -> None:
         """Serve one chunk and hand over what it writes."""
-        self.replica.advance()
         partitions, counts, ages_ms = serve(
             event.message.chunk, self._topics["events"], self._writer.get, self.recommender, self.policy,
             lambda: int(time.time() * 1000),

@@ -13,12 +13,13 @@ records dropped when a fetch races with a seek, and a partition without a commit
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.utils.futures import maybe_async
 
 FETCH_MIN_BYTES = 16 * 1024
 """A fetch comes back when it has so much, or after the long poll.  At 1 a broker that gets 1,000 events a
@@ -40,12 +41,39 @@ class _ReadOffsets(defaultdict):
             super().__setitem__(tp, offset)
 
 
-class _Thread(driver.AIOKafkaConsumerThread):
-    """The consumer's thread, with a settable long poll (Faust: 1500 ms).
+class _OnLoop(driver.AIOKafkaConsumerThread):
+    """What Faust gives a thread and a loop of its own, on the app's loop.
 
-    aiokafka keeps one fetch in flight to a broker, and a partition drained meanwhile waits until it
-    returns: the long poll bounds what a quiet topic adds to latency.
+    Two threads hand each other the interpreter's lock, and each fetch, several times a chunk.  At 1,000
+    events a second that takes more time than the events do.
+
+    The long poll is settable (Faust: 1500 ms).  aiokafka keeps one fetch in flight to a broker, and a
+    partition drained meanwhile waits until it returns: so it bounds what a quiet topic adds to latency.
     """
+
+    wait_for_shutdown = False
+
+    def __init__(self, *args: Any, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
+        super().__init__(*args, loop=loop, thread_loop=loop, **kwargs)
+
+    async def start(self) -> None:
+        self._thread_started.set()
+        await self._default_start()
+
+    async def on_stop(self) -> None:
+        await self.on_thread_stop()
+
+    async def call_thread(self, fun: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        return await maybe_async(fun(*args, **kwargs))
+
+    async def _stop_children(self) -> None:
+        await self._default_stop_children()
+
+    async def _stop_futures(self) -> None:
+        await self._default_stop_futures()
+
+    async def _stop_exit_stacks(self) -> None:
+        await self._default_stop_exit_stacks()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -89,8 +117,8 @@ class ChunkConsumer(driver.Consumer):
         self._chunked: Collection[str] = self.app.chunk_topics
         self._read_offset = _ReadOffsets(self._chunked)
 
-    def _new_consumer_thread(self) -> _Thread:
-        return _Thread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> _OnLoop:
+        return _OnLoop(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield (tp, message); `message.chunk` holds the records."""

@@ -1,36 +1,38 @@
-"""The replica of the model in a serving worker: read in the background, applied between micro-batches.
+"""The replica of the model in a serving worker: read beside the stream, applied between micro-batches.
 
-A thread reads the `model` topic with a plain read-committed consumer (Faust's table over a topic that is
-written in transactions never becomes ready: the last offset is a commit marker), sorts the rows of each
-checkpoint, and queues them; `advance`, called between two micro-batches, applies what is queued.  So a
-micro-batch sees one model, and always a whole checkpoint.
+A plain read-committed consumer reads the `model` topic (Faust's table over a topic that is written in
+transactions never becomes ready: the last offset is a commit marker) and sorts the rows of each checkpoint;
+once it is whole they are applied between two micro-batches.  So a micro-batch sees one model, and always a
+whole checkpoint.
 
-Rows are kept on disk with their offset, hence a restart reads the tail only.
+What was published before the start may take seconds: a thread reads it.  From then on the loop that serves
+reads, for a part of its time and in slices of less than a millisecond: a thread would take the interpreter's
+lock each time that a kernel gives it away, and all its work would come between the events of one micro-batch.
+
+Rows are kept on disk with their offset (streams/kafka/replica_store.py), hence a restart reads the tail only.
 """
 
-import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Generator
+from contextlib import suppress
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
-from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
 from streams.kafka.client import consumer_config, is_no_record
+from streams.kafka.replica_store import ReplicaStore, Row
 from streams.settings import Settings
 from streams.topics import START_ANEW
 
-CACHE_INTERVAL_S = 5.0
-"""Between writes to disk: rows that change at every click are written once."""
-BATCH = 500
-"""Messages made at once: the interpreter lock is held meanwhile, and serving waits for it."""
-SLICE = 100
-"""Rows written to disk at once: a fifth of a millisecond."""
-_NEXT = b"__next offset"
+SLICE = 200
+"""Messages read at once: half a millisecond."""
+SHARE = 0.25
+"""Of its time that the loop reads, at most; a thousand clicks a second take a twentieth."""
+LONGEST_S = 0.02
+"""... at a time, however long it did other things."""
 
 
 class BeganAnew(Exception):
@@ -50,9 +52,12 @@ class Replica:
         """Why the thread ended, if it did."""
         self._settings, self._topic = settings, settings.topic("model")
         self._path = settings.data_dir / "model-cache"
-        self._queue: deque[tuple[Checkpoint | None, Prepared]] = deque()
+        self._queue: deque[tuple[Checkpoint, Prepared]] = deque()
         self._caught_up, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="replica", daemon=True)
+        self._thread = threading.Thread(target=self._catch_up, name="replica", daemon=True)
+        self._reading: Generator[bool] | None = None
+        """What the thread left to the loop."""
+        self._left_at = 0.0
 
     def start(self) -> None:
         """Begin reading; a second call does nothing (Faust announces a worker twice)."""
@@ -60,10 +65,13 @@ class Replica:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; what it read is on disk."""
+        """End the reading; what was read is on disk."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(10)
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     @property
     def ready(self) -> bool:
@@ -71,23 +79,42 @@ class Replica:
         return self._caught_up.is_set() and not self._queue
 
     def advance(self) -> None:
-        """Apply the checkpoints read since the last call.  Raises what ended the thread."""
-        while self._queue:
-            checkpoint, rows = self._queue.popleft()
-            self.model.apply(rows)
-            if checkpoint is not None:
-                self.current = checkpoint
+        """Read on for a while and apply the checkpoints that are whole.
+
+        To be called every few milliseconds, between micro-batches.  Raises what ended the reading.
+        """
         if self.error is not None:
             raise self.error
+        self._apply()
+        if self._reading is not None:
+            began = time.perf_counter()
+            until = began + min(SHARE * (began - self._left_at), LONGEST_S)
+            while next(self._reading) and time.perf_counter() < until:
+                self._apply()
+            self._apply()
+            self._left_at = time.perf_counter()
 
-    def _run(self) -> None:
+    def _apply(self) -> None:
+        while self._queue:
+            self.current, rows = self._queue.popleft()
+            self.model.apply(rows)
+
+    def _catch_up(self) -> None:
+        reading = self._read()
         try:
-            self._follow()
+            for _ in reading:
+                if self._stopping.is_set():
+                    reading.close()
+                    return
+                if self._caught_up.is_set():
+                    self._reading = reading
+                    return
         except BaseException as error:
             self.error = error
 
-    def _follow(self) -> None:
-        cache = self._open()
+    def _read(self) -> Generator[bool]:
+        """Yields after each slice: whether there was something to do."""
+        store = ReplicaStore(self._path)
         consumer = Consumer(
             consumer_config(
                 self._settings, **{"isolation.level": "read_committed", "enable.partition.eof": True}
@@ -95,23 +122,32 @@ class Replica:
         )
         try:
             low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), 30)
-            latest, position = self._from_cache(cache)
-            if position is not None and not low <= position <= end:
-                cache, latest, position = self._forget(cache), Checkpoint(), None
-            start = OFFSET_BEGINNING if position is None else position
-            consumer.assign([TopicPartition(self._topic, 0, start)])
-            self._read(consumer, cache, latest)
+            latest, position = self._saved(store, low, end)
+            consumer.assign([TopicPartition(self._topic, 0, position)])
+            yield from self._follow(consumer, store, latest)
         finally:
             consumer.close()
-            cache.close()
+            store.close()
 
-    def _read(self, consumer: Consumer, cache: Rdict, latest: Checkpoint) -> None:
-        rows: list[tuple[bytes, bytes | None]] = []
-        unsaved: dict[bytes, bytes | None] = {}
-        saved_at = time.monotonic()
-        while not self._stopping.is_set():
-            first = consumer.poll(0.05)
-            messages = [] if first is None else [first, *consumer.consume(BATCH, 0)]
+    def _saved(self, store: ReplicaStore, low: int, end: int) -> tuple[Checkpoint, int]:
+        """Queue what is on disk; its checkpoint, and the offset to go on from."""
+        saved = store.load()
+        if saved is not None and low <= saved.next_offset <= end:
+            with suppress(ValueError):  # written by a version with other rows
+                prepared = self.model.prepare(saved.rows)
+                checkpoint = Checkpoint.decode(saved.checkpoint)
+                self._queue.append((checkpoint, prepared))
+                return checkpoint, saved.next_offset
+        if saved is not None:
+            store.clear()
+        return Checkpoint(), OFFSET_BEGINNING
+
+    def _follow(self, consumer: Consumer, store: ReplicaStore, latest: Checkpoint) -> Generator[bool]:
+        parts: list[Prepared] = []
+        count = 0
+        while True:
+            rows: list[Row] = []
+            messages = consumer.consume(SLICE, 0 if self._caught_up.is_set() else 0.05)
             for message in messages:
                 if is_no_record(message):
                     if message.error().code() == KafkaError._PARTITION_EOF and not self._caught_up.is_set():
@@ -124,23 +160,23 @@ class Replica:
                     continue
                 checkpoint = Checkpoint.decode(value or b"{}")
                 if checkpoint.number < latest.number:
-                    self._stopping.set()
-                    shutil.rmtree(self._path, ignore_errors=True)
+                    store.clear()
                     raise BeganAnew(
                         f"{self._topic}: checkpoint {checkpoint.number} came after {latest.number}: restart"
                     )
-                self.torn += self._caught_up.is_set() and checkpoint.rows != len(rows)
+                store.add(rows)
+                store.reached(value or b"{}", (message.offset() or 0) + 1)
+                parts.append(self.model.prepare(rows))
+                count += len(rows)
+                self.torn += self._caught_up.is_set() and checkpoint.rows != count
                 latest = checkpoint
-                self._queue.append((checkpoint, self.model.prepare(rows)))
-                unsaved.update(rows)
-                unsaved[CHECKPOINT_KEY] = value
-                unsaved[_NEXT] = str((message.offset() or 0) + 1).encode()
-                rows = []
-            if unsaved and time.monotonic() - saved_at > CACHE_INTERVAL_S:
-                _save(cache, unsaved)
-                unsaved, saved_at = {}, time.monotonic()
-        if unsaved:
-            _save(cache, unsaved)
+                self._queue.append((checkpoint, Prepared.joined(parts)))
+                rows, parts, count = [], [], 0
+            if rows:
+                store.add(rows)
+                parts.append(self.model.prepare(rows))
+                count += len(rows)
+            yield store.save() or bool(messages)
 
     def _require_its_events(self, consumer: Consumer, latest: Checkpoint) -> None:
         """The model was learnt from events that must have been: else users would skip new ones as old."""
@@ -152,54 +188,3 @@ class Replica:
                     f"{events} was made anew: the model learnt event {learnt_to} of partition {partition},"
                     f" which has {end}; {START_ANEW}"
                 )
-
-    def _open(self) -> Rdict:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_write_buffer_size(8 * 1024 * 1024)
-        return Rdict(str(self._path), options, access_type=AccessType.read_write())
-
-    def _from_cache(self, cache: Rdict) -> tuple[Checkpoint, int | None]:
-        """Queue what is on disk; its checkpoint and the offset to go on from, if it is of use."""
-        saved = cache.get(CHECKPOINT_KEY)
-        if saved is None:
-            return Checkpoint(), None
-        rows = [(k, v) for k, v in cache.items() if k not in (CHECKPOINT_KEY, _NEXT)]
-        try:
-            prepared = self.model.prepare(rows)
-        except ValueError:  # written by a version with other rows
-            return Checkpoint(), -1
-        checkpoint = Checkpoint.decode(saved)
-        self._queue.append((checkpoint, prepared))
-        return checkpoint, int(cache.get(_NEXT))
-
-    def _forget(self, cache: Rdict) -> Rdict:
-        """Start from nothing: what is on disk is not of this topic."""
-        cache.close()
-        shutil.rmtree(self._path)
-        self._queue.clear()
-        return self._open()
-
-
-def _save(cache: Rdict, rows: dict[bytes, bytes | None]) -> None:
-    """Write the rows, and after them how far that is: a kill leaves an older state, whose tail has the rest.
-
-    In slices, because RocksDB is called with the interpreter lock held, and serving waits for it.
-    """
-    state = {name: rows[name] for name in (CHECKPOINT_KEY, _NEXT)}
-    upcoming = (item for item in rows.items() if item[0] not in state)
-    while part := list(islice(upcoming, SLICE)):
-        _write(cache, part)
-        time.sleep(0)  # whoever waits for the lock gets it now
-    _write(cache, state.items())
-
-
-def _write(cache: Rdict, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
-    batch = WriteBatch(raw_mode=True)
-    for key, value in rows:
-        if value is None:
-            batch.delete(key)
-        else:
-            batch.put(key, value)
-    cache.write(batch)
