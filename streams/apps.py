@@ -59,6 +59,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         chunk_topics=[settings.topic(name) for name in chunk_topics],
         chunk_events=settings.chunk_events,
         fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else wait_ms,
+        waits_when_quiet=not settings.embedded,  # which lets every fetch wait to the end
         idempotent=not settings.embedded,
         broker=faust_brokers(settings),
         broker_credentials=credentials(settings),

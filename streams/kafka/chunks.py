@@ -24,6 +24,9 @@ from mode.utils.futures import maybe_async
 FETCH_MIN_BYTES = 16 * 1024
 """A fetch comes back when it has so much, or after the long poll.  At 1 a broker that gets 1,000 events a
 second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
+QUIET_WAIT_MS = 50
+"""After a tenth of a second without a record a fetch comes back with the first one, or after so long: who has
+nothing to do should do nothing."""
 
 
 class _ReadOffsets(defaultdict):
@@ -81,6 +84,13 @@ class _OnLoop(driver.AIOKafkaConsumerThread):
         consumer._fetch_min_bytes = FETCH_MIN_BYTES
         return consumer
 
+    def expect(self, quiet: bool) -> None:
+        """Of the next fetches."""
+        fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
+        quiet = quiet and self.app.waits_when_quiet
+        fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
+        fetcher._fetch_min_bytes = 1 if quiet else FETCH_MIN_BYTES
+
 
 def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dict[TP, int], list[Any]]]:
     """The records of a fetch, in chunks of at most `size`; with each, the last offset by partition.
@@ -132,6 +142,7 @@ class ChunkConsumer(driver.Consumer):
             records, active = await self._wait_next_records(min(timeout, 0.1))
         if records is None or self.should_stop:
             return
+        self._thread.expect(quiet=not records)
         if not self.flow_active:  # a rebalance began during the fetch
             try:
                 await self.perform_seek()
@@ -251,12 +262,13 @@ class ChunkApp(faust.App):
         chunk_topics: Collection[str] = (),
         chunk_events: int = 1000,
         fetch_max_wait_ms: int = 5,
+        waits_when_quiet: bool = True,
         idempotent: bool = True,
         **kwargs: Any,
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
-        self.idempotent = idempotent
+        self.waits_when_quiet, self.idempotent = waits_when_quiet, idempotent
         super().__init__(*args, **kwargs)
 
     def _new_transport(self) -> Any:
