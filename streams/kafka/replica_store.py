@@ -1,8 +1,7 @@
 """What a replica keeps on disk: the rows of the model, and where in the topic it goes on from there.
 
-Written in slices, for RocksDB is called with the interpreter's lock held and serving waits for it; and
-without a log, for the topic is one.  RocksDB keeps the order of writes, so that the place, which comes
-last, is never on disk without the rows: a kill leaves an older place, from which on the topic has the rest.
+Written in slices, for RocksDB is called with the interpreter's lock held and serving waits for it.  The place
+comes last, so that a kill leaves an older one, from which on the topic has the rest.
 """
 
 import shutil
@@ -12,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rocksdict import AccessType, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from models.learning import CHECKPOINT_KEY
 
 INTERVAL_S = 5.0
 """Between two writings: rows that change at every click are written once."""
 BUFFER_BYTES = 32 * 1024 * 1024
-"""Held in memory: so much older is what is on disk, and a row that changes meanwhile is written once."""
+"""Held in memory before it is sorted to disk: the smaller, the more often a row that changes is merged."""
 SLICE = 100
 """Rows written at once: a fifth of a millisecond."""
 _NEXT = b"__next offset"
@@ -107,12 +106,6 @@ def _write(
     _put(store, place.items())
 
 
-def _unlogged() -> WriteOptions:
-    options = WriteOptions()
-    options.disable_wal = True
-    return options
-
-
 def _put(store: Rdict, rows: Iterable[Row]) -> None:
     batch = WriteBatch(raw_mode=True)
     for key, value in rows:
@@ -120,4 +113,4 @@ def _put(store: Rdict, rows: Iterable[Row]) -> None:
             batch.delete(key)
         else:
             batch.put(key, value)
-    store.write(batch, _unlogged())
+    store.write(batch)
