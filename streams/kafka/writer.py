@@ -29,7 +29,7 @@ Outputs = Mapping[tuple[str, int], Iterable[Output]]
 Changed = Mapping[int, dict[bytes, bytes]]
 """Values by partition and key."""
 
-GATHER_S = 0.02
+GATHER_S = 0.05
 """A group gathers so long: nobody waits for it, and a crash replays a commit interval anyway."""
 
 
