@@ -76,18 +76,16 @@ class Lag:
 
     async def _ask(self) -> None:
         try:
-            thread, assigned = self._serving.app.consumer._thread, self._assigned()
-            consumer, done = thread._ensure_consumer(), self._done()
+            consumer = self._serving.app.consumer._thread._ensure_consumer()
+            assigned, done = self._assigned(), self._done()
             new = [tp for tp in assigned if tp.partition not in done]
-            self._ends = await _there(thread, consumer.end_offsets(assigned)) if assigned else {}
-            self._starts = await _there(thread, consumer.beginning_offsets(new)) if new else {}
+            self._ends = _by_partition(await consumer.end_offsets(assigned)) if assigned else {}
+            self._starts = _by_partition(await consumer.beginning_offsets(new)) if new else {}
         except Exception as error:
             log.debug("lag: %r", error)
         finally:
             self._asked, self._asking = time.monotonic(), None
 
 
-async def _there(thread: Any, asking: Any) -> dict[int, int]:
-    """Run in the consumer's thread, past the queue in which its commits wait."""
-    found = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asking, thread.thread_loop))
+def _by_partition(found: Mapping[Any, int]) -> dict[int, int]:
     return {tp.partition: offset for tp, offset in found.items()}
