@@ -3,7 +3,8 @@
 Of a candidate, by generator: its share of the generator's best, and the logarithm of that share.  Of the
 item: log popularity in three half-lives against the candidates' mean, log seconds since it was last and
 first seen.  Of the two together: where in the user's history it is, and how often.  Of the query: how sure
-each generator is, how long the session is; these reach the score through a hidden layer only.
+each generator is, how long the session is and whether it goes back to what it had, the time of the day; these
+reach the score through a hidden layer only.
 
 Shares, because the scores of a generator that counts grow with the traffic; differences of times, because
 the clock runs on: a ranker that saw either would have to learn every week anew.
@@ -23,14 +24,18 @@ from models.ranking.statistics import HALF_LIVES_MS, ItemStatistics
 
 ITEM = (*(f"popularity {int(ms / 3_600_000)} h" for ms in HALF_LIVES_MS), "last seen", "first seen")
 REPEAT = ("newest", "one before", "of the session", "of the history", "nearness", "in session", "in history")
-QUERY = ("session size", "one item", "history size", "candidates")
+QUERY = (
+    "session size", "one item", "two items", "three items", "repeats in it",
+    "newest = one before", "newest = two before", "one before = two before", "history size", "candidates",
+    "day, sine", "day, cosine",
+)  # fmt: skip
 
 
 def names(generators: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The features of a candidate and of a query, in order.
 
     >>> [len(part) for part in names(["next", "previous"])]
-    [16, 6]
+    [16, 14]
     """
     of_generators = tuple(f"{name} {kind}" for name in generators for kind in ("share", "log share"))
     of_candidate = of_generators + ITEM + REPEAT
@@ -64,6 +69,7 @@ def padded(features: int) -> int:
 _FADES = np.array([0.6931471805599453 / ms for ms in HALF_LIVES_MS])
 _LOWEST = np.float32(8.0)
 """A share of e^-8 and less is as good as none."""
+_DAY_MS = 86_400_000
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
@@ -136,8 +142,23 @@ def _features(  # type: ignore[no-untyped-def]
             x[f + 4, j] = np.float32(1.0) / (1 + position)
             x[f + 5, j] = np.log(np.float32(1 + in_session))
             x[f + 6, j] = np.log(np.float32(1 + in_history))
+
+        # the query
+        repeats = 0
+        for column in range(size):
+            for older in range(column + 1, size):
+                if history[n, column] == history[n, older]:
+                    repeats += 1
+                    break
         q = generators
         out_query[n, q] = np.log(np.float32(1 + size)) * np.float32(0.3)
-        out_query[n, q + 1] = size == 1
-        out_query[n, q + 2] = np.log(np.float32(1 + length)) * np.float32(0.3)
-        out_query[n, q + 3] = np.float32(count) / width
+        for small in range(1, 4):
+            out_query[n, q + small] = size == small
+        out_query[n, q + 4] = np.float32(repeats) / max(size, 1)
+        out_query[n, q + 5] = size > 1 and history[n, 0] == history[n, 1]
+        out_query[n, q + 6] = size > 2 and history[n, 0] == history[n, 2]
+        out_query[n, q + 7] = size > 2 and history[n, 1] == history[n, 2]
+        out_query[n, q + 8] = np.log(np.float32(1 + length)) * np.float32(0.3)
+        out_query[n, q + 9] = np.float32(count) / width
+        angle = times[n] % _DAY_MS * (2 * np.pi / _DAY_MS)
+        out_query[n, q + 10], out_query[n, q + 11] = np.sin(angle), np.cos(angle)

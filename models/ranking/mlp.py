@@ -27,6 +27,9 @@ from models.ranking.features import names, padded
 
 SHARPNESS = 4.0
 """Of the first softmax: the fixed blend says an order and no probabilities."""
+FIRST_SQUARES = 0.1
+"""In Adagrad's accumulators at the start.  With next to none a first step is as long as the rate whatever the
+gradient, and could turn so many features of the query at once that hidden units never answered again."""
 
 
 class Mlp:
@@ -50,7 +53,7 @@ class Mlp:
         size = self._shape[1] + hidden * (self._shape[1] + self._shape[2] + 2)
         self.dtype = np.dtype([("row", "<i4"), ("parameters", "<f4", size), ("squares", "<f4", size)])
         self._parameters = np.zeros(size, np.float32)
-        self._squares = np.full(size, 1e-4, np.float32)
+        self._squares = np.full(size, FIRST_SQUARES, np.float32)
         self._dirty = False
         linear, inner, _, _, _ = _split(self._parameters, *self._shape)
         linear[0 : 2 * len(weights) : 2] = [SHARPNESS * weight for weight in weights.values()]

@@ -52,6 +52,43 @@ def test_repeats_are_found_where_they_are():
     assert found["nearness"] == pytest.approx([1, 0.5, 0, 0])
 
 
+@pytest.mark.parametrize(
+    "session, size, repeats, alike",
+    [
+        ([5], 1, 0, (0, 0, 0)),
+        ([5, 5], 2, 1 / 2, (1, 0, 0)),
+        ([5, 6, 5], 3, 1 / 3, (0, 1, 0)),
+        ([6, 5, 5], 3, 1 / 3, (0, 0, 1)),
+        ([5, 5, 5, 7], 4, 2 / 4, (1, 1, 1)),
+    ],
+)
+def test_a_query_says_how_its_session_goes_back(session, size, repeats, alike):
+    history = np.full((1, 32), -1, np.int32)
+    history[0, : size + 2] = [*session, 5, 6]  # what is older is of another session
+    found = of_query(history, size)
+    short = ("one item", "two items", "three items")
+    assert [found[name] for name in short] == [size == n for n in (1, 2, 3)]
+    assert found["session size"] == pytest.approx(0.3 * np.log(1 + size))
+    assert found["history size"] == pytest.approx(0.3 * np.log(3 + size))
+    assert found["repeats in it"] == pytest.approx(repeats)
+    pairs = ("newest = one before", "newest = two before", "one before = two before")
+    assert tuple(found[name] for name in pairs) == alike
+
+
+@pytest.mark.parametrize("hour, sine, cosine", [(0, 0, 1), (6, 1, 0), (12, 0, -1), (18, -1, 0)])
+def test_midnight_is_next_to_the_hour_before(hour, sine, cosine):
+    found = of_query(np.full((1, 32), -1, np.int32), 0, 20_000 * 24 * HOUR + hour * HOUR)
+    assert (found["day, sine"], found["day, cosine"]) == pytest.approx((sine, cosine), abs=1e-6)
+
+
+def of_query(history: np.ndarray, size: int, time: int = START) -> dict[str, float]:
+    queries = Queries.of(history, np.array([size], np.int32), np.array([time]))
+    nothing = np.full((1, 8), -1, np.int32)
+    pool = Pool(nothing, np.array([0], np.int32), np.zeros((1, 1, 8), np.float32), nothing.astype(np.int16))
+    seen = look(queries, pool, ItemStatistics(20))
+    return dict(zip(names(["a"])[1], seen.queries[0].tolist(), strict=True))
+
+
 def test_ages_are_logarithms_of_seconds():
     found = one()
     last = [2 * 3600, 3 * 3600, 3600, 0]

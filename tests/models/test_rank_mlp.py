@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.ranking.mlp import Mlp
+from models.ranking.mlp import FIRST_SQUARES, Mlp
 from tests.models.test_rank_promises import WEIGHTS, seen
 
 
@@ -30,16 +30,17 @@ def test_one_step_is_torchs(hidden):
     loss.backward()
     assert parameters.grad is not None
     gradient = parameters.grad.numpy()
-    squares = 1e-4 + gradient**2
+    squares = FIRST_SQUARES + gradient**2
     rates = np.where(np.arange(len(start)) < wide, *one._rates)
     assert one._squares == pytest.approx(squares, rel=1e-3, abs=1e-6)
     assert one._parameters == pytest.approx(start - rates * gradient / np.sqrt(squares), abs=1e-4)
 
 
-def test_hidden_units_see_what_a_linear_one_cannot():
+@pytest.mark.parametrize("seed", range(4))
+def test_hidden_units_see_what_a_linear_one_cannot(seed):
     """A repeat is right in long sessions only: the query's feature must turn a candidate's weight."""
-    linear, network = Mlp(WEIGHTS, hidden=0), Mlp(WEIGHTS, hidden=16)
-    rng = np.random.default_rng(0)
+    linear, network = Mlp(WEIGHTS, hidden=0), Mlp(WEIGHTS, hidden=16, seed=seed)
+    rng = np.random.default_rng(seed)
 
     def turned(step):
         features, _ = seen(step)
@@ -48,7 +49,7 @@ def test_hidden_units_see_what_a_linear_one_cannot():
         decides = np.where(features.rows >= 0, sign * features.candidates[:, 9], -np.inf)
         return features, decides.argmax(1).astype(np.int32)
 
-    for step in range(300):
+    for step in range(500):
         features, targets = turned(step)
         for one in (linear, network):
             one.learn(features, targets, np.ones(len(targets), np.float32))
