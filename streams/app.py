@@ -71,4 +71,4 @@ class Replication(Service):
 
     async def on_stop(self) -> None:
         """End the reading."""
-        serving.replica.stop()
+        await serving.replica.stop()

@@ -127,8 +127,11 @@ class Serving:
         self.replica.start()
 
     async def loaded(self) -> None:
-        """Return when the model that was published before the start is applied."""
-        while not self.replica.ready:
+        """Return when the model that was published before the start is applied, and users are restored.
+
+        Until both are, nobody else keeps the replica going: Faust starts services last.
+        """
+        while not self.ready:
             self.replica.advance()
             await asyncio.sleep(0.01)
         gc.collect()

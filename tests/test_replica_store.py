@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+
+from streams.kafka import replica_store
 from streams.kafka.replica_store import SLICE, ReplicaStore, Row
 
 ROWS = 3 * SLICE + 1
@@ -28,13 +31,18 @@ def test_what_was_saved_is_loaded(tmp_path):
     assert dict(found) == of_first | {b"next/8": b"3"}
 
 
-def test_nothing_is_written_before_its_time_or_of_no_checkpoint(tmp_path):
+def test_nothing_is_written_before_its_time(tmp_path):
     store = ReplicaStore(tmp_path / "store")
     store.add(rows(1))
     store.reached(b"first", 7)
-    assert not store.save()
-    store._due, store._place = 0.0, {}
-    assert not store.save()
+    assert not store.save() and store.load() is None
+
+
+def test_nothing_is_written_of_a_checkpoint_that_is_not_whole(tmp_path):
+    store = ReplicaStore(tmp_path / "store")
+    store.add(rows(1))
+    store._due = 0.0
+    assert not store.save() and store.load() is None
 
 
 def test_it_is_written_in_slices_and_once(tmp_path):
@@ -62,34 +70,57 @@ def test_what_is_cleared_does_not_come_back(tmp_path):
     assert ReplicaStore(tmp_path / "store").load() is None
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from streams.kafka import replica_store
-from tests.test_replica_store import rows
+@pytest.mark.parametrize("slices", range(5))
+def test_a_writing_that_fails_leaves_the_place_before_it(tmp_path, monkeypatch, slices):
+    """Else a restart would go on from a place whose rows are not there."""
+    store = ReplicaStore(tmp_path / "store")
+    save(store, 1)
+    put, left = replica_store._put, slices
 
-replica_store.BUFFER_BYTES = 64 * 1024  # a few versions fill it
-store = replica_store.ReplicaStore(Path(sys.argv[1]))
-for version in range(1, 1_000_000):
+    def full(*written):
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise OSError("no space left on device")
+        put(*written)
+
+    monkeypatch.setattr(replica_store, "_put", full)
+    with pytest.raises(OSError):
+        save(store, 2)
+    store.add(rows(3))
+    store.reached(b"3", 3)
+    store.close()
+
+    saved = ReplicaStore(tmp_path / "store").load()
+    assert (saved.checkpoint, saved.next_offset) == (b"1", 1) and len(saved.rows) == ROWS
+    newer = sum(value == b"2" for _, value in saved.rows)
+    assert newer == min(slices * SLICE, ROWS)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from streams.kafka.replica_store import ReplicaStore
+from tests.test_replica_store import save
+
+store = ReplicaStore(Path(sys.argv[1]))
+save(store, 1)
+save(store, 2)
+os._exit(9)
+"""
+
+
+def test_what_was_written_outlives_a_kill(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "store")], check=False)
+    assert killed.returncode == 9
+    saved = ReplicaStore(tmp_path / "store").load()
+    assert (saved.checkpoint, saved.next_offset) == (b"2", 2)
+    assert {value for _, value in saved.rows} == {b"2"}
+
+
+def save(store: ReplicaStore, version: int) -> None:
     store.add(rows(version))
     store.reached(b"%d" % version, version)
     store._due = 0.0
     while store.save():
         pass
-    print(version, flush=True)
-"""
-
-
-def test_a_kill_leaves_no_row_older_than_the_place(tmp_path):
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "s")], stdout=subprocess.PIPE)
-    written = 0
-    for line in writer.stdout:
-        written = int(line)
-        if written == 200:
-            writer.kill()
-    writer.wait()
-
-    checkpoint, offset, found = ReplicaStore(tmp_path / "s").load()
-    assert checkpoint == b"%d" % offset and 100 < offset <= written + 1
-    assert len(found) == ROWS
-    assert all(int(value) >= offset for _, value in found)

@@ -12,6 +12,7 @@ lock each time that a kernel gives it away, and all its work would come between 
 Rows are kept on disk with their offset (streams/kafka/replica_store.py), hence a restart reads the tail only.
 """
 
+import asyncio
 import threading
 import time
 from collections import deque
@@ -31,7 +32,7 @@ SLICE = 200
 """Messages read at once: half a millisecond."""
 SHARE = 0.25
 """Of its time that the loop reads, at most; a thousand clicks a second take a twentieth."""
-LONGEST_S = 0.02
+LONGEST_S = 0.05
 """... at a time, however long it did other things."""
 
 
@@ -49,7 +50,7 @@ class Replica:
         self.torn = 0
         """Checkpoints that came with another number of rows than they say.  Stays 0."""
         self.error: BaseException | None = None
-        """Why the thread ended, if it did."""
+        """Why the reading ended, if it did."""
         self._settings, self._topic = settings, settings.topic("model")
         self._path = settings.data_dir / "model-cache"
         self._queue: deque[tuple[Checkpoint, Prepared]] = deque()
@@ -61,14 +62,14 @@ class Replica:
 
     def start(self) -> None:
         """Begin reading; a second call does nothing (Faust announces a worker twice)."""
-        if not self._thread.is_alive():
+        if self._thread.ident is None:
             self._thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the reading; what was read is on disk."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(10)
+            await asyncio.to_thread(self._thread.join, 10)
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -85,14 +86,18 @@ class Replica:
         """
         if self.error is not None:
             raise self.error
-        self._apply()
-        if self._reading is not None:
-            began = time.perf_counter()
-            until = began + min(SHARE * (began - self._left_at), LONGEST_S)
-            while next(self._reading) and time.perf_counter() < until:
-                self._apply()
+        try:
             self._apply()
-            self._left_at = time.perf_counter()
+            if self._reading is not None:
+                began = time.perf_counter()
+                until = began + min((began - self._left_at) * SHARE / (1 - SHARE), LONGEST_S)
+                while next(self._reading) and time.perf_counter() < until:
+                    self._apply()
+                self._apply()
+                self._left_at = time.perf_counter()
+        except BaseException as error:
+            self.error = error
+            raise
 
     def _apply(self) -> None:
         while self._queue:

@@ -45,6 +45,8 @@ class ReplicaStore:
         self._place: dict[bytes, bytes | None] = {}
         self._writing: Iterator[None] = iter(())
         self._due = time.monotonic() + INTERVAL_S
+        self._failed = False
+        """Whether rows are missing: no later place may be written."""
 
     def load(self) -> Saved | None:
         """All of it; None if nothing was saved."""
@@ -64,9 +66,13 @@ class ReplicaStore:
 
     def save(self) -> bool:
         """Write a slice, if it is time to; whether there was one."""
-        for _ in self._writing:
-            return True
-        if not self._place or time.monotonic() < self._due:
+        try:
+            for _ in self._writing:
+                return True
+        except Exception:
+            self._failed = True
+            raise
+        if self._failed or not self._place or time.monotonic() < self._due:
             return False
         self._writing = _write(self._store, self._unsaved, self._place)
         self._unsaved, self._place, self._due = {}, {}, time.monotonic() + INTERVAL_S
@@ -80,7 +86,7 @@ class ReplicaStore:
         self._store = _open(self._path)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, unless a writing failed."""
         self._due = 0.0
         while self.save():
             pass

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.core import HISTORY, Asked, Batch, Queries
-from models.model import Model
+from models.model import Model, Prepared
 from models.recommender import AT_ONCE, Recommender
 from models.registry import FORGETTING, GENERATORS
 from streams.settings import Settings
@@ -218,7 +218,10 @@ def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
                 for n, item in enumerate(names)
             ]
         )
-        replica.apply(replica.prepare(learner.dump_touched().items()))
+        published = list(learner.dump_touched().items())
+        third = 1 + len(published) // 3
+        parts = [replica.prepare(published[n : n + third]) for n in range(0, len(published), third)]
+        replica.apply(Prepared.joined(parts))  # as it comes from Kafka
         asked = [Asked(h, len(h), 0) for h in (tuple(names[:3]), (names[5],), ("never seen",), ())]
         slates = Recommender(learner, weights).recommend(asked, 10)
         assert Recommender(replica, weights).recommend(asked, 10) == slates
