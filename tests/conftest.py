@@ -6,6 +6,7 @@ is marked `browser` where there is no Chromium; the summary says so loudly, and 
 
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -33,6 +34,12 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
 def embedded() -> EmbeddedBroker:
     """The mock broker, one for all tests."""
     return EmbeddedBroker()
+
+
+def pytest_configure() -> None:
+    """A shell's job in the background ignores Ctrl-C, and so would every program that a test starts and stops by it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
