@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -56,7 +56,7 @@ def _known(error: Exception) -> int | None:
     codes = {
         "streams.settings": {"BadSetting": USAGE},
         "streams.topics": {"TopicsDiffer": FAILED},
-        "streams.logs": {"BadLog": FAILED, "BadRow": FAILED},
+        "streams.logs": {"BadLog": FAILED},
         "streams.demo": {"Died": FAILED},
         "streams.top": {"NoAnswer": FAILED},
         "streams.protocol": {"BadPlan": USAGE},
@@ -181,6 +181,9 @@ pace_options = _all(
 )
 
 
+SHOWN_ROWS = 3
+
+
 class _Skip:
     """For bad rows: says the first few, and in the end how many there were."""
 
@@ -190,29 +193,41 @@ class _Skip:
 
     def __call__(self, bad: Exception) -> None:
         self.rows += 1
-        if self.rows <= 3:
-            click.echo(f"freshet: skipped {bad}", err=True)
+        if self.rows <= SHOWN_ROWS:
+            more = "" if self.rows < SHOWN_ROWS else "; more of them are only counted"
+            click.echo(f"freshet: skipped {bad}{more}", err=True)
 
     def _total(self) -> None:
         if self.rows:
             click.echo(f"freshet: skipped {self.rows:,} rows that are no events", err=True)
 
 
+def _stop(bad: Exception) -> NoReturn:
+    """For bad rows: none is left out unasked."""
+    raise click.ClickException(f"{bad}; --on-error skip leaves such rows out")
+
+
 def _open(
     file: str, run: str, on_error: str, time_unit: str, context: tuple[str, ...], **columns: str | None
 ) -> "Log":
     """The log, having said in one line how it is read."""
-    from streams.logs import BadLog, open_log, stop
+    from streams.logs import DEFAULT_TYPE, MAYBE_SECONDS, BadLog, open_log
 
-    on_bad = _Skip() if on_error == "skip" else stop
+    on_bad = _Skip() if on_error == "skip" else _stop
     try:
         log = open_log(file, run=run, columns=columns, context=context, time_unit=time_unit, on_bad=on_bad)
     except BadLog as error:
         raise click.ClickException(f"{file} {error}") from None
     line = f"reading {file}: " + " ".join(f"{field}={column}" for field, column in log.columns.items())
+    if "type" not in log.columns:
+        line += f" type=={DEFAULT_TYPE}"
+    if log.unused:
+        line += f"; not used: {', '.join(log.unused)}"
     if log.first:
         line += f"; begins {datetime.fromtimestamp(log.first.time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     click.echo(line, err=True)
+    if log.first and time_unit == "ms" and MAYBE_SECONDS[0] <= log.first.time_ms < MAYBE_SECONDS[1]:
+        click.echo("freshet: its times look like seconds: is --time-unit s missing?", err=True)
     return log
 
 
@@ -529,12 +544,9 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> fro
     return frozenset(filter(None, (part.strip() for part in (text or "").split(","))))
 
 
-def _compared(ctx: click.Context, option: click.Parameter, text: str | None) -> frozenset[str]:
-    """`generators,rankers` as a set."""
-    names = _names(ctx, option, text)
-    if unknown := sorted(names - {"generators", "rankers"}):
-        raise click.BadParameter(f"{unknown[0]} cannot be compared: generators, rankers")
-    return names
+def _compared(ctx: click.Context, option: click.Parameter, text: str | None) -> frozenset[str] | None:
+    """`a,b` as a set; None where it is not given."""
+    return None if text is None else _names(ctx, option, text)
 
 
 def _range(ctx: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -588,7 +600,7 @@ protocol_options = _all(
         help="Train, valid, test of --protocol holdout: shares in time, or a column that says it.",
     ),
     click.option("--learn", default="train", callback=_names, metavar="PART,...", help="To learn. [train]"),
-    click.option("--part", default="test", show_default=True, metavar="PART", help="The part to predict."),
+    click.option("--part", default="test", metavar="PART", help="The part to predict. [test; tuning: valid]"),
     click.option("--target", type=click.Choice(["every", "last"]), default="every", help="[every]"),
     click.option(
         "--state", type=click.Choice(["frozen", "learning"]), default="frozen", show_default=True,
@@ -604,13 +616,15 @@ protocol_options = _all(
     click.option("--at", "ks", default="20", callback=_cutoffs, metavar="K,...", help="Of lists. [20]"),
     click.option("--model-delay", callback=_span, metavar="1s", help="Age that the model reaches. [1s]"),
     click.option("--batch", type=click.IntRange(1), metavar="N", help="Events learnt at once, at most."),
-    click.option("--seed", type=int, metavar="N", help="Of models and intervals; over FRESHET_SEED."),
+    click.option(
+        "--seed", type=click.IntRange(0), metavar="N", help="Of models and intervals; over FRESHET_SEED."
+    ),
 )  # fmt: skip
 
 
 def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple[Any, "Settings", Any]:
     """The protocol, the settings, and the log as examples."""
-    from streams.evaluate import take, weigh
+    from streams.evaluate import Read, take, weigh
     from streams.evaluation_plan import Taken
     from streams.progress import progress
     from streams.protocol import Options
@@ -627,19 +641,42 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
     if chosen.label:
         reading["context"] = (*reading["context"], chosen.label)
     log = _open(file, run="e", **reading)
-    examples, labels = [], []
+    examples, labels, read = [], [], Read()
     with progress(log.fraction) as show:
-        for example, label in take(log, Policy.of(settings), chosen):
+        for example, label in take(log, Policy.of(settings), chosen, read):
             examples.append(example)
             labels.append(label)
             show(lambda: f"{len(examples):,} events read")
+    if not read.types:
+        raise click.ClickException(f"{file} has no row that is an event")
+    for line in _remarks(read, settings, weights):
+        click.echo(f"freshet: {line}", err=True)
     return chosen, settings, Taken(examples, labels)
+
+
+def _remarks(read: Any, settings: "Settings", weights: str | None) -> list[str]:
+    """What one would want to know of a log that was read, a line each."""
+    from streams.users import Verdict
+
+    found, rows = [], read.verdicts.total()
+    if late := read.verdicts[Verdict.LATE]:
+        found.append(
+            f"{late:,} of {rows:,} rows teach nothing, as on the stream: they are more than"
+            f" {settings.grace_s / 3600:g} h older than one of their user's before them; sort the log by time"
+        )
+    if twice := read.verdicts[Verdict.DUPLICATE]:
+        found.append(f"{twice:,} of {rows:,} rows have the event id of a row before them: they count once")
+    there = ", ".join(sorted(read.types))
+    named = [part.partition("=")[0].strip() for part in (weights or "").split(",") if part]
+    found += [f"--weights {name}: no row is of this type; there are {there}" for name in named
+              if name != "*" and name not in read.types]  # fmt: skip
+    return found
 
 
 @cli.command(
     epilog=_examples(
         "freshet evaluate clicks.csv.gz --warm-up 10% --skip-first --types view",
-        "freshet evaluate clicks.csv.gz --refresh 1h --refresh never --plot freshness.png",
+        "freshet evaluate clicks.csv.gz --warm-up 10% --refresh 1h --refresh never --plot freshness.png",
         "freshet evaluate clicks.csv --protocol windows --window 1d --compare generators",
         "freshet evaluate clicks.csv --protocol holdout --split 80/10/10 --part valid --json",
     )
@@ -655,7 +692,10 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
     help="A twin refreshed so often; repeatable.",
 )
 @click.option(
-    "--compare", callback=_compared, metavar="generators,rankers", help="Each alone, beside the whole."
+    "--compare",
+    callback=_compared,
+    metavar="NAME,...",
+    help="Generators, each alone, beside the whole; generators, rankers: all.  [popularity]",
 )
 @click.option(
     "--without", multiple=True, metavar="NAME", help="The whole without this generator; repeatable."
@@ -667,7 +707,7 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
 def evaluate(
     file: str,
     refresh: tuple[str, ...],
-    compare: frozenset[str],
+    compare: frozenset[str] | None,
     without: tuple[str, ...],
     as_json: bool,
     plot: str | None,
@@ -750,23 +790,24 @@ def tune(
     from models.registry import GENERATORS, RANKERS
     from streams import tune as tuning
     from streams.progress import progress
+    from streams.protocol import IN_PARTS
 
-    tuning.check()
+    tuning.check(out, storage)
     for option, names, there in (("generators", generators, GENERATORS), ("rankers", rankers, RANKERS)):
         if unknown := sorted(names - set(there)):
             known = ", ".join(there)
             raise click.BadParameter(f"{unknown[0]} is none of {known}", param_hint=f"--{option}")
     source = click.get_current_context().get_parameter_source("part")
-    if source is click.core.ParameterSource.DEFAULT:
+    if source is click.core.ParameterSource.DEFAULT and given["protocol"] in IN_PARTS:
         given["part"] = "valid"
     reading = {name: given.pop(name) for name in READING}
     chosen, settings, taken = _taken(file, given, reading)
     taken = tuning.validation_only(chosen, taken, share / 100)
     with progress() as show:
 
-        def say(trial: int, quality: Any, best: float) -> None:
+        def say(which: str, quality: Any, best: float) -> None:
             now = getattr(quality, metric)
-            show(lambda: f"trial {trial}: {now:.4f} after {quality.count:,.0f}; best {best:.4f}")
+            show(lambda: f"{which}: {now:.4f} after {quality.count:,.0f} predictions; best {best:.4f}")
 
         found = tuning.tune(
             chosen, settings, taken,
@@ -776,6 +817,8 @@ def tune(
         )  # fmt: skip
     said = f"{found.metric} {found.value:.4f}, {found.first:.4f} before"
     said += f"; {found.trials} trials, {found.pruned} given up"
+    if found.value <= found.first:
+        said += "; none was better, so these are the settings as they were"
     with open(out, "w") as settings_file:
         settings_file.write(tuning.toml(found, f"freshet tune {os.path.basename(file)}: {said}"))
     click.echo(json.dumps(found._asdict(), indent=2) if as_json else f"{said}; written to {out}")

@@ -6,7 +6,9 @@
 The log is one partition, read into memory as examples: about 0.5 kB an event.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -26,18 +28,28 @@ from streams.protocol import BadPlan, Options, duration_ms
 from streams.publish import schedule
 from streams.serve import Policy
 from streams.settings import Settings
-from streams.users import User
+from streams.users import User, Verdict
 
 
-def take(log: Iterable[Event], policy: Policy, options: Options) -> Iterator[tuple[Example, str]]:
+@dataclass
+class Read:
+    """What became of a log's events, counted while they are read."""
+
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    types: Counter[str] = field(default_factory=Counter)
+
+
+def take(log: Iterable[Event], policy: Policy, options: Options, read: Read) -> Iterator[tuple[Example, str]]:
     """The examples that a worker would make of this log, and the label of each."""
     label = options.label
     users: dict[str, User] = {}
     for offset, due in enumerate(schedule(_picked(log, options))):
         event, arrived = due.event, due.arrival
         assert arrived is not None  # a log is not live
-        user, _, accepted = accept(users.get(event.user, User()), event, offset, arrived, policy)
+        user, verdict, accepted = accept(users.get(event.user, User()), event, offset, arrived, policy)
         users[event.user] = user
+        read.verdicts[verdict] += 1
+        read.types[event.type] += 1
         if accepted is not None and (one := example(accepted, user)) is not None:
             yield one, str(one.context.pop(label, "")) if label else ""
 
@@ -57,8 +69,11 @@ def _picked(log: Iterable[Event], options: Options) -> Iterator[Event]:
 def contenders(options: Options, settings: Settings) -> tuple[list[Contender], list[Twin]]:
     """Who is evaluated side by side; the first is the settings' recommender."""
     weights = settings.generators
+    compare = weights.keys() & {"popularity"} if options.compare is None else options.compare
+    if unknown := sorted(compare - weights.keys() - {"generators", "rankers"}):
+        raise BadPlan(f"--compare {unknown[0]}: there are generators, rankers, {', '.join(weights)}")
     others = [name for name in RANKERS if name != settings.ranker and _possible(name, weights)]
-    rankers = others if "rankers" in options.compare else []
+    rankers = others if "rankers" in compare else []
     model = make_model(settings, rankers)
     learnt = settings.ranker != "blend"
     found = [Contender("all", model, make_recommender(settings, model), learnt)]
@@ -70,8 +85,8 @@ def contenders(options: Options, settings: Settings) -> tuple[list[Contender], l
     for name in rankers:
         recommender = Recommender(model, weights, name)
         found.append(Contender(f"ranker {name}", model, recommender, name != "blend"))
-    if "generators" in options.compare:
-        found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in weights]
+    alone = [name for name in weights if name in compare or "generators" in compare]
+    found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in alone]
     for name in options.without:
         if name not in weights:
             raise BadPlan(f"--without {name}: there are {', '.join(weights)}")

@@ -28,8 +28,6 @@ def plan(options: Options, taken: Taken, about: Facts) -> Iterator[Step]:
     """The steps of the protocol on these examples.  `BadPlan` where they do not fit."""
     scored = _scored(options, taken.examples, about)
     if options.protocol == "prequential":
-        if options.target == "last":
-            raise BadPlan("--target last: for windows and holdout; a stream does not know the last event")
         warm_up = _warm_up(options.warm_up, len(taken.examples))
         pace = _pace(options, SECOND_MS, PREQUENTIAL_BATCH)
         return protocols.prequential(about.times, scored, warm_up, pace)
@@ -58,6 +56,11 @@ def _plan_windows(options: Options, taken: Taken, about: Facts, scored: Flags) -
     first, last = options.windows or (0, int(window_of.max()))
     scored = scored & (first <= window_of) & (window_of <= last)
     scored &= _targets(options, about, window_of) & _seen(options, taken.examples, about, window_of)
+    if not scored[window_of > 0].any():
+        raise BadPlan(
+            f"nothing is to be predicted in windows {first} to {last}: the log has {window_of.max() + 1},"
+            " counted from 0, and the first is only learnt"
+        )
     frozen = options.state == "frozen"
     pace = None
     if not frozen:

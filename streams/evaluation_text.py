@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.evaluation.summary import LIGHT_USER, NEW_ITEM, NEW_USER
+
 
 def text(found: dict[str, Any]) -> str:
     """The figures as tables for a terminal."""
@@ -13,9 +15,19 @@ def text(found: dict[str, Any]) -> str:
         "",
     ]
     entries = found["recommenders"]
-    head = ["", f"recall@{k}", "95 %", f"MRR@{k}", "95 %", f"NDCG@{k}", f"F1@{k}", "propose µs", "learn µs"]
-    lines += _table(head, [_quality(name, entry, k) for name, entry in entries.items()])
     first = next(iter(entries.values()))
+
+    def of_model(entry: Mapping[str, Any], text: str) -> str:
+        """Empty where the model is the first one's: what is shared costs once."""
+        shared = entry is not first and all(entry[key] == first[key] for key in ("learn_us", "model_bytes"))
+        return "" if shared else text
+
+    head = ["", f"recall@{k}", "95 %", f"MRR@{k}", "95 %", f"NDCG@{k}", f"F1@{k}", "propose µs", "learn µs"]
+    rows = [
+        [*_quality(name, entry, k), of_model(entry, f"{entry['learn_us']:.1f}")]
+        for name, entry in entries.items()
+    ]
+    lines += _table(head, rows)
     if "mean over windows" in first:
         lines += ["", f"mean over {len(first['windows'])} windows"]
         rows = [
@@ -31,7 +43,7 @@ def text(found: dict[str, Any]) -> str:
     lines += ["", "lists"]
     about = ("coverage", "gini", "novelty", "diversity", "popularity_bias")
     rows = [
-        [name, *(f"{entry[a]:.3f}" for a in about), f"{entry['model_bytes'] / 1e6:.1f}"]
+        [name, *(f"{entry[a]:.3f}" for a in about), of_model(entry, f"{entry['model_bytes'] / 1e6:.1f}")]
         for name, entry in entries.items()
     ]
     lines += _table(["", "coverage", "Gini", "novelty, bits", "diversity", "pop. bias", "model, MB"], rows)
@@ -45,6 +57,10 @@ def text(found: dict[str, Any]) -> str:
         for part, figures in first["segments"].items()
     ]
     lines += _table(["", "predictions", *entries], rows)
+    lines.append(
+        f"new user: fewer than {NEW_USER} events before; light: fewer than {LIGHT_USER};"
+        f" new item: fewer than {NEW_ITEM} learnt"
+    )
     return "\n".join(lines)
 
 
@@ -58,7 +74,6 @@ def _quality(name: str, entry: Mapping[str, Any], k: int) -> list[str]:
         f"{entry[f'ndcg@{k}']:.4f}",
         f"{entry[f'f1@{k}']:.4f}",
         f"{entry['propose_us']:.0f}",
-        f"{entry['learn_us']:.1f}",
     ]
 
 

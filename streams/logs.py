@@ -44,6 +44,8 @@ users is read as if each session were a user of its own."""
 
 NEEDED = ("user", "item", "time")
 DEFAULT_TYPE = "view"
+MAYBE_SECONDS = 10**8, 10**11
+"""A first time between these is in 1970 in ms, and of 1973 to 5138 in seconds."""
 UNIT_MS = {"ms": 1, "s": 1000}
 
 
@@ -65,10 +67,12 @@ def stop(bad: BadRow) -> NoReturn:
 
 
 class Log:
-    """The events of one log, once: iterate.  `columns` says which of its columns are used."""
+    """The events of one log, once: iterate.  `columns` are those of its columns that are used."""
 
-    def __init__(self, columns: dict[str, str], events: Iterator[Event], source: BinaryIO) -> None:
-        self.columns, self._source = columns, source
+    def __init__(
+        self, columns: dict[str, str], unused: list[str], events: Iterator[Event], source: BinaryIO
+    ) -> None:
+        self.columns, self.unused, self._source = columns, unused, source
         self.first = next(events, None)
         """The first event, already read: its time shows whether the unit is right."""
         self._events = events if self.first is None else chain([self.first], events)
@@ -109,10 +113,14 @@ def open_log(
         raise BadLog(f"cannot be read: {error}") from None
     if not first.strip():
         raise BadLog("is empty")
+    if "\0" in first:
+        raise BadLog("is no text: CSV or JSON lines, plain or gzip")
     read = _json if first.lstrip().startswith("{") else _csv
     given = {field: name for field, name in (columns or {}).items() if name is not None}
-    taken, rows = read(first, lines, given, context, on_bad)
-    return Log(taken, _events(rows, run, UNIT_MS[time_unit], taken.get("type", ""), on_bad), file)
+    taken, names, rows = read(first, lines, given, context, on_bad)
+    used = {*context, *(name for field in taken for name in _parts(field, taken))}
+    unused = [name for name in names if name not in used]
+    return Log(taken, unused, _events(rows, run, UNIT_MS[time_unit], taken.get("type", ""), on_bad), file)
 
 
 def _open(source: str | BinaryIO) -> BinaryIO:
@@ -171,7 +179,7 @@ def _csv(
     given: dict[str, str],
     context: Sequence[str],
     on_bad: Callable[[BadRow], None],
-) -> tuple[dict[str, str], Iterator[_Row]]:
+) -> tuple[dict[str, str], list[str], Iterator[_Row]]:
     reader = csv.reader(chain([first], lines), delimiter=max(",\t;", key=first.count))
     header = [name.strip() for name in next(reader)]
     taken = _columns(header, given, context)
@@ -204,7 +212,7 @@ def _csv(
             except (OSError, EOFError, zlib.error) as error:
                 raise BadLog(f"breaks off after line {reader.line_num}: {error}") from None
 
-    return taken, rows()
+    return taken, header, rows()
 
 
 def _is_utf8(text: str) -> bool:
@@ -222,7 +230,7 @@ def _json(
     given: dict[str, str],
     context: Sequence[str],
     on_bad: Callable[[BadRow], None],
-) -> tuple[dict[str, str], Iterator[_Row]]:
+) -> tuple[dict[str, str], list[str], Iterator[_Row]]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     try:
         names = list(decode(first))
@@ -242,6 +250,10 @@ def _json(
                     continue
                 try:
                     record = decode(line)
+                except ValueError as error:
+                    on_bad(BadRow(number, f"is no JSON object: {error}"))
+                    continue
+                try:
                     found = [_text(record.get(name)) for name in texts]
                     value = [v for name in factors if (v := record.get(name)) is not None]
                     more = {name: record[name] for name in context if name in record}
@@ -253,7 +265,7 @@ def _json(
         except (OSError, EOFError, zlib.error) as error:
             raise BadLog(f"breaks off after line {number}: {error}") from None
 
-    return taken, rows()
+    return taken, [name for name in names if name != "context"], rows()
 
 
 def _text(value: Any) -> str | None:

@@ -21,7 +21,11 @@ def progress(fraction: Callable[[], float | None] = lambda: None) -> Iterator[Sh
         with _bar(fraction) as draw:
             yield _every(REDRAW_S, draw)
     else:
-        yield _every(LINE_S, lambda text: print(text, file=sys.stderr, flush=True))
+        yield _every(LINE_S, lambda text: _line(text, fraction()))
+
+
+def _line(text: str, done: float | None) -> None:
+    print(text if done is None else f"{done:4.0%}  {text}", file=sys.stderr, flush=True)
 
 
 def _every(interval_s: float, say: Callable[[str], None]) -> Show:

@@ -39,8 +39,22 @@ class Options:
     model_delay: str | None = None
     batch: int | None = None
     refresh: tuple[str, ...] = ()
-    compare: frozenset[str] = frozenset()
+    compare: frozenset[str] | None = None
+    """Generators to measure alone; `generators`, `rankers`: all.  None: popularity, where it is on."""
     without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """`BadPlan` where an option would change nothing: the figures would be of another question."""
+        for name, protocols in USED_BY.items():
+            given, default = getattr(self, name), self.__dataclass_fields__[name].default
+            if given != default and self.protocol not in protocols:
+                raise BadPlan(f"--{name.replace('_', '-')} is for --protocol {' or '.join(protocols)}")
+        if (
+            self.protocol == "holdout"
+            and _NUMBERS.fullmatch(self.split)
+            and not _SHARES.fullmatch(self.split)
+        ):
+            raise BadPlan(f"--split {self.split}: three shares, of train, valid and test: 80/10/10")
 
     @property
     def label(self) -> str | None:
@@ -52,6 +66,21 @@ class Options:
         return None
 
 
+IN_PARTS = ("holdout", "leave-one-out")
+USED_BY = {
+    "warm_up": ("prequential",),
+    "window": ("windows",),
+    "windows": ("windows",),
+    "split": ("holdout",),
+    "part": IN_PARTS,
+    "learn": IN_PARTS,
+    "target": ("windows", *IN_PARTS),
+    "state": ("windows", *IN_PARTS),
+    "drop_unseen": ("windows", *IN_PARTS),
+}
+"""Options that say something in some protocols only."""
+
+_NUMBERS = re.compile(r"[\d./]+")
 _SHARES = re.compile(r"\d+/\d+/\d+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.evaluation.facts import facts
@@ -29,11 +30,14 @@ REPORTS = 20
 STARTUP_TRIALS = 8
 """Before any is given up, and before suggestions are more than random."""
 
+SQLITE = b"SQLite format 3\0"
+"""How the file of a search begins."""
+
 FIRST = "first"
 """What the settings as they are reached, noted in the search."""
 
-Show = Callable[[int, Quality, float], None]
-"""Called while a trial runs: its number, its quality so far, the best value so far."""
+Show = Callable[[str, Quality, float], None]
+"""Called while a trial runs: which it is, its quality so far, the best value so far."""
 
 
 class Tuned(NamedTuple):
@@ -50,10 +54,18 @@ class Tuned(NamedTuple):
     interrupted: bool
 
 
-def check() -> None:
-    """`BadPlan` where Optuna is missing."""
+def check(out: str, storage: str) -> None:
+    """Refuse before the work is done what would fail after it.  `BadPlan`."""
     if find_spec("optuna") is None:
         raise BadPlan("tuning needs Optuna: pip install 'freshet[tune]'")
+    for option, file in (("--out", Path(out)), ("--storage", Path(storage))):
+        if not file.absolute().parent.is_dir():
+            raise BadPlan(f"{option} {file}: there is no such folder")
+        if file.is_dir():
+            raise BadPlan(f"{option} {file}: is a folder")
+    kept = Path(storage)
+    if kept.exists() and kept.stat().st_size and kept.open("rb").read(len(SQLITE)) != SQLITE:
+        raise BadPlan(f"--storage {storage}: is no search of freshet's; name another file")
 
 
 def validation_only(options: Options, taken: Taken, share: float) -> Taken:
@@ -114,7 +126,7 @@ def tune(
 
         def watch(quality: Quality, learnt: int) -> None:
             nonlocal reported
-            show(trial.number, quality, _best(study))
+            show(f"trial {trial.number + 1} of {trials}", quality, max(_best(study), first))
             step = int(REPORTS * quality.count / predictions)
             if step > reported:
                 reported = step
@@ -127,13 +139,14 @@ def tune(
         except BadSetting as error:  # parts that do not go together
             raise optuna.TrialPruned(str(error)) from None
 
-    interrupted = False
+    interrupted, first = False, 0.0
     try:
         if FIRST not in study.user_attrs:
-            whole = measure(options, settings, taken, about, lambda quality, _: show(0, quality, 0.0))
+            whole = measure(options, settings, taken, about, lambda now, _: show("as it is", now, 0.0))
             study.set_user_attr(FIRST, value(whole))
             parameters = as_built(settings, generators)
             study.enqueue_trial(known(settings.generators, settings.ranker, parameters, generators))
+        first = float(study.user_attrs[FIRST])
         study.optimize(objective, n_trials=max(trials - _done(study), 0))
     except KeyboardInterrupt:
         interrupted = True

@@ -37,7 +37,7 @@ def embedded() -> EmbeddedBroker:
 
 
 def pytest_configure() -> None:
-    """A shell's job in the background ignores Ctrl-C, and so would every program that a test starts and stops by it."""
+    """A shell's job in the background ignores Ctrl-C; so would all that the tests start and stop by it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

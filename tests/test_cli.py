@@ -178,7 +178,10 @@ def test_publish_says_what_it_took_and_how_many_were_delivered(broker, tmp_path)
     (tmp_path / "log.csv").write_text(LOG)
     result = run("publish", "log.csv", "--copies", "2")
     assert result.exit_code == 0
-    assert result.stderr == "reading log.csv: user=user item=item time=time; begins 1970-01-01 00:00:00 UTC\n"
+    assert (
+        result.stderr
+        == "reading log.csv: user=user item=item time=time type==view; begins 1970-01-01 00:00:00 UTC\n"
+    )
     assert result.stdout == "4 events delivered, 0 not\n"
 
 
@@ -205,7 +208,9 @@ def test_a_bad_row_stops_or_is_skipped(broker):
     log = LOG + "u,,3\nu,k,4\n"
     result = run("publish", "-", stdin=log)
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "freshet: line 4: has no item"
+    assert (
+        result.stderr.splitlines()[-1] == "freshet: line 4: has no item; --on-error skip leaves such rows out"
+    )
     assert result.stdout == "2 events delivered, 0 not\n"
     result = run("publish", "-", "--on-error", "skip", stdin=log)
     assert result.exit_code == 0

@@ -16,7 +16,7 @@ from models.evaluation.run import before
 from models.registry import RANKERS
 from streams.accept import accept, example
 from streams.cli import cli
-from streams.evaluate import evaluate, take, weigh
+from streams.evaluate import Read, evaluate, take, weigh
 from streams.evaluation_plan import Taken, plan
 from streams.logs import open_log
 from streams.messages import Event
@@ -80,7 +80,7 @@ def figures(*args: str) -> dict:
 
 def taken(file: str, options: Options = Options(), settings: Settings = SMALL) -> Taken:  # noqa: B008
     context = [options.label] if options.label else []
-    pairs = list(take(open_log(file, run="e", context=context), Policy.of(settings), options))
+    pairs = list(take(open_log(file, run="e", context=context), Policy.of(settings), options, Read()))
     return Taken([one for one, _ in pairs], [label for _, label in pairs])
 
 
@@ -237,8 +237,8 @@ def test_rankers_and_generators_side_by_side(log):
     rankers = {name.removeprefix("ranker ") for name in found if name.startswith("ranker ")}
     assert set(found) == {"all", "next", "popularity"} | {f"ranker {name}" for name in rankers}
     assert {"blend", "linear"} <= rankers < set(RANKERS), "there are no vectors to look at"
-    result = run("evaluate", log, "--compare", "papers")
-    assert result.exit_code == 2 and "papers" in result.stderr
+    assert set(figures(log)["recommenders"]) == {"all", "popularity"}, "is it any good: than what?"
+    assert set(figures(log, "--compare", "next")["recommenders"]) == {"all", "next"}
 
 
 def test_the_same_seed_gives_the_same_figures(log):
@@ -280,7 +280,18 @@ def test_the_table_and_the_plot(log, tmp_path):
         (["--windows", "a"], "a are no windows: 1-7, say"),
         (["--at", "0"], "0 are no lengths of lists"),
         (["--without", "nothing"], "--without nothing: there are next, popularity"),
-        (["--target", "last"], "--target last: for windows and holdout"),
+        (["--target", "last"], "--target is for --protocol windows or holdout or leave-one-out"),
+        (["--windows", "1-3"], "--windows is for --protocol windows"),
+        (["--part", "valid", "--protocol", "windows"], "--part is for --protocol holdout or leave-one-out"),
+        (["--warm-up", "10%", "--protocol", "holdout"], "--warm-up is for --protocol prequential"),
+        (["--protocol", "holdout", "--split", "70/30"], "--split 70/30: three shares"),
+        (["--protocol", "windows", "--window", "30d"], "the log has 1, counted from 0"),
+        (
+            ["--protocol", "windows", "--windows", "5-6"],
+            "nothing is to be predicted in windows 5 to 6: the log",
+        ),
+        (["--compare", "previous"], "--compare previous: there are generators, rankers, next, popularity"),
+        (["--seed", "-1"], "-1 is not in the range x>=0"),
         (
             ["--protocol", "holdout", "--split", "part", "--part", "x"],
             "no event is of the part x: there are test",
@@ -295,6 +306,25 @@ def test_what_does_not_fit_is_one_line_and_exit_code_2(log, args, said):
     assert result.exit_code == 2 and result.stdout == ""
     last = result.stderr.splitlines()[-1]
     assert last.startswith("freshet: ") and said in last
+
+
+def test_what_one_would_want_to_know_of_the_log_is_said(tmp_path):
+    made = rows(100)
+    shuffled = written(tmp_path / "shuffled.csv", random.Random(1).sample(made, len(made)))
+    said = run("evaluate", shuffled, "--weights", "vew=2").stderr
+    assert "of 100 rows teach nothing, as on the stream" in said and "sort the log by time" in said
+    assert "--weights vew: no row is of this type; there are purchase, view" in said
+    assert "not used: part" in said and "seconds" not in said
+    seconds = [row | {"time": int(str(row["time"])) // 1000} for row in made]
+    assert "is --time-unit s missing?" in run("evaluate", written(tmp_path / "s.csv", seconds)).stderr
+    twice = written(tmp_path / "twice.csv", [row | {"event_id": n // 2} for n, row in enumerate(made)])
+    assert "have the event id of a row before them" in run("evaluate", twice).stderr
+
+
+def test_a_log_of_nothing_but_a_header_is_one_line(tmp_path):
+    (tmp_path / "header.csv").write_text("time,user,item\n")
+    result = run("evaluate", str(tmp_path / "header.csv"))
+    assert result.exit_code == 1 and result.stderr.endswith("header.csv has no row that is an event\n")
 
 
 def test_a_column_that_is_not_there_is_one_line(log):

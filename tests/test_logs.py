@@ -162,6 +162,7 @@ def test_a_value_that_is_no_number(value):
         ("item,time\n", "has no column for the user: name it with --user; it has item, time"),
         ("[1]\n", "has no column for the user"),
         ("{oops\n", "is no JSON lines"),
+        ("PK\0\3\n", "is no text: CSV or JSON lines, plain or gzip"),
     ],
 )
 def test_what_is_no_log(text, why):

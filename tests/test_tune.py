@@ -122,6 +122,9 @@ def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
         (["--rankers", "nothing"], "nothing is none of blend, linear"),
         (["--protocol", "windows"], "--windows: say on which to tune"),
         (["--protocol", "holdout", "--part", "test"], "--part test is for the report"),
+        (["--part", "valid"], "--part is for --protocol holdout or leave-one-out"),
+        (["--out", "nowhere/tuned.toml"], "--out nowhere/tuned.toml: there is no such folder"),
+        (["--storage", "log.csv"], "--storage log.csv: is no search of freshet's"),
     ],
 )
 def test_what_does_not_fit_is_one_line(log, args, said):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.core import HISTORY, Batch, Candidates, Floats, Queries, Rows
-from models.retrieval.pages import Pages
+from models.retrieval.pages import Pages, as_words
 from models.retrieval.recent import Recent
 from models.retrieval.vectors import EPSILON, adagrad, retrieve, score, start_vectors
 
@@ -151,7 +151,7 @@ class MatrixFactorisation:
             self._squares[:, at].swapaxes(0, 1),
         )
         out["factors"][items] = self._factors[:, at].swapaxes(0, 1)
-        out.view(np.int32).reshape(len(rows), -1)[~items, 1:] = self._pages.dump(rows[~items])
+        as_words(out)[~items, 1:] = self._pages.dump(rows[~items])
         return out
 
     def apply(self, rows: NDArray[np.void]) -> None:
@@ -159,7 +159,7 @@ class MatrixFactorisation:
         items = rows["row"] < self._pages.first
         pages, rows = rows[~items], rows[items]
         if len(pages):
-            self._pages.apply(pages["row"], pages.view(np.int32).reshape(len(pages), -1)[:, 1:])
+            self._pages.apply(pages["row"], as_words(pages)[:, 1:])
             self._recent.restored()
         if not len(rows):
             return

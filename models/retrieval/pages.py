@@ -72,3 +72,8 @@ class Pages:
     def apply(self, rows: NDArray[Any], words: NDArray[np.int32]) -> None:
         """Take over dumped words; of a row that comes twice the last one counts."""
         self._block.reshape(self.count, self.width)[rows - self.first] = words
+
+
+def as_words(records: NDArray[np.void]) -> NDArray[np.int32]:
+    """Records of a table as int32[n, words], `row` first; a view, of no records, too."""
+    return records.view(np.int32).reshape(len(records), records.dtype.itemsize // WORD)

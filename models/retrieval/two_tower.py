@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from models.core import HISTORY, Batch, Candidates, Floats, Queries, Rows
 from models.retrieval import nearest
-from models.retrieval.pages import Pages
+from models.retrieval.pages import Pages, as_words
 from models.retrieval.recent import Lessons, Recent
 from models.retrieval.towers import TOWERS, split, start
 from models.retrieval.vectors import EPSILON, adagrad, retrieve, score, start_vectors
@@ -258,7 +258,7 @@ class TwoTower:
         at = rows[items]
         out["events"][items], out["bias"][items] = self._events[at], self._bias[at]
         out["squares"][items], out["vector"][items] = self._squares[at], self._vectors[at]
-        out.view(np.int32).reshape(len(rows), -1)[~items, 1:] = self._pages.dump(rows[~items])
+        as_words(out)[~items, 1:] = self._pages.dump(rows[~items])
         return out
 
     def apply(self, rows: NDArray[np.void]) -> None:
@@ -266,7 +266,7 @@ class TwoTower:
         items = rows["row"] < self._pages.first
         pages = rows[~items]
         if len(pages):
-            self._pages.apply(pages["row"], pages.view(np.int32).reshape(len(pages), -1)[:, 1:])
+            self._pages.apply(pages["row"], as_words(pages)[:, 1:])
             self._recent.restored()
         rows = rows[items]
         if not len(rows):

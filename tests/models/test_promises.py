@@ -76,6 +76,13 @@ def test_cold_start_proposes_nothing_and_does_not_fail(learning_name):
     assert (proposed.rows == -1).all() and (proposed.scores == 0).all()
 
 
+def test_before_anything_is_learnt_there_is_nothing_to_publish(name):
+    generator = make(name)
+    dumped = generator.dump(generator.touched())
+    assert dumped.shape == (0,) and dumped.dtype == generator.dtype
+    generator.apply(dumped)
+
+
 def test_empty_batches_and_empty_sessions(name):
     generator = learnt(name, 1)
     generator.learn(batch(2, n=0))
