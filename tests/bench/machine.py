@@ -2,11 +2,12 @@
 
 import os
 import platform
+import re
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from deploy.kafka import JARS
+from deploy.kafka import POM
 from streams.settings import PREFIX
 
 LIBRARIES = ("faust-streaming", "aiokafka", "confluent-kafka", "numba", "numpy", "torch", "rocksdict")
@@ -50,5 +51,6 @@ def _memory_gib() -> float:
 
 
 def _kafka() -> str:
-    jar = next(JARS.glob("kafka-clients-*.jar"), None)
-    return jar.stem.removeprefix("kafka-clients-") if jar else "?"
+    """As the broker is fetched: the jars may not be there yet."""
+    found = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>(.+?)</version>", POM.read_text())
+    return found[1] if found else "?"
