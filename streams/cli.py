@@ -182,6 +182,7 @@ pace_options = _all(
 
 
 SHOWN_ROWS = 3
+"""Bad rows that are said one by one."""
 
 
 class _Skip:
