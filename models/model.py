@@ -5,6 +5,7 @@ The learner calls `learn` and publishes `dump_touched`; a replica calls `apply` 
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -25,7 +26,6 @@ from models.core import (
     Generator,
     Queries,
     Ranker,
-    Rows,
 )
 from models.ranking.coverage import Coverage
 from models.ranking.features import names
@@ -144,42 +144,46 @@ class Model:
 
     def batch(self, examples: Sequence[Example]) -> Batch:
         """The examples as arrays; admits their items, and expires idle ones when no row is left."""
-        items = np.empty(len(examples), np.int32)
-        for n, example in enumerate(examples):
-            items[n] = self._admit(example, items[:n])
+        rows: list[int] = []
+        for example in examples:
+            if self.items.row(example.item) < 0 and self.items.full:
+                self._make_room(rows)
+            rows.append(self.items.admit(example.item, example.time))
         users = _hashes([example.user for example in examples])
         sessions = np.array([example.session for example in examples], np.int64).astype(np.uint64)
         return Batch(
-            items,
+            np.array(rows, np.int32),
             self.queries(examples),
             np.array([example.weight for example in examples], np.float32),
             users,
             _mixed(users, sessions),
         )
 
-    def _admit(self, example: Example, batch_so_far: Rows) -> int:
-        if self.items.row(example.item) < 0 and self.items.full:
-            freed = self.items.expire()
-            for part in self._components.values():
-                part.forget(freed)
-            batch_so_far[np.isin(batch_so_far, freed)] = -1
-        return self.items.admit(example.item, example.time)
+    def _make_room(self, batch_so_far: list[int]) -> None:
+        freed = self.items.expire()
+        for part in self._components.values():
+            part.forget(freed)
+        gone = set(freed.tolist())
+        batch_so_far[:] = [-1 if row in gone else row for row in batch_so_far]
 
     def queries(self, asked: Sequence[Asked | Example]) -> Queries:
         """What is asked, as arrays; unknown items are left out."""
-        of, flat, lengths, sizes = self.items.rows, [], [], []
-        for one in asked:
-            rows = of(one.history[: -HISTORY - 1 : -1])
-            size = min(one.session_size, len(rows))
-            if -1 in rows:
-                size -= rows[:size].count(-1)
-                rows = [row for row in rows if row >= 0]
-            flat += rows
-            lengths.append(len(rows))
-            sizes.append(size)
+        histories = [one.history[: -HISTORY - 1 : -1] for one in asked]
+        found = self.items.rows(chain.from_iterable(histories))
+        rows = np.array(found, np.int32)
+        lengths = np.array([len(items) for items in histories], np.int32)
+        sizes = np.minimum([one.session_size for one in asked], lengths)
+        if -1 in found:
+            unknown = rows < 0
+            of = np.repeat(np.arange(len(asked)), lengths)
+            place = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            in_session = unknown & (place < sizes[of])
+            lengths = lengths - np.bincount(of[unknown], minlength=len(asked))
+            sizes = sizes - np.bincount(of[in_session], minlength=len(asked))
+            rows = rows[~unknown]
+        size_of = sizes.astype(np.int32)
         history = np.full((len(asked), HISTORY), -1, np.int32)
-        history[np.arange(HISTORY) < np.array(lengths)[:, None]] = flat
-        size_of = np.array(sizes, np.int32)
+        history[np.arange(HISTORY) < lengths[:, None]] = rows
         return Queries(
             history,
             size_of,

@@ -3,10 +3,11 @@
 import random
 from dataclasses import dataclass
 
-from models.core import Example
+from models.core import Asked, Example
 from models.learning import Checkpoint, learn
 from models.model import Model
 from streams.messages import decode_example, encode
+from tests.models import arrays
 
 
 @dataclass
@@ -78,3 +79,18 @@ def test_interrupted_equals_uninterrupted():
 
 def test_checkpoints_of_other_versions_are_read():
     assert Checkpoint.decode(b'{"number": 3, "tomorrow": true}') == Checkpoint(number=3)
+
+
+def test_items_without_a_row_are_left_out_of_what_is_asked():
+    """By hand: a, b and c have rows; of a session's items those that have one count."""
+    model = Model(["popularity"], 100)
+    model.learn([arrays.example(item) for item in "abc"])
+    asked = [
+        Asked(("a", "?", "b", "c"), 3, 0, {}),
+        Asked(("?",), 9, 0, {}),
+        Asked((), 1, 0, {}),
+        Asked(("c", "a"), 9, 0, {}),
+    ]
+    found = model.queries(asked)
+    assert found.history[:, :3].tolist() == [[2, 1, 0], [-1, -1, -1], [-1, -1, -1], [0, 2, -1]]
+    assert (found.history[:, 3:] == -1).all() and found.sizes.tolist() == [2, 0, 0, 2]
