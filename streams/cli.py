@@ -731,11 +731,11 @@ def evaluate(
     options = given | {"refresh": refresh, "compare": compare, "without": without}
     chosen, settings, taken = _taken(file, options, reading)
     done = 0.0
-    with progress(lambda: done / len(taken.examples) / 2 if taken.examples else None) as show:
+    with progress(lambda: done) as show:
 
-        def say(quality: Any, learnt: int) -> None:
+        def say(quality: Any, learnt: int, fraction: float) -> None:
             nonlocal done
-            done = quality.count + learnt
+            done = fraction
             show(lambda: f"{quality.count:,.0f} predicted, {learnt:,} learnt, recall {quality.recall:.3f}")
 
         found = evaluating.evaluate(chosen, settings, taken, say)

@@ -124,7 +124,7 @@ def tune(
         trial.set_user_attr("settings", changed)
         reported = 0
 
-        def watch(quality: Quality, learnt: int) -> None:
+        def watch(quality: Quality, *_: object) -> None:
             nonlocal reported
             show(f"trial {trial.number + 1} of {trials}", quality, max(_best(study), first))
             step = int(REPORTS * quality.count / predictions)
@@ -142,7 +142,7 @@ def tune(
     interrupted, first = False, 0.0
     try:
         if FIRST not in study.user_attrs:
-            whole = measure(options, settings, taken, about, lambda now, _: show("as it is", now, 0.0))
+            whole = measure(options, settings, taken, about, lambda now, *_: show("as it is", now, 0.0))
             study.set_user_attr(FIRST, value(whole))
             parameters = as_built(settings, generators)
             study.enqueue_trial(known(settings.generators, settings.ranker, parameters, generators))

@@ -1,6 +1,6 @@
 """Run a protocol: predict, measure, learn, step after step, for any number of recommenders side by side."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -70,8 +70,9 @@ class Result(NamedTuple):
     seconds: float
 
 
-Progress = Callable[[Quality, int], None]
-"""Called after each part of a step: the first contender's quality so far, and examples learnt."""
+Progress = Callable[[Quality, int, float], None]
+"""Called after each part of a step: the first contender's quality so far, examples learnt, and how much
+of all predicting and learning is done, 0 to 1."""
 
 
 def before(one: Example) -> Asked:
@@ -176,12 +177,12 @@ class _Learner:
 def run(
     examples: Sequence[Example],
     users: Numbers,
-    steps: Iterable[Step],
+    steps: Sequence[Step],
     contenders: Sequence[Contender],
     twins: Sequence[Twin],
     exclude: Exclude,
     k: int,
-    show: Progress = lambda quality, learnt: None,
+    show: Progress = lambda *_: None,
 ) -> Result:
     """Predict and learn.
 
@@ -197,6 +198,7 @@ def run(
     windows: list[Numbers] = []
     item_events: list[Numbers] = []
     quality, learnt, began = Quality(k), 0, perf_counter()
+    work = sum(len(step.scored) + len(step.learnt) for step in steps)
     for step in steps:
         if len(step.scored):
             learners[id(live)].published(refresh(live, twins, examples[step.scored[0]].time))
@@ -212,7 +214,7 @@ def run(
                 found = tally.predict(asked, items, exclude(tally.contender.model, part), k, audience)
                 if tally is tallies[0]:
                     quality += Quality.of(found, k)
-            show(quality, learnt)
+            show(quality, learnt, (quality.count + learnt) / work)
         if len(step.learnt):
             batch = [examples[n] for n in step.learnt.tolist()]
             for learner in learners.values():
@@ -220,7 +222,7 @@ def run(
             rows = np.array(live.items.rows(one.item for one in batch), np.int32)
             audience.learn(rows, users[step.learnt].astype(np.uint64))
             learnt += len(batch)
-            show(quality, learnt)
+            show(quality, learnt, (quality.count + learnt) / work)
     seconds = perf_counter() - began
     sizes = {which: learner.size() for which, learner in learners.items()}
     outcomes = {}

@@ -125,8 +125,9 @@ def _short(ranks: NDArray[np.int32], k: int) -> dict[str, float]:
 def over_time(result: Result, facts: Facts, k: int) -> dict[str, Any]:
     """Recall@k and MRR@k in a fading window, at up to `POINTS` times, for each recommender."""
     n = len(result.scored)
-    at = np.unique(np.linspace(0, n - 1, min(n, POINTS)).astype(np.int64)) if n else np.zeros(0, np.int64)
     window = max(n / FADING, 100.0)
+    first = min(window / 10, n - 1)  # a mean of fewer says nothing, and stretches the axis
+    at = np.unique(np.linspace(first, n - 1, min(n, POINTS)).astype(np.int64)) if n else np.zeros(0, np.int64)
 
     def line(values: Values) -> list[float]:
         return [round(float(v), 5) for v in fading_means(values, window)[at]]

@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from models.core import SESSION, Batch, Queries, Rows
 
+SIZE, ITEMS = 1, 8
+"""Where a slot, as words of 32 bits, has the size of the session, and where its items begin."""
+
 
 class Index(NamedTuple):
     """Sessions in their slots, and the rings of the items."""

@@ -1,5 +1,6 @@
 """Batches from what a test says of them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,14 +23,24 @@ def batch(items, history=None, weights=None, times=None, sizes=None, users=None)
 
 
 def nbytes(value) -> int:
-    """Of the arrays that a generator holds, directly or in its parts."""
+    """Of the arrays that a generator holds, directly or in its parts; views of one count once."""
+    return sum(array.nbytes for array in {id(array): array for array in _owned(value)}.values())
+
+
+def _owned(value) -> Iterator[np.ndarray]:
     if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, tuple | list):
-        return sum(map(nbytes, value))
-    if isinstance(value, dict):
-        return sum(map(nbytes, value.values()))
-    return nbytes(vars(value)) if type(value).__module__.startswith("models.") else 0
+        yield _owned_by(value)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _owned(part)
+    elif isinstance(value, dict):
+        yield from _owned(list(value.values()))
+    elif type(value).__module__.startswith("models."):
+        yield from _owned(vars(value))
+
+
+def _owned_by(array: np.ndarray) -> np.ndarray:
+    return _owned_by(array.base) if isinstance(array.base, np.ndarray) else array
 
 
 def in_contexts(batch: Batch, contexts) -> Batch:

@@ -62,8 +62,18 @@ def model(*names: str) -> Model:
     return Model(names or ("next", "popularity"), 2000)
 
 
+def nobody(*_) -> None:
+    """Shows nothing."""
+
+
 def result_of(
-    examples: list[Example], steps: Iterator[Step], k: int = 5, exclude=nothing, refresh=(), names=()
+    examples: list[Example],
+    steps: Iterator[Step],
+    k: int = 5,
+    exclude=nothing,
+    refresh=(),
+    names=(),
+    show=nobody,
 ) -> Result:
     live = model(*names)
     weights = dict.fromkeys(live.generators, 1.0)
@@ -72,7 +82,7 @@ def result_of(
     for every in refresh:
         twins.append(Twin(str(every), model(*names), every))
         contenders.append(Contender(str(every), twins[-1].model, Recommender(twins[-1].model, weights)))
-    return run(examples, facts(examples).users, steps, contenders, twins, exclude, k)
+    return run(examples, facts(examples).users, list(steps), contenders, twins, exclude, k, show)
 
 
 def prequential(examples: list[Example], warm_up: int = 0, pace: Pace = EACH) -> Iterator[Step]:
@@ -194,6 +204,15 @@ def test_nothing_is_learnt_before_it_is_predicted_nor_twice(seed):
             predicted[step.scored] += 1
             learnt[step.learnt] += 1
         assert learnt.max() == 1 and predicted.max() == 1
+
+
+def test_progress_says_how_much_of_the_work_is_done():
+    """A quarter only teaches, so that a seventh of the work is done when the first is predicted."""
+    examples, said = log(2000, chain(1)), []
+    result_of(examples, prequential(examples, 500, Pace(10**9, 100)), show=lambda *one: said.append(one))
+    shares = [done for _, _, done in said]
+    assert shares == sorted(shares) and shares[-1] == 1
+    assert next(done for quality, _, done in said if quality.count) == pytest.approx(600 / 3500)
 
 
 def test_micro_batches_keep_to_time_and_number():

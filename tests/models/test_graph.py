@@ -29,6 +29,11 @@ def test_what_is_reached_from_several_items_comes_first():
     assert next(iter(visited(learnt([0, 6], [0, 5], [1, 5], [1, 7], steps=500), 0, 1))) == 5
 
 
+def test_the_latest_item_that_reaches_one_speaks_for_it():
+    found = learnt([0, 6], [1, 5]).propose(Queries.of(np.array([[0, 1]], np.int32)), 2)
+    assert dict(zip(found.rows[0].tolist(), found.sources[0].tolist(), strict=True)) == {6: 0, 5: 1}
+
+
 def test_the_latest_item_is_not_proposed_but_earlier_ones_are():
     found = visited(learnt([0, 1, 2]), 2, 0)
     assert 2 not in found and 0 in found and 1 in found
