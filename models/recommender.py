@@ -23,8 +23,11 @@ REASONS = {
     "gru": "similar to ",
     "transformer": "similar to ",
     "matrix-factorisation": "similar to ",
+    "graph": "a few steps from ",
 }
 """What a generator's candidates are called, before the item of the session that speaks for them."""
+BECAUSE = "because of "
+"""... and those of one that has no words of its own."""
 AT_ONCE = 64
 """Queries ranked at a time: their features stay in the processor's cache."""
 POPULAR = "popular now"
@@ -59,7 +62,7 @@ class Recommender:
             self._shortlist, self._ranker = model.shortlist, model.rankers[ranker]
         self._learnt = ranker != "blend"
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
-        self._prefixes = [*(REASONS.get(name, POPULAR) for name in self._shortlist.names), OWN]
+        self._prefixes = [REASONS.get(name, BECAUSE) for name in self._shortlist.names]
 
     def recommend(self, asked: Sequence[Asked], k: int) -> list[Slate]:
         """Up to k items for each who is asked for; fewer when fewer are known."""
@@ -108,7 +111,10 @@ class Recommender:
             for code in codes:
                 if code not in words:
                     generator, column = divmod(code, WIDTH)
-                    words[code] = prefixes[generator] + (ids[history[column - 1]] if column else "")
+                    if column:
+                        words[code] = prefixes[generator] + ids[history[column - 1]]
+                    else:
+                        words[code] = POPULAR if generator < len(prefixes) else OWN
             slates.append(
                 Slate(
                     tuple([ids[row] for row in items]), tuple(values), tuple([words[code] for code in codes])
