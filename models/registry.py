@@ -12,6 +12,9 @@ from typing import Any
 
 from models.core import Embedded, Generator, Ranker
 
+TRENDING_MS = 2 * 60 * 60 * 1000
+"""Half-life of what trends."""
+
 
 def _next(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.covisitation import CoVisitation
@@ -68,16 +71,21 @@ def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
 
 
 def _trending(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.decay import HOUR_MS
     from models.retrieval.popularity import Popularity
 
-    return Popularity(capacity, **{"half_life_ms": 2 * HOUR_MS, **more})
+    return Popularity(capacity, **{"half_life_ms": TRENDING_MS, **more})
 
 
 def _context_popularity(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.context import ContextPopularity
 
     return ContextPopularity(capacity, **more)
+
+
+def _context_trending(capacity: int, seed: int, **more: Any) -> Generator:
+    from models.retrieval.context import ContextPopularity
+
+    return ContextPopularity(capacity, **{"half_life_ms": TRENDING_MS, **more})
 
 
 def _graph(capacity: int, seed: int, **more: Any) -> Generator:
@@ -104,12 +112,13 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "popularity": _popularity,
     "trending": _trending,
     "context-popularity": _context_popularity,
+    "context-trending": _context_trending,
     "history": _history,
     "graph": _graph,
 }
 
 
-FORGETTING = ("next", "previous", "popularity", "trending", "context-popularity")
+FORGETTING = ("next", "previous", "popularity", "trending", "context-popularity", "context-trending")
 """Generators that have a half-life."""
 
 

@@ -127,7 +127,7 @@ def measure(options: Options, settings: Settings, taken: Taken, about: Facts, sh
     if not taken.examples:
         raise BadPlan("no event of the log teaches: are the weights of its types 0?")
     found, twins = contenders(options, settings)
-    steps = list(plan(options, taken, about))
+    steps = plan(options, taken, about)
     as_served = "nothing" if settings.list_latest else "latest"
     exclude = EXCLUDE[options.exclude or as_served](taken.examples)
     result = run(taken.examples, about.users, steps, found, twins, exclude, max(options.ks), show)

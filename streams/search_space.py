@@ -62,6 +62,7 @@ HYPER_PARAMETERS: dict[str, dict[str, Range]] = {
     "popularity": {"half_life_ms": Between(0.02 * DAY_MS, 56 * DAY_MS)},
     "trending": {"half_life_ms": Between(0.005 * DAY_MS, 2 * DAY_MS)},
     "context-popularity": {"half_life_ms": Between(0.02 * DAY_MS, 56 * DAY_MS)},
+    "context-trending": {"half_life_ms": Between(0.005 * DAY_MS, 2 * DAY_MS)},
     "graph": {"steps": Whole(100, 2000)},
     "linear": {"learning_rate_linear": Between(0.005, 0.5)},
     "mlp": {

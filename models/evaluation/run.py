@@ -1,6 +1,6 @@
 """Run a protocol: predict, measure, learn, step after step, for any number of recommenders side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -177,7 +177,7 @@ class _Learner:
 def run(
     examples: Sequence[Example],
     users: Numbers,
-    steps: Sequence[Step],
+    steps: Iterable[Step],
     contenders: Sequence[Contender],
     twins: Sequence[Twin],
     exclude: Exclude,
@@ -198,6 +198,7 @@ def run(
     windows: list[Numbers] = []
     item_events: list[Numbers] = []
     quality, learnt, began = Quality(k), 0, perf_counter()
+    steps = list(steps)
     work = sum(len(step.scored) + len(step.learnt) for step in steps)
     for step in steps:
         if len(step.scored):

@@ -82,7 +82,7 @@ def result_of(
     for every in refresh:
         twins.append(Twin(str(every), model(*names), every))
         contenders.append(Contender(str(every), twins[-1].model, Recommender(twins[-1].model, weights)))
-    return run(examples, facts(examples).users, list(steps), contenders, twins, exclude, k, show)
+    return run(examples, facts(examples).users, steps, contenders, twins, exclude, k, show)
 
 
 def prequential(examples: list[Example], warm_up: int = 0, pace: Pace = EACH) -> Iterator[Step]:
