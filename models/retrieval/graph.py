@@ -129,7 +129,8 @@ def _step(places, sessions, newest, index, words, random):  # type: ignore[no-un
         u = np.float32(_mixed(random) >> np.uint64(40)) * np.float32(2**-24)
         number = index.rings[item, int(u * u * min(index.counts[item], latest))]  # the newer the likelier
         slot = current - np.int64(age_of(newest, number))
-        sessions[w] = slot + slots if slot < 0 else slot
+        # never outside, whatever a ring may say: an item that is not in the session stays where it is
+        sessions[w] = max(slot + slots, 0) if slot < 0 else slot
     for w in range(len(places)):
         slot, item = sessions[w], places[w]
         random += GOLDEN

@@ -50,6 +50,13 @@ def test_a_query_walks_the_same_way_wherever_it_stands():
     assert (model.propose(one, 10).rows == model.propose(two, 10).rows[::-1]).all()
 
 
+def test_a_ring_that_says_nonsense_leads_nowhere():
+    """An expired number is billions of sessions old by its lowest 32 bits."""
+    model = learnt([0, 1], [1, 2])
+    model.index.rings[:] = np.uint32(2**31)
+    assert visited(model, 0) == visited(model, 1) == {}
+
+
 def test_two_communities_are_told_apart():
     rng = np.random.default_rng(2)
     histories = [(rng.permutation(20)[:6] + 20 * (user % 2)).tolist() for user in range(60)]
