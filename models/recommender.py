@@ -28,12 +28,12 @@ REASONS = {
 """What a generator's candidates are called, before the item of the session that speaks for them."""
 BECAUSE = "because of "
 """... and those of one that has no words of its own."""
-AT_ONCE = 64
-"""Queries ranked at a time: their features stay in the processor's cache."""
 POPULAR = "popular now"
 """... and where no item does."""
 OWN = "seen before"
 """... and of an item that nobody proposed: it is among the candidates because the user had it."""
+AT_ONCE = 64
+"""Queries ranked at a time: their features stay in the processor's cache."""
 
 
 class Recommender:

@@ -12,8 +12,8 @@ from typing import Any
 
 from models.core import Embedded, Generator, Ranker
 
-TRENDING_MS = 2 * 60 * 60 * 1000
-"""Half-life of what trends."""
+TRENDING_HALF_LIFE_MS = 2 * 3_600_000.0
+"""A float, as all half-lives are by default: kernels are compiled once for each type."""
 
 
 def _next(capacity: int, seed: int, **more: Any) -> Generator:
@@ -73,7 +73,7 @@ def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
 def _trending(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.popularity import Popularity
 
-    return Popularity(capacity, **{"half_life_ms": TRENDING_MS, **more})
+    return Popularity(capacity, **{"half_life_ms": TRENDING_HALF_LIFE_MS, **more})
 
 
 def _context_popularity(capacity: int, seed: int, **more: Any) -> Generator:
@@ -85,7 +85,7 @@ def _context_popularity(capacity: int, seed: int, **more: Any) -> Generator:
 def _context_trending(capacity: int, seed: int, **more: Any) -> Generator:
     from models.retrieval.context import ContextPopularity
 
-    return ContextPopularity(capacity, **{"half_life_ms": TRENDING_MS, **more})
+    return ContextPopularity(capacity, **{"half_life_ms": TRENDING_HALF_LIFE_MS, **more})
 
 
 def _graph(capacity: int, seed: int, **more: Any) -> Generator:

@@ -187,6 +187,7 @@ def run(
     """Predict and learn.
 
     users: the number of each example's user.
+    steps: all of them are made before the first is taken, so that `show` can say how much is done.
     twins: replicas of the first contender's model, refreshed when they are due; contenders, too.
     """
     live = contenders[0].model

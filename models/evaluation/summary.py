@@ -126,7 +126,7 @@ def over_time(result: Result, facts: Facts, k: int) -> dict[str, Any]:
     """Recall@k and MRR@k in a fading window, at up to `POINTS` times, for each recommender."""
     n = len(result.scored)
     window = max(n / FADING, 100.0)
-    first = min(window / 10, n - 1)  # a mean of fewer says nothing, and stretches the axis
+    first = min(window / 10, (n - 1) / 2)  # a mean of fewer says nothing, and stretches the axis
     at = np.unique(np.linspace(first, n - 1, min(n, POINTS)).astype(np.int64)) if n else np.zeros(0, np.int64)
 
     def line(values: Values) -> list[float]:

@@ -12,7 +12,7 @@ from models.evaluation.facts import facts
 from models.evaluation.protocols import Pace, Step
 from models.evaluation.replicas import Twin
 from models.evaluation.run import Contender, Result, latest, nothing, run, seen
-from models.evaluation.summary import segments, summarise
+from models.evaluation.summary import over_time, segments, summarise
 from models.model import Model
 from models.recommender import Recommender
 
@@ -213,6 +213,14 @@ def test_progress_says_how_much_of_the_work_is_done():
     shares = [done for _, _, done in said]
     assert shares == sorted(shares) and shares[-1] == 1
     assert next(done for quality, _, done in said if quality.count) == pytest.approx(600 / 3500)
+
+
+@pytest.mark.parametrize(("predictions", "first"), [(1, 0), (5, 2), (400, 10), (4000, 20)])
+def test_lines_over_time_begin_with_a_tenth_of_the_fading_window(predictions, first):
+    examples = log(predictions, chain(1))
+    found, about = result_of(examples, prequential(examples)), facts(examples)
+    times = over_time(found, about, 5)["time"]
+    assert times[0] == about.times[first] and times[-1] == about.times[-1]
 
 
 def test_micro_batches_keep_to_time_and_number():

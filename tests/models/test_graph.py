@@ -1,9 +1,11 @@
 """What walks reach, and that they are repeatable."""
 
 import numpy as np
+import pytest
 
 from models.core import Queries
 from models.retrieval.graph import Walks
+from models.retrieval.recent_sessions import ITEMS, SIZE
 from tests.models import arrays
 
 
@@ -50,11 +52,22 @@ def test_a_query_walks_the_same_way_wherever_it_stands():
     assert (model.propose(one, 10).rows == model.propose(two, 10).rows[::-1]).all()
 
 
-def test_a_ring_that_says_nonsense_leads_nowhere():
-    """An expired number is billions of sessions old by its lowest 32 bits."""
-    model = learnt([0, 1], [1, 2])
-    model.index.rings[:] = np.uint32(2**31)
-    assert visited(model, 0) == visited(model, 1) == {}
+@pytest.mark.parametrize("number", [0, 1, 250, 301, 2**31, 2**32 - 1])
+def test_whatever_a_ring_says_walks_stay_inside(number):
+    """Numbers that are too old, or not given yet, among slots that were all taken three times."""
+    model = learnt(*[[n % 7, n % 5] for n in range(300)])
+    model.index.rings[:] = np.uint32(number)
+    assert set(visited(model, 0, 1)) <= set(range(7))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7])
+def test_few_steps_reach_few(steps):
+    assert sum(visited(learnt([0, 1, 2], [1, 0, 3], steps=steps), 2, 1, 0).values()) <= steps
+
+
+def test_a_slot_has_its_words_where_walks_look():
+    slot = learnt([3, 4])._words[1]
+    assert slot[SIZE] == 2 and slot[ITEMS : ITEMS + 2].tolist() == [3, 4]
 
 
 def test_two_communities_are_told_apart():
