@@ -33,6 +33,7 @@ from models.ranking.shortlist import Shortlist
 from models.ranking.statistics import ItemStatistics
 from models.registry import GENERATORS, RANKERS
 from models.rows import ItemRows
+from models.splitmix import GOLDEN, mixed
 
 LARGE = 1000
 """Examples of a micro-batch from which on it is large: the learner is behind, or has a log to get through."""
@@ -156,7 +157,7 @@ class Model:
             self.queries(examples),
             np.array([example.weight for example in examples], np.float32),
             users,
-            _mixed(users, sessions),
+            mixed(users + sessions * GOLDEN),
         )
 
     def _make_room(self, batch_so_far: list[int]) -> None:
@@ -243,14 +244,6 @@ class Model:
 def _hashes(users: Sequence[str]) -> NDArray[np.uint64]:
     digests = [blake2b(user.encode(), digest_size=8).digest() for user in users]
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-
-
-def _mixed(users: NDArray[np.uint64], sessions: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A hash of both: splitmix64's, of which a change of either changes half of the bits."""
-    z = users + sessions * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def _unpack(name: str, dtype: np.dtype[np.void], values: list[bytes]) -> NDArray[np.void]:

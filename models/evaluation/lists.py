@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.core import Rows
 from models.evaluation.metrics import gini
+from models.splitmix import GOLDEN, mixed
 
 DIM = 64
 
@@ -77,10 +78,7 @@ def _learn(items, users, events, signatures):  # type: ignore[no-untyped-def]
         if i < 0:
             continue
         events[i] += 1
-        z = users[n] + np.uint64(0x9E3779B97F4A7C15)  # splitmix64: 64 independent signs of the user
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
+        z = mixed(users[n] + GOLDEN)  # 64 independent signs of the user
         for d in range(signatures.shape[1]):
             signatures[i, d] += np.float32(1) if (z >> np.uint64(d)) & np.uint64(1) else np.float32(-1)
 

@@ -18,8 +18,8 @@ The random numbers are drawn from a hash of the query's items, so that a replica
 All walkers take a step before any takes the next one, so that the processor fetches for many of them at a
 time.
 
-Cost: learn about 0.5 µs an event; propose 0.04 µs a step, twice that where no cache
-holds the sessions.
+Cost: learn about 0.5 µs an event; propose 0.04 µs a step, twice that where no cache holds the
+sessions.
 Memory: that of `RecentSessions`, and 5 bytes an item of scratch for each thread.
 """
 
@@ -31,14 +31,13 @@ from numba import njit
 from models.core import SESSION, Candidates, Queries
 from models.retrieval.recent_sessions import ITEMS, SIZE, RecentSessions, age_of
 from models.scratch import Scratch
+from models.splitmix import GOLDEN, mixed
 from models.topk import select
 
 AGE_DECAY = 0.6
 """Walks from a query's item against those from the one after it."""
 FAR = (1 + np.log(1 - (np.arange(256) + 0.5) / 256) / np.log(0.75)).astype(np.int32)
 """Positions from an item to a near one, by eight random bits: one further with odds 3 to 1."""
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""What the counter behind the random numbers goes on by."""
 FORWARD = 5
 """Of eight steps so many go on to what came after the item."""
 
@@ -89,7 +88,7 @@ def _propose(  # type: ignore[no-untyped-def]
         query = asked[n]
         known, random = 0, np.uint64(0)
         while known < len(query) and query[known] >= 0:
-            random = _mixed(random ^ np.uint64(query[known]))
+            random = mixed(random ^ np.uint64(query[known]))
             known += 1
         share, count = (1 - AGE_DECAY) / (1 - AGE_DECAY ** max(known, 1)), 0
         for column in range(known):
@@ -127,7 +126,7 @@ def _step(places, sessions, newest, index, words, random):  # type: ignore[no-un
     for w in range(len(places)):
         item = places[w]
         random += GOLDEN
-        u = np.float32(_mixed(random) >> np.uint64(40)) * np.float32(2**-24)
+        u = np.float32(mixed(random) >> np.uint64(40)) * np.float32(2**-24)
         number = index.rings[item, int(u * u * min(index.counts[item], latest))]  # the newer the likelier
         slot = current - np.int64(age_of(newest, number))
         # never outside, whatever a ring may say: an item that is not in the session stays where it is
@@ -135,7 +134,7 @@ def _step(places, sessions, newest, index, words, random):  # type: ignore[no-un
     for w in range(len(places)):
         slot, item = sessions[w], places[w]
         random += GOLDEN
-        bits = _mixed(random)
+        bits = mixed(random)
         at = length
         for p in range(length):  # all of them: without a branch it takes a few vector instructions
             at = min(at, p if words[slot, ITEMS + p] == item else length)
@@ -146,12 +145,3 @@ def _step(places, sessions, newest, index, words, random):  # type: ignore[no-un
         if after >= 0:
             places[w] = words[slot, ITEMS + near]
     return random
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _mixed(x):  # type: ignore[no-untyped-def]
-    """Random bits of a counter (Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number
-    Generators")."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

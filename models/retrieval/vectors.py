@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from models.core import Candidates, Floats, Rows
+from models.splitmix import GOLDEN, mixed
 from models.topk import select
 
 EPSILON = 1e-6
@@ -54,12 +55,9 @@ def start_vectors(rows, dim, seed):  # type: ignore[no-untyped-def]
     out = np.empty((len(rows), dim), np.float32)
     for n in range(len(rows)):
         for d in range(dim):
-            z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+            z = np.uint64(seed) * GOLDEN
             z += np.uint64(rows[n]) * np.uint64(dim) + np.uint64(d)
-            z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z = z ^ (z >> np.uint64(31))
+            z = mixed((z + np.uint64(1)) * GOLDEN)
             out[n, d] = (np.float64(z >> np.uint64(11)) / 9007199254740992.0 - 0.5) * 0.1
     return out
 

@@ -88,9 +88,10 @@ def test_items_without_a_row_are_left_out_of_what_is_asked():
     asked = [
         Asked(("a", "?", "b", "c"), 3, 0, {}),
         Asked(("?",), 9, 0, {}),
+        Asked(("?", "a", "b"), 2, 0, {}),
         Asked((), 1, 0, {}),
         Asked(("c", "a"), 9, 0, {}),
     ]
     found = model.queries(asked)
-    assert found.history[:, :3].tolist() == [[2, 1, 0], [-1, -1, -1], [-1, -1, -1], [0, 2, -1]]
-    assert (found.history[:, 3:] == -1).all() and found.sizes.tolist() == [2, 0, 0, 2]
+    assert found.history[:, :3].tolist() == [[2, 1, 0], [-1, -1, -1], [1, 0, -1], [-1, -1, -1], [0, 2, -1]]
+    assert (found.history[:, 3:] == -1).all() and found.sizes.tolist() == [2, 0, 2, 0, 2]
