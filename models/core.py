@@ -1,7 +1,7 @@
 """The words that every model shares: read this first.
 
 Outside, ids are strings.  Inside, an item is the number of its row, an `int32`; -1 stands for "none".
-Time is event time in milliseconds since the epoch (`int64`), made safe by `streams.clock`; no model
+Time is event time in milliseconds since the epoch (`int64`), made safe by `streams.step.clock`; no model
 reads a clock.
 """
 
@@ -59,7 +59,7 @@ class Example:
     context: dict[str, str | float] = field(default_factory=dict)
 
 
-class Asked(NamedTuple):
+class Query(NamedTuple):
     """A user who is to be shown something."""
 
     history: tuple[str, ...]
@@ -71,7 +71,7 @@ class Asked(NamedTuple):
     context: Mapping[str, str | float] = MappingProxyType({})
 
 
-class Queries(NamedTuple):
+class QueryBatch(NamedTuple):
     """Users who are to be shown something, as arrays: n of them."""
 
     history: Rows
@@ -85,9 +85,9 @@ class Queries(NamedTuple):
     contexts: Rows
     """int32[n]: the slot of the context's value, below `CONTEXTS`; -1: the event has none."""
 
-    def take(self, which: NDArray[np.intp] | slice) -> "Queries":
+    def take(self, which: NDArray[np.intp] | slice) -> "QueryBatch":
         """Some of them, in this order."""
-        return Queries(
+        return QueryBatch(
             self.history[which],
             self.sizes[which],
             self.session[which],
@@ -95,7 +95,7 @@ class Queries(NamedTuple):
             self.contexts[which],
         )
 
-    def before(self) -> "Queries":
+    def before(self) -> "QueryBatch":
         """As asked before it was known that a new session began: it goes on from the last."""
         lengths = (self.history >= 0).sum(1).astype(np.int32)
         new = self.sizes == 0
@@ -105,7 +105,7 @@ class Queries(NamedTuple):
     @classmethod
     def of(
         cls, history: Rows, sizes: Rows | None = None, times: NDArray[np.int64] | None = None
-    ) -> "Queries":
+    ) -> "QueryBatch":
         """From the items alone: int32[n, at most HISTORY], newest first; without `sizes` all one session."""
         n, width = history.shape
         padded = np.full((n, HISTORY), -1, np.int32)
@@ -123,7 +123,7 @@ class Batch:
 
     items: Rows
     """int32[n]; -1 where the item has no row (yet)."""
-    queries: Queries
+    queries: QueryBatch
     """What was known before each; `times` are those of the examples."""
     weights: Floats
     """float32[n]."""
@@ -145,7 +145,7 @@ class Candidates:
     scores: Floats
     """float32[n, k]; higher is better, 0 where there is no candidate."""
     sources: NDArray[np.int8]
-    """int8[n, k]: the column of `Queries.history` that speaks most for the item; -1: none does."""
+    """int8[n, k]: the column of `QueryBatch.history` that speaks most for the item; -1: none does."""
 
 
 class Features(NamedTuple):
@@ -196,7 +196,7 @@ class Component(Protocol):
     def apply(self, rows: NDArray[np.void]) -> None:
         """Take over dumped rows; of a row that comes twice the last one counts."""
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """These items expired: empty their rows, and drop what others say of them."""
 
 
@@ -206,8 +206,8 @@ class Generator(Component, Protocol):
     def learn(self, batch: Batch) -> None:
         """Learn the examples in order.  Rows of -1 teach nothing."""
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
-        """Up to k candidates for each query.  Changes nothing; several threads may ask at once."""
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
+        """Up to k candidates for each query.  LiveSettings nothing; several threads may ask at once."""
 
 
 class Ranker(Component, Protocol):
@@ -217,12 +217,12 @@ class Ranker(Component, Protocol):
         """Learn that the candidates in columns `targets`, int32[n], came next; -1: none of them did."""
 
     def score(self, seen: Features) -> Floats:
-        """float32[n, m], higher is better; a candidate that scores 0 is none.  Changes nothing;
+        """float32[n, m], higher is better; a candidate that scores 0 is none.  LiveSettings nothing;
         several threads may ask at once."""
 
 
 @runtime_checkable
-class Forgetting(Protocol):
+class Decaying(Protocol):
     """A generator in which an event counts half after `half_life_ms`, which may change while it learns."""
 
     half_life_ms: float

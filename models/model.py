@@ -17,23 +17,23 @@ from models.core import (
     CONTEXTS,
     HISTORY,
     SESSION,
-    Asked,
     Batch,
     Component,
+    Decaying,
     Embedded,
     Example,
-    Forgetting,
     Generator,
-    Queries,
+    Query,
+    QueryBatch,
     Ranker,
 )
+from models.kernels.splitmix import GOLDEN, mixed
 from models.ranking.coverage import Coverage
 from models.ranking.features import names
 from models.ranking.shortlist import Shortlist
 from models.ranking.statistics import ItemStatistics
 from models.registry import GENERATORS, RANKERS
 from models.rows import ItemRows
-from models.splitmix import GOLDEN, mixed
 
 LARGE = 1000
 """Examples of a micro-batch from which on it is large: the learner is behind, or has a log to get through."""
@@ -111,16 +111,16 @@ class Model:
     def half_lives_ms(self) -> dict[str, float]:
         """Generator ▶ after what time an event counts half, of those that forget by time."""
         parts = self.generators.items()
-        return {name: part.half_life_ms for name, part in parts if isinstance(part, Forgetting)}
+        return {name: part.half_life_ms for name, part in parts if isinstance(part, Decaying)}
 
-    def forget_by(self, half_lives_ms: Mapping[str, float]) -> None:
+    def set_half_lives(self, half_lives_ms: Mapping[str, float]) -> None:
         """Take other half-lives from now on; a generator that is not named has the one of its start.
 
         What was counted stays, and fades at the new rate.
         """
         for name, ms in {**self._half_lives_ms, **half_lives_ms}.items():
             part = self.generators.get(name)
-            if isinstance(part, Forgetting) and part.half_life_ms != ms:
+            if isinstance(part, Decaying) and part.half_life_ms != ms:
                 part.half_life_ms = ms
 
     def _learn_to_rank(self, batch: Batch) -> None:
@@ -130,7 +130,7 @@ class Model:
         useful = np.flatnonzero(chosen & (batch.items >= 0) & (asked.history[:, 0] >= 0) & (weights > 0))
         for start in range(0, len(useful), RANKED_AT_ONCE):
             part = useful[start : start + RANKED_AT_ONCE]
-            pool, seen = self.shortlist.look(asked.take(part), np.zeros((len(part), 0), np.int32))
+            pool, seen = self.shortlist.featurize(asked.take(part), np.zeros((len(part), 0), np.int32))
             hit = pool.rows == batch.items[part, None]
             targets = np.where(hit.any(1), hit.argmax(1), -1).astype(np.int32)
             for ranker in self.rankers.values():
@@ -163,11 +163,11 @@ class Model:
     def _make_room(self, batch_so_far: list[int]) -> None:
         freed = self.items.expire()
         for part in self._components.values():
-            part.forget(freed)
+            part.evict(freed)
         gone = set(freed.tolist())
         batch_so_far[:] = [-1 if row in gone else row for row in batch_so_far]
 
-    def queries(self, asked: Sequence[Asked | Example]) -> Queries:
+    def queries(self, asked: Sequence[Query | Example]) -> QueryBatch:
         """What is asked, as arrays; unknown items are left out."""
         histories = [one.history[: -HISTORY - 1 : -1] for one in asked]
         found = self.items.rows(chain.from_iterable(histories))
@@ -185,7 +185,7 @@ class Model:
         size_of = sizes.astype(np.int32)
         history = np.full((len(asked), HISTORY), -1, np.int32)
         history[np.arange(HISTORY) < lengths[:, None]] = rows
-        return Queries(
+        return QueryBatch(
             history,
             size_of,
             np.where(np.arange(SESSION) < size_of[:, None], history[:, :SESSION], np.int32(-1)),

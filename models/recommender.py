@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from models.core import Asked, Queries, Ranker, Rows, Slate
+from models.core import Query, QueryBatch, Ranker, Rows, Slate
 from models.model import Model
 from models.ranking.best import Best, best
 from models.ranking.blend import Blend
@@ -33,7 +33,7 @@ POPULAR = "popular now"
 OWN = "seen before"
 """... and of an item that nobody proposed: it is among the candidates because the user had it."""
 AT_ONCE = 64
-"""Queries ranked at a time: their features stay in the processor's cache."""
+"""QueryBatch ranked at a time: their features stay in the processor's cache."""
 
 
 class Recommender:
@@ -64,21 +64,21 @@ class Recommender:
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
         self._prefixes = [REASONS.get(name, BECAUSE) for name in self._shortlist.names]
 
-    def recommend(self, asked: Sequence[Asked], k: int) -> list[Slate]:
+    def recommend(self, asked: Sequence[Query], k: int) -> list[Slate]:
         """Up to k items for each who is asked for; fewer when fewer are known."""
         if not asked:
             return []
         queries = self.model.queries(asked)
         return self._slates(queries.history, self.rank(queries, self._excluded(asked), k))
 
-    def _excluded(self, asked: Sequence[Asked]) -> Rows:
+    def _excluded(self, asked: Sequence[Query]) -> Rows:
         """int32[n, 1 or 0]."""
         if self._list_latest:
             return np.zeros((len(asked), 0), np.int32)
         latest = self.model.items.rows(one.history[-1] if one.history else "" for one in asked)
         return np.array(latest, np.int32)[:, None]
 
-    def rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
+    def rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
         """The k best for each query but its `excluded`, int32[n, any]; -1 pads."""
         if len(excluded) <= AT_ONCE:
             return self._rank(queries, excluded, k)
@@ -86,8 +86,8 @@ class Recommender:
         found = self._map(lambda part: self._rank(queries.take(part), excluded[part], k), parts)
         return Best(*map(np.concatenate, zip(*found, strict=True)))
 
-    def _rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
-        pool, seen = self._shortlist.look(queries, excluded, k)
+    def _rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
+        pool, seen = self._shortlist.featurize(queries, excluded, k)
         scores = self._ranker.score(seen)
         if self._learnt:
             scores *= self.model.coverage.score(seen)[:, None]

@@ -113,7 +113,7 @@ class ItemRows:
         return self._free
 
     def expire(self) -> Rows:
-        """Free the rows of the items idle for longest; int32[freed], which others must `forget`."""
+        """Free the rows of the items idle for longest; int32[freed], which others must `evict`."""
         free, used = self._free_rows(), len(self.ids)
         count = min(max(int(self.capacity * EXPIRED_SHARE), 1), used)
         order = np.lexsort((self._latest[:used], self.last_seen[:used]))

@@ -9,15 +9,15 @@ import asyncio
 from mode import Service
 
 from streams import topics
-from streams.apps import make_app, prepare, quiet_logs
-from streams.serving import Serving
+from streams.monitor.heartbeats import ProcessStatus
+from streams.monitor.item_map import ItemMap
+from streams.monitor.sample import ServingSampler
+from streams.runtime.background import keep
+from streams.runtime.faust_app import make_app, prepare, quiet_logs
+from streams.runtime.live_settings import LiveSettings
+from streams.runtime.serving import Serving
 from streams.settings import load_or_exit
 from streams.web import pages
-from streams.web.atlas import Atlas
-from streams.web.board import Board
-from streams.web.changes import Changes
-from streams.web.chores import keep
-from streams.web.readings import ServingReadings
 
 ADVANCE_S = 0.004
 """How often the replica goes on."""
@@ -28,8 +28,8 @@ raw = {"key_type": bytes, "value_type": bytes, "partitions": settings.partitions
 events = app.topic(settings.topic("events"), key_serializer="raw", value_serializer="raw", **raw)
 users = app.Table("users", extra_topic_configs=topics.COMPACTED, options=dict(topics.ROCKSDB), **raw)
 serving = Serving(app, users, settings)
-board, readings = Board(settings, "serving"), ServingReadings(app, serving)
-changes, atlas = Changes(serving), Atlas(serving.model)
+board, readings = ProcessStatus(settings, "serving"), ServingSampler(app, serving)
+changes, atlas = LiveSettings(serving), ItemMap(serving.model)
 keep(app, [board.chore(readings.now), changes.chore(), atlas.chore()])
 pages.install(app, serving, board, readings, changes, atlas)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from streams.logs import Log
+    from streams.clients.logs import Log
     from streams.settings import Settings
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -56,10 +56,10 @@ def _known(error: Exception) -> int | None:
     codes = {
         "streams.settings": {"BadSetting": USAGE},
         "streams.topics": {"TopicsDiffer": FAILED},
-        "streams.logs": {"BadLog": FAILED},
-        "streams.demo": {"Died": FAILED},
-        "streams.top": {"NoAnswer": FAILED},
-        "streams.protocol": {"BadPlan": USAGE},
+        "streams.clients.logs": {"BadLog": FAILED},
+        "streams.clients.demo": {"Died": FAILED},
+        "streams.clients.top": {"NoAnswer": FAILED},
+        "streams.offline.options": {"BadPlan": USAGE},
     }
     kind = type(error)
     return codes.get(kind.__module__, {}).get(kind.__name__)
@@ -212,7 +212,7 @@ def _open(
     file: str, run: str, on_error: str, time_unit: str, context: tuple[str, ...], **columns: str | None
 ) -> "Log":
     """The log, having said in one line how it is read."""
-    from streams.logs import DEFAULT_TYPE, MAYBE_SECONDS, BadLog, open_log
+    from streams.clients.logs import DEFAULT_TYPE, MAYBE_SECONDS, BadLog, open_log
 
     on_bad = _Skip() if on_error == "skip" else _stop
     try:
@@ -247,7 +247,7 @@ def demo(data: str | None, rate: float, seconds: float | None, **reading: Any) -
     one that confluent-kafka has for tests.  Instead of the shop, a log of yours (CSV or JSON lines,
     .gz or not) can be played; the other options say how to read it.
     """
-    from streams.demo import demo as run
+    from streams.clients.demo import demo as run
 
     run(_open(data, "demo", **reading) if data else None, rate, seconds)
 
@@ -286,7 +286,7 @@ def _process(module: str, overrides: dict[str, Any]) -> None:
     settings = load(**given)  # refuses what is bad, before anything else is imported
     os.environ |= {PREFIX + name.upper(): str(value) for name, value in given.items()}  # the module reads it
 
-    from streams.apps import run
+    from streams.runtime.faust_app import run
 
     run(module, settings)
 
@@ -320,7 +320,7 @@ def topics(brokers: str | None, check: bool) -> int:
 @click.option("--once", is_flag=True, help="Print it once and end.")
 def top(url: str, once: bool) -> None:
     """The overview of the cluster, in this terminal."""
-    from streams import top as screen
+    from streams.clients import top as screen
 
     screen.top(url, once)
 
@@ -411,9 +411,9 @@ def publish(
     FILE is CSV or JSON lines, .gz or not; - is stdin.  Events keep their times.  With --replay each
     record also says when it would have arrived, so that times of years ago are believed.
     """
-    from streams.progress import progress
-    from streams.publish import EventProducer, schedule
-    from streams.publish import publish as send
+    from streams.clients.progress import progress
+    from streams.clients.publish import EventProducer, schedule
+    from streams.clients.publish import publish as send
 
     config = _linger(rate, speed, at_once_ms=50)
     settings = _settings(brokers=brokers)
@@ -466,10 +466,10 @@ def replay(
     Prints throughput and ages at the end.  Every event gets the id RUN-LINE, whatever the log calls
     it.  Exit code 1 when answers are missing.
     """
-    from streams.progress import progress
-    from streams.publish import EventProducer, schedule
-    from streams.replay import Replay, text
-    from streams.subscribe import follow
+    from streams.clients.progress import progress
+    from streams.clients.publish import EventProducer, schedule
+    from streams.clients.replay import Replay, text
+    from streams.clients.subscribe import follow
 
     config = _linger(rate, speed, at_once_ms=20)  # those in flight wait for it
     settings = _settings(brokers=brokers)
@@ -512,8 +512,8 @@ def subscribe(
 
     A line each: when, for whom, upon what, the best items and why, the ages.
     """
-    from streams.subscribe import follow
-    from streams.subscribe import subscribe as run
+    from streams.clients.subscribe import follow
+    from streams.clients.subscribe import subscribe as run
 
     settings = _settings(brokers=brokers)
     _reachable(settings, "recommendations")
@@ -530,7 +530,7 @@ def subscribe(
 
 def _span(ctx: click.Context, option: click.Parameter, text: Any) -> Any:
     """A span of time, or several; as it was typed."""
-    from streams.protocol import duration_ms
+    from streams.offline.options import duration_ms
 
     for one in text if isinstance(text, tuple) else (text,):
         try:
@@ -625,11 +625,11 @@ protocol_options = _all(
 
 def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple[Any, "Settings", Any]:
     """The protocol, the settings, and the log as examples."""
-    from streams.evaluate import Read, take, weigh
-    from streams.evaluation_plan import Taken
-    from streams.progress import progress
-    from streams.protocol import Options
-    from streams.serve import Policy
+    from streams.clients.progress import progress
+    from streams.offline.evaluate import Read, take, weigh
+    from streams.offline.options import Options
+    from streams.offline.plan import Taken
+    from streams.step.serve import ServingPolicy
 
     seed, weights = options.pop("seed"), options.pop("weights")
     chosen = Options(**options)
@@ -644,7 +644,7 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
     log = _open(file, run="e", **reading)
     examples, labels, read = [], [], Read()
     with progress(log.fraction) as show:
-        for example, label in take(log, Policy.of(settings), chosen, read):
+        for example, label in take(log, ServingPolicy.of(settings), chosen, read):
             examples.append(example)
             labels.append(label)
             show(lambda: f"{len(examples):,} events read")
@@ -657,7 +657,7 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
 
 def _remarks(read: Any, settings: "Settings", weights: str | None) -> list[str]:
     """What one would want to know of a log that was read, a line each."""
-    from streams.users import Verdict
+    from streams.step.users import Verdict
 
     found, rows = [], read.verdicts.total()
     if late := read.verdicts[Verdict.LATE]:
@@ -719,12 +719,12 @@ def evaluate(
     The log goes through the very steps that worker and learner take; each event is predicted before it is
     learnt.  docs/evaluation.md says what the protocols are, and how to lay the figures beside a paper's.
     """
-    from streams import evaluate as evaluating
-    from streams.evaluation_text import text
-    from streams.progress import progress
+    from streams.clients.progress import progress
+    from streams.offline import evaluate as evaluating
+    from streams.offline.report_text import text
 
     if plot:
-        from streams.evaluation_plot import check
+        from streams.offline.report_plot import check
 
         check(plot)
     reading = {name: given.pop(name) for name in READING}
@@ -741,7 +741,7 @@ def evaluate(
         found = evaluating.evaluate(chosen, settings, taken, say)
     click.echo(json.dumps(found, indent=2) if as_json else text(found))
     if plot:
-        from streams.evaluation_plot import draw
+        from streams.offline.report_plot import draw
 
         draw(found, plot)
 
@@ -789,9 +789,9 @@ def tune(
     prequential log.  A search that was interrupted goes on from its --storage.
     """
     from models.registry import GENERATORS, RANKERS
-    from streams import tune as tuning
-    from streams.progress import progress
-    from streams.protocol import IN_PARTS
+    from streams.clients.progress import progress
+    from streams.offline import tune as tuning
+    from streams.offline.options import IN_PARTS
 
     tuning.check(out, storage)
     for option, names, there in (("generators", generators, GENERATORS), ("rankers", rankers, RANKERS)):

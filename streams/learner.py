@@ -15,16 +15,16 @@ from models.evaluation.live import LiveQuality
 from models.learning import Checkpoint, learn
 from models.model import Model
 from streams import topics
-from streams.apps import make_app, prepare, quiet_logs
-from streams.kafka.changes import ChangedSettings
-from streams.kafka.publisher import Publisher
+from streams.kafka.model_writer import ModelWriter
 from streams.messages import decode_example
-from streams.model import forget_by, make_model, make_quality
+from streams.monitor.heartbeats import ProcessStatus
+from streams.monitor.sample import LearnerSampler
+from streams.runtime.background import keep, thread
+from streams.runtime.factory import make_model, make_quality, set_half_lives
+from streams.runtime.faust_app import make_app, prepare, quiet_logs
+from streams.runtime.settings_topic import SettingsTopic
 from streams.settings import load_or_exit
-from streams.web import learner_pages
-from streams.web.board import Board
-from streams.web.chores import keep, thread
-from streams.web.readings import LearnerReadings
+from streams.web import learner_page as learner_pages
 
 STOP_S = 15.0
 """For the last publish, at the end."""
@@ -69,7 +69,7 @@ class Learning:
         model.warm_up()  # before the predecessor is fenced: until then it goes on
         self.quality = quality = make_quality(settings, model)
         twins = [twin.model for twin in quality.twins]
-        publisher, by = Publisher(settings), None
+        publisher, by = ModelWriter(settings), None
         try:
             checkpoint = publisher.restore([model, *twins], stop)
             self.checkpoint = Checkpoint.decode(checkpoint.encode())
@@ -80,7 +80,7 @@ class Learning:
             while not stop.is_set():
                 if by is not changes.current:
                     by = changes.current
-                    forget_by(by, model, *twins)
+                    set_half_lives(by, model, *twins)
                     self.half_lives_ms = model.half_lives_ms
                 records = publisher.poll(settings.learn_batch, 0.05)
                 learn([_Record(m) for m in records], decode_example, model, checkpoint, quality)
@@ -96,7 +96,7 @@ class Learning:
             publisher.close()
 
     def _publish(
-        self, publisher: Publisher, model: Model, quality: LiveQuality, checkpoint: Checkpoint
+        self, publisher: ModelWriter, model: Model, quality: LiveQuality, checkpoint: Checkpoint
     ) -> None:
         rows = model.dump_touched()
         checkpoint.number += 1
@@ -115,8 +115,8 @@ class _Record:
         self.partition, self.offset, self.value = message.partition(), message.offset(), message.value()
 
 
-learning, changes = Learning(), ChangedSettings(settings)
-board, readings = Board(settings, "learning"), LearnerReadings(app, learning, settings)
+learning, changes = Learning(), SettingsTopic(settings)
+board, readings = ProcessStatus(settings, "learning"), LearnerSampler(app, learning, settings)
 keep(app, [board.chore(readings.now), thread(changes.start, changes.stop)])
 learner_pages.install(app, learning, readings, settings)
 

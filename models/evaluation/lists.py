@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from models.core import Rows
 from models.evaluation.metrics import gini
-from models.splitmix import GOLDEN, mixed
+from models.kernels.splitmix import GOLDEN, mixed
 
 DIM = 64
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core import HISTORY, Asked, Example, Queries, Rows
+from models.core import HISTORY, Example, Query, QueryBatch, Rows
 from models.evaluation.calibration import Reliability
 from models.evaluation.facts import Numbers
 from models.evaluation.lists import Audience, ListSums
@@ -27,7 +27,7 @@ Exclude = Callable[[Model, Numbers], Rows]
 class Ranks(Protocol):
     """What is measured of a recommender."""
 
-    def rank(self, queries: Queries, excluded: Rows, k: int) -> Best:
+    def rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
         """See `models.recommender.Recommender`."""
 
 
@@ -75,9 +75,9 @@ Progress = Callable[[Quality, int, float], None]
 of all predicting and learning is done, 0 to 1."""
 
 
-def before(one: Example) -> Asked:
+def before(one: Example) -> Query:
     """What a request just before the event would be answered from, were the example not known."""
-    return Asked(one.history, one.session_size or HISTORY, one.time, one.context)
+    return Query(one.history, one.session_size or HISTORY, one.time, one.context)
 
 
 def latest(examples: Sequence[Example]) -> Exclude:
@@ -125,7 +125,7 @@ class _Tally:
         self.propose_s = 0.0
 
     def predict(
-        self, asked: Sequence[Asked], items: Sequence[str], excluded: Rows, k: int, audience: Audience
+        self, asked: Sequence[Query], items: Sequence[str], excluded: Rows, k: int, audience: Audience
     ) -> Rows:
         """Make the lists and measure them; returns the ranks of what came."""
         model = self.contender.model

@@ -7,8 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.core import Floats, Rows
+from models.kernels.topk import select
 from models.ranking.pool import Pool
-from models.topk import select
 
 
 class Best(NamedTuple):

@@ -44,5 +44,5 @@ class Blend:
     def apply(self, rows: NDArray[np.void]) -> None:
         """Nothing."""
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """Nothing."""

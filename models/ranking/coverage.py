@@ -56,7 +56,7 @@ class Coverage:
         if len(rows):
             self._parameters[:], self._squares[:] = rows[-1]["parameters"], rows[-1]["squares"]
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """Nothing is known of single items."""
 
 

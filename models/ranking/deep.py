@@ -39,14 +39,14 @@ Array = Any
 """An array of numpy or of torch: `ops` is the module."""
 
 
-class Look(NamedTuple):
+class Interaction(NamedTuple):
     """A way to look at vectors."""
 
     shapes: Callable[[int], dict[str, tuple[int, ...]]]
     """Its parameters, of vectors of so many dimensions."""
     size: int
     """Of y."""
-    look: Callable[[Any, Mapping[str, Array], Array, Array, Array], Array]
+    interact: Callable[[Any, Mapping[str, Array], Array, Array, Array], Array]
     """y (n, size, m) of ops, parameters, history (n, HISTORY, dim) and whether it is there (n, HISTORY),
     candidates (n, m, dim)."""
 
@@ -68,8 +68,8 @@ def _din(ops: Any, w: Mapping[str, Array], h: Array, there: Array, c: Array) -> 
     return ops.concatenate([product, a.sum(2)[:, :, None]], 2).swapaxes(1, 2)
 
 
-LOOKS = {
-    "neumf": Look(
+INTERACTIONS = {
+    "neumf": Interaction(
         lambda dim: {
             "products": (dim, PRODUCTS),
             "of_user": (dim, UNITS),
@@ -79,7 +79,7 @@ LOOKS = {
         PRODUCTS + UNITS,
         _neumf,
     ),
-    "din": Look(
+    "din": Interaction(
         lambda dim: {"products": (dim, PRODUCTS), "diagonal": (dim,), "position": (ATTENDED,)},
         PRODUCTS + 1,
         _din,
@@ -88,13 +88,13 @@ LOOKS = {
 
 
 class Deep:
-    """A network over features and what `look` makes of vectors."""
+    """A network over features and what `interact` makes of vectors."""
 
     rows = 1
 
     def __init__(
         self,
-        look: Literal["neumf", "din"],
+        interaction: Literal["neumf", "din"],
         weights: Mapping[str, float],
         vectors: Embedded | None,
         hidden: int = 16,
@@ -103,16 +103,16 @@ class Deep:
         seed: int = 0,
     ) -> None:
         if vectors is None:
-            raise ValueError(f"ranker {look}: no generator has vectors to look at; add embedding")
-        self._look, self._vectors = LOOKS[look], vectors
+            raise ValueError(f"ranker {interaction}: no generator has vectors to look at; add embedding")
+        self._interaction, self._vectors = INTERACTIONS[interaction], vectors
         self.batch, self.learning_rate = batch, np.float32(learning_rate)
         self.dropped = 0
         """Examples whose steps were dropped because they were not finite."""
         of_candidate, of_query = names(list(weights))
         self._plain = padded(len(of_candidate))
-        self._shape = hidden, padded(self._plain + self._look.size), len(of_query)
+        self._shape = hidden, padded(self._plain + self._interaction.size), len(of_query)
         network = self._shape[1] + hidden * (self._shape[1] + self._shape[2] + 2)
-        shapes = self._look.shapes(vectors.vectors.shape[1])
+        shapes = self._interaction.shapes(vectors.vectors.shape[1])
         size = network + sum(int(np.prod(shape)) for shape in shapes.values())
         self.dtype = np.dtype([("row", "<i4"), ("parameters", "<f4", size), ("squares", "<f4", size)])
         self._shapes, self._network = shapes, network
@@ -127,7 +127,7 @@ class Deep:
             part[...] = rng.normal(0, 0.3, part.shape)
 
     def _split(self, parameters: Array) -> dict[str, Array]:
-        """The parameters of `look`; views."""
+        """The parameters of `interact`; views."""
         found, at = {}, self._network
         for name, shape in self._shapes.items():
             size = int(np.prod(shape))
@@ -145,7 +145,7 @@ class Deep:
         x = np.zeros((len(seen.rows), self._shape[1], seen.rows.shape[1]), np.float32)
         x[:, : self._plain] = seen.candidates
         h, there, c = self._seen(seen)
-        x[:, self._plain : self._plain + self._look.size] = self._look.look(
+        x[:, self._plain : self._plain + self._interaction.size] = self._interaction.interact(
             np, self._split(self._parameters), h, there, c
         )
         return scores(x, seen.queries, seen.counts, self._shape, self._parameters[: self._network])
@@ -166,7 +166,7 @@ class Deep:
         parameters = torch.from_numpy(self._parameters.copy()).requires_grad_()
         valid = np.arange(seen.rows.shape[1]) < seen.counts[:, None]
         h, there, c = map(torch.from_numpy, self._seen(seen))
-        y = self._look.look(torch, self._split(parameters), h, there, c)
+        y = self._interaction.interact(torch, self._split(parameters), h, there, c)
         x = torch.cat([torch.from_numpy(np.where(valid[:, None], seen.candidates, np.float32(0))), y], 1)
         x = torch.nn.functional.pad(x, (0, 0, 0, features - x.shape[1]))  # (batch, features, m)
         sizes = [features, hidden * features, hidden * of_query, hidden, hidden]
@@ -200,5 +200,5 @@ class Deep:
         if len(rows):
             self._parameters[:], self._squares[:] = rows[-1]["parameters"], rows[-1]["squares"]
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """Nothing is known of single items."""

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from models.core import Features, Queries
-from models.ranking.fastmath import log
+from models.core import Features, QueryBatch
+from models.kernels.fastmath import log
 from models.ranking.pool import Pool
 from models.ranking.statistics import HALF_LIVES_MS, ItemStatistics
 
@@ -42,7 +42,7 @@ def names(generators: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return of_candidate, tuple(f"{name} best" for name in generators) + QUERY
 
 
-def features(queries: Queries, pool: Pool, statistics: ItemStatistics) -> Features:
+def features(queries: QueryBatch, pool: Pool, statistics: ItemStatistics) -> Features:
     """The features of each candidate."""
     n, generators, m = pool.scores.shape
     wide = padded(2 * generators + len(ITEM) + len(REPEAT))

@@ -22,7 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.core import Features, Floats, Rows
-from models.ranking.fastmath import exp
+from models.kernels.fastmath import exp
 from models.ranking.features import names, padded
 
 SHARPNESS = 4.0
@@ -90,7 +90,7 @@ class Mlp:
         if len(rows):
             self._parameters[:], self._squares[:] = rows[-1]["parameters"], rows[-1]["squares"]
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """Nothing is known of single items."""
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import HISTORY, Candidates, Floats, Queries, Rows
-from models.scratch import Scratch
+from models.core import HISTORY, Candidates, Floats, QueryBatch, Rows
+from models.kernels.scratch import Scratch
 
 WIDTH = HISTORY + 1
 """Codes of a generator: one for each column of the history, and one for none."""
@@ -45,7 +45,7 @@ class Merger:
         self._weights = np.asarray(weights, np.float32)
         self._generators, self._width = generators, width
 
-    def merge(self, queries: Queries, proposals: Sequence[Candidates], excluded: Rows) -> Pool:
+    def merge(self, queries: QueryBatch, proposals: Sequence[Candidates], excluded: Rows) -> Pool:
         """The union but `excluded` (int32[n, any], -1 pads), cut to `width`.
 
         The proposals are of the first generators, in order; the scores of all others are 0.

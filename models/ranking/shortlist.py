@@ -6,7 +6,7 @@ The same in the learner, which trains the ranker on it, and in a replica, which 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from models.core import Features, Floats, Generator, Queries, Rows
+from models.core import Features, Floats, Generator, QueryBatch, Rows
 from models.ranking.features import features
 from models.ranking.pool import Merger, Pool
 from models.ranking.statistics import ItemStatistics
@@ -24,7 +24,7 @@ class Scorer(Protocol):
     exact retrieval over 40,000 items costs 100 µs a session, scoring 150 candidates 3 µs.
     """
 
-    def score(self, queries: Queries, rows: Rows) -> Floats:
+    def score(self, queries: QueryBatch, rows: Rows) -> Floats:
         """float32[n, m], 0 to 1, for rows int32[n, m]."""
 
 
@@ -50,7 +50,7 @@ class Shortlist:
         self._scoring = [generators[name] for name in self.names[len(proposing) :]]
         self._merger = Merger(capacity, [weights[name] for name in proposing], len(weights), WIDTH)
 
-    def look(self, queries: Queries, excluded: Rows, k: int = 0) -> tuple[Pool, Features]:
+    def featurize(self, queries: QueryBatch, excluded: Rows, k: int = 0) -> tuple[Pool, Features]:
         """Candidates for lists of k, without `excluded` (int32[n, any], -1 pads)."""
         asked = max(CANDIDATES, k + excluded.shape[1])
         proposals = [generator.propose(queries, asked) for generator in self._proposing]

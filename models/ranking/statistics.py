@@ -3,7 +3,7 @@
     log p_ih(t) = log Σ_events w · 2^(−(t − t_event) / half-life_h)        for three half-lives
 
 kept as logarithms as of the item's latest event, so that reading them later is one subtraction.  The
-counts decay by event time and never grow with it; see `models.decay`.  Cost: learn O(1) an event.
+counts decay by event time and never grow with it; see `models.kernels.decay`.  Cost: learn O(1) an event.
 Memory: 32 bytes an item.
 """
 
@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.core import Batch, Floats, Rows
-from models.decay import DAY_MS, HOUR_MS
+from models.kernels.decay import DAY_MS, HOUR_MS
 
 HALF_LIVES_MS = (HOUR_MS, DAY_MS, 14 * DAY_MS)
 """What is trending, what is popular, what sells."""
@@ -67,7 +67,7 @@ class ItemStatistics:
         self.popularity[at] = np.where(self.known[at, None], rows["popularity"], 0)
         self._used = max(self._used, int(at.max()) + 1)
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """See `Component`."""
         self.first[rows], self.last[rows], self.popularity[rows], self.known[rows] = 0, 0, 0.0, False
         self._dirty[rows] = True

@@ -16,9 +16,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import CONTEXTS, Batch, Candidates, Queries, Rows
-from models.decay import DAY_MS, decayed
-from models.topk import select
+from models.core import CONTEXTS, Batch, Candidates, QueryBatch, Rows
+from models.kernels.decay import DAY_MS, decayed
+from models.kernels.topk import select
 
 
 class ContextPopularity:
@@ -68,13 +68,13 @@ class ContextPopularity:
         self._size[at], self._time[at] = rows["size"], rows["time"]
         self._items[at], self._values[at] = rows["items"], rows["values"]
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """See `Generator`."""
         gone = np.zeros(self._capacity, np.bool_)
         gone[rows] = True
-        _forget(gone, self._size, self._items, self._values, self._dirty)
+        _evict(gone, self._size, self._items, self._values, self._dirty)
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The k most popular items of each query's context."""
         n = len(queries.contexts)
         out = Candidates(
@@ -119,7 +119,7 @@ def _learn(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _forget(gone, size, items, values, dirty):  # type: ignore[no-untyped-def]
+def _evict(gone, size, items, values, dirty):  # type: ignore[no-untyped-def]
     for slot in range(len(size)):
         kept = 0
         for j in range(size[slot]):

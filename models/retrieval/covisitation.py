@@ -21,10 +21,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import SESSION, Batch, Candidates, Queries, Rows
-from models.decay import DAY_MS, decayed
-from models.scratch import Scratch
-from models.topk import select
+from models.core import SESSION, Batch, Candidates, QueryBatch, Rows
+from models.kernels.decay import DAY_MS, decayed
+from models.kernels.scratch import Scratch
+from models.kernels.topk import select
 
 AGE_DECAY = 0.6
 """Weight of an item against the one after it; measured best of .4 to .9 on shops' logs."""
@@ -97,16 +97,16 @@ class CoVisitation:
         self._neighbours[at], self._weights[at] = rows["neighbours"], rows["weights"]
         self._used = max(self._used, int(at.max()) + 1)
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """See `Generator`."""
         gone = np.zeros(len(self._size), np.bool_)
         gone[rows] = True
-        _forget(gone, self._used, self._neighbours, self._weights, self._size, self._dirty)
+        _evict(gone, self._used, self._neighbours, self._weights, self._size, self._dirty)
         self._size[rows], self._total[rows], self._time[rows] = 0, 0.0, 0
         self._neighbours[rows], self._weights[rows] = 0, 0.0
         self._dirty[rows] = True
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The neighbours of the latest items, the latest one's weighing most."""
         n = len(queries.history)
         out = Candidates(
@@ -173,7 +173,7 @@ def _learn(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _forget(gone, used, neighbours, weights, size, dirty):  # type: ignore[no-untyped-def]
+def _evict(gone, used, neighbours, weights, size, dirty):  # type: ignore[no-untyped-def]
     for a in range(used):
         kept = 0
         for j in range(size[a]):

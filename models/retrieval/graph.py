@@ -28,11 +28,11 @@ from typing import Literal
 import numpy as np
 from numba import njit
 
-from models.core import SESSION, Candidates, Queries
+from models.core import SESSION, Candidates, QueryBatch
+from models.kernels.scratch import Scratch
+from models.kernels.splitmix import GOLDEN, mixed
+from models.kernels.topk import select
 from models.retrieval.recent_sessions import ITEMS, SIZE, RecentSessions, age_of
-from models.scratch import Scratch
-from models.splitmix import GOLDEN, mixed
-from models.topk import select
 
 AGE_DECAY = 0.6
 """Walks from a query's item against those from the one after it."""
@@ -65,7 +65,7 @@ class Walks(RecentSessions):
             (steps, np.int32),  # the slot of the session into which it looks
         )
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The items that walks from the latest items visit most."""
         n = len(queries.history)
         out = Candidates(

@@ -15,9 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import HISTORY, Batch, Candidates, Queries, Rows
-from models.scratch import Scratch
-from models.topk import select
+from models.core import HISTORY, Batch, Candidates, QueryBatch, Rows
+from models.kernels.scratch import Scratch
+from models.kernels.topk import select
 
 FORGETTING = 0.7
 """Exponent of the age; ACT-R's is 0.5 of time, and events of one session are close in time."""
@@ -45,10 +45,10 @@ class History:
     def apply(self, rows: NDArray[np.void]) -> None:
         """See `Generator`."""
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """See `Generator`."""
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The items of each history, the most and most recently taken first."""
         n = len(queries.history)
         out = Candidates(

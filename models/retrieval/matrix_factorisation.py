@@ -19,7 +19,7 @@ Memory: 8 · `dim` + 29 bytes an item, 28 a click of the ring.
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core import HISTORY, Batch, Candidates, Floats, Queries, Rows
+from models.core import HISTORY, Batch, Candidates, Floats, QueryBatch, Rows
 from models.retrieval.pages import Pages, as_words
 from models.retrieval.recent import Recent
 from models.retrieval.vectors import EPSILON, adagrad, retrieve, score, start_vectors
@@ -168,14 +168,14 @@ class MatrixFactorisation:
         self._factors[:, at] = rows["factors"].swapaxes(0, 1)
         self._used = max(self._used, int(at.max()) + 1)
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """See `Generator`."""
         for table in (self._factors, self._biases, self._squares):
             table[:, rows] = 0
         self._dirty[rows] = True
-        self._recent.forget(rows)
+        self._recent.evict(rows)
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The k best of all items, exactly."""
         history = self._known(queries.history)
         return retrieve(
@@ -183,7 +183,7 @@ class MatrixFactorisation:
             NO_REPEAT, self._used, k,
         )  # fmt: skip
 
-    def score(self, queries: Queries, rows: Rows) -> Floats:
+    def score(self, queries: QueryBatch, rows: Rows) -> Floats:
         """Softmax of the candidates' scores, float32[n, m], for rows int32[n, m]; 0 for -1 and unlearnt."""
         history = self._known(queries.history)
         out = np.zeros(rows.shape, np.float32)

@@ -59,11 +59,11 @@ class Nearest:
             old = np.array(self._index.get(rows[known].astype(np.uint64)), np.float32)
             moved = ((points[known] - old) ** 2).sum(1)
             stays[known] = moved <= MOVED**2 * (old**2).sum(1)
-        self.forget(rows[known & ~stays])
+        self.evict(rows[known & ~stays])
         if not stays.all():
             self._index.add(rows[~stays].astype(np.uint64), points[~stays], threads=1)
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """Take these rows out; those that are not in it are ignored."""
         if len(rows):
             self._index.remove(rows.astype(np.uint64), threads=1)

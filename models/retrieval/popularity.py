@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import Batch, Candidates, Floats, Queries, Rows
-from models.decay import DAY_MS, decayed
+from models.core import Batch, Candidates, Floats, QueryBatch, Rows
+from models.kernels.decay import DAY_MS, decayed
 
 RANKED = 200
 """Items kept in order, at least: more than are asked for, should some of them fall behind."""
@@ -86,13 +86,13 @@ class Popularity:
         self._now = max(self._now, int(rows["time"].max()))
         self._note(at)
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """See `Generator`."""
         self.events[rows], self._value[rows], self._time[rows] = 0, 0.0, 0
         self._dirty[rows] = True
         self._ranking = None
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The k most popular items, for everybody."""
         rows, scores = self.top(k)
         n, found = len(queries.history), len(rows)

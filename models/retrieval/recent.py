@@ -113,7 +113,7 @@ class Recent:
         self._pages.mark("head")
         return at
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """These items expired: nothing is learnt of them any more."""
         gone = np.zeros(len(self._clicks.counts), np.bool_)
         gone[rows] = True

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import SESSION, Batch, Queries, Rows
+from models.core import SESSION, Batch, QueryBatch, Rows
 
 SIZE, ITEMS = 1, 8
 """Where a slot, as words of 32 bits, has the size of the session, and where its items begin."""
@@ -122,13 +122,13 @@ class RecentSessions:
         )  # fmt: skip
         self._open = None
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """See `Generator`."""
         gone = np.zeros(len(self.index.filled), np.bool_)
         gone[rows] = True
-        _forget(gone, self.index, self._dirty)
+        _evict(gone, self.index, self._dirty)
 
-    def asked(self, queries: Queries) -> Rows:
+    def asked(self, queries: QueryBatch) -> Rows:
         """What of each query is looked up, newest first: the latest items, or the whole history."""
         return queries.history[:, :SESSION] if self.by == "session" else queries.history
 
@@ -272,7 +272,7 @@ def _count(counts, items, size, by):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _forget(gone, index, dirty):  # type: ignore[no-untyped-def]
+def _evict(gone, index, dirty):  # type: ignore[no-untyped-def]
     index.filled[gone] = 0
     index.counts[gone] = 0
     for slot in range(len(index.numbers)):

@@ -25,11 +25,11 @@ from typing import Literal
 import numpy as np
 from numba import njit
 
-from models.core import HISTORY, SESSION, Candidates, Queries
-from models.decay import DAY_MS
+from models.core import HISTORY, SESSION, Candidates, QueryBatch
+from models.kernels.decay import DAY_MS
+from models.kernels.scratch import Scratch
+from models.kernels.topk import select
 from models.retrieval.recent_sessions import RecentSessions, age_of, contains
-from models.scratch import Scratch
-from models.topk import select
 
 AGE_DECAY = 0.7
 """Weight of a query's item against the one after it; .6 to .8 are as good."""
@@ -69,7 +69,7 @@ class SessionKnn(RecentSessions):
             (neighbours * length, np.int32),  # items with a score
         )
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The items of the sessions most like this one, near to what they have in common."""
         asked = self.asked(queries)
         n = len(asked)

@@ -33,7 +33,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.core import HISTORY, Batch, Candidates, Floats, Queries, Rows
+from models.core import HISTORY, Batch, Candidates, Floats, QueryBatch, Rows
 from models.retrieval import nearest
 from models.retrieval.pages import Pages, as_words
 from models.retrieval.recent import Lessons, Recent
@@ -277,19 +277,19 @@ class TwoTower:
         self._moved[at] = True
         self._used = max(self._used, int(at.max()) + 1)
 
-    def forget(self, rows: Rows) -> None:
+    def evict(self, rows: Rows) -> None:
         """See `Generator`."""
         for table in (self._vectors, self._bias, self._squares, self._events):
             table[rows] = 0
         self._dirty[rows] = True
-        self._recent.forget(rows)
+        self._recent.evict(rows)
         drawn = self._pages["drawn"]
         drawn[np.isin(drawn - 1, rows)] = 0
         self._pages.mark("drawn")
         if self._nearest is not None:
-            self._nearest.forget(rows)
+            self._nearest.evict(rows)
 
-    def propose(self, queries: Queries, k: int) -> Candidates:
+    def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The k best of all items; exactly, up to `nearest.EXACT` of them or where usearch is missing."""
         history = self._asked(queries)
         if self._used > nearest.EXACT and find_spec("usearch"):
@@ -299,7 +299,7 @@ class TwoTower:
             self._weights["repeat"], self._used, k,
         )  # fmt: skip
 
-    def _approximate(self, queries: Queries, history: Rows, k: int) -> Candidates:
+    def _approximate(self, queries: QueryBatch, history: Rows, k: int) -> Candidates:
         """The best of what a graph of near vectors finds; what moved since the last call is indexed first."""
         with self._indexes:
             if self._nearest is None:
@@ -317,7 +317,7 @@ class TwoTower:
         rows[scores <= 0] = -1
         return Candidates(rows, scores, np.where(rows >= 0, 0, -1).astype(np.int8))
 
-    def score(self, queries: Queries, rows: Rows) -> Floats:
+    def score(self, queries: QueryBatch, rows: Rows) -> Floats:
         """Softmax of the candidates' scores, float32[n, m], for rows int32[n, m]; 0 for -1 and unlearnt."""
         history = self._asked(queries)
         out = np.zeros(rows.shape, np.float32)
@@ -327,7 +327,7 @@ class TwoTower:
         )  # fmt: skip
         return out
 
-    def _asked(self, queries: Queries) -> Rows:
+    def _asked(self, queries: QueryBatch) -> Rows:
         """int32[n, length]: the items that the tower looks at, newest first."""
         latest = queries.history[:, : self.length]
         if self.by == "user":

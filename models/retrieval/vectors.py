@@ -9,12 +9,12 @@ import numpy as np
 from numba import njit
 
 from models.core import Candidates, Floats, Rows
-from models.splitmix import GOLDEN, mixed
-from models.topk import select
+from models.kernels.splitmix import GOLDEN, mixed
+from models.kernels.topk import select
 
 EPSILON = 1e-6
 QUERIES = 64
-"""Queries scored against all items at once: bounds the memory at 256 bytes an item."""
+"""QueryBatch scored against all items at once: bounds the memory at 256 bytes an item."""
 BLOCK = 2048
 """Items in a matrix product: always as many, because its rounding depends on the shape."""
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from models.core import Asked, Candidates, Floats, Generator, Slate
+from models.core import Candidates, Floats, Generator, Query, Slate
 from models.model import Model
 from models.ranking.features import names
 from models.ranking.shortlist import Scorer
 from models.retrieval.popularity import Popularity
-from streams.serving import Serving
-from streams.users import User, asked
-from streams.web.atlas import Atlas, embeddings
-from streams.web.exposure import Exposure
-from streams.web.readings import waiting_for
-from streams.whatif import Changes, changed, effective
+from streams.monitor.exposure import Exposure
+from streams.monitor.item_map import ItemMap, embeddings
+from streams.monitor.sample import waiting_for
+from streams.runtime.serving import Serving
+from streams.step.users import User, asked
+from streams.step.whatif import Counterfactual, changed, effective
 
 NEIGHBOURS = 20
 """Of an item, by each generator."""
@@ -39,11 +39,11 @@ def health(serving: Serving) -> dict[str, Any]:
 
 
 def user(
-    serving: Serving, user_id: str, partition: int, record: User, changes: Changes, now: int
+    serving: Serving, user_id: str, partition: int, record: User, changes: Counterfactual, now: int
 ) -> dict[str, Any]:
     """A user of this worker: history, what was sent last, what would be recommended now, and what if."""
     policy, changes = serving.policy, effective(changes, record)
-    other = changed(record, changes, lambda type: policy.weight(type) > 0, policy.users)
+    other = changed(record, changes, lambda type: policy.weight(type) > 0, policy.sessions)
     asking = [asked(record, record.last, {}), asked(other, other.last, changes.context)]
     slate, what_if = serving.recommender.recommend(asking, policy.list_length)
     looks = looked_at(serving.model, asking, [slate, what_if])
@@ -62,7 +62,7 @@ def user(
             "start": record.session_start or None,
             "items": list(record.session_items()),
         },
-        "history": history(record, policy.users.session_gap_ms),
+        "history": history(record, policy.sessions.session_gap_ms),
         "event_types": list(policy.event_weights),
         "sent": {"recommendation_id": record.slate_id or None, "items": list(record.slate)},
         "now": {"model": model(serving, now), "items": placed(current, record.slate, "sent_position")},
@@ -95,12 +95,12 @@ def placed(items: list[dict[str, Any]], among: Sequence[str], name: str) -> list
     return [one | {name: at.get(one["item"])} for one in items]
 
 
-def looked_at(model: Model, asking: Sequence[Asked], slates: Sequence[Slate]) -> list[list[dict[str, Any]]]:
+def looked_at(model: Model, asking: Sequence[Query], slates: Sequence[Slate]) -> list[list[dict[str, Any]]]:
     """For each item of each slate: each generator's score of it, and what a learnt ranker sees of it."""
     queries = model.queries(asking)
     newest = np.array(model.items.rows(a.history[-1] if a.history else "" for a in asking), np.int32)
     longest = max(len(slate.items) for slate in slates)
-    pool, seen = model.shortlist.look(queries, newest[:, None], longest)
+    pool, seen = model.shortlist.featurize(queries, newest[:, None], longest)
     generators = model.shortlist.names
     features, _ = names(generators)
     found = []
@@ -148,7 +148,7 @@ def history(record: User, gap_ms: int) -> list[dict[str, Any]]:
 
 
 async def item(
-    serving: Serving, atlas: Atlas, exposure: Exposure, item_id: str, now: int
+    serving: Serving, atlas: ItemMap, exposure: Exposure, item_id: str, now: int
 ) -> dict[str, Any] | None:
     """What the model knows of an item; None if it has no row."""
     row = serving.model.items.row(item_id)
@@ -183,7 +183,7 @@ async def item(
 
 async def neighbours(model: Model, generator: Generator, item_id: str) -> list[dict[str, Any]]:
     """What the generator proposes after this item alone, best first."""
-    query = model.queries([Asked((item_id,), 1, 0)])
+    query = model.queries([Query((item_id,), 1, 0)])
     if isinstance(generator, Scorer):  # it looks at every item: off the loop that serves
         found: Candidates = await asyncio.to_thread(generator.propose, query, NEIGHBOURS + 1)
     else:

@@ -10,28 +10,28 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from streams.history import SPANS, Point
-from streams.serving import Serving
+from streams.monitor.block_sums import BlockSums
+from streams.monitor.exposure import Exposure
+from streams.monitor.heartbeats import ProcessStatus
+from streams.monitor.history import SPANS, Point
+from streams.monitor.item_map import ItemMap
+from streams.monitor.item_map import figures as map_figures
+from streams.monitor.overview import overview
+from streams.monitor.plots import PlotCache
+from streams.monitor.prometheus import exposition, serving_metrics
+from streams.monitor.quality import plots as quality_plots
+from streams.monitor.quality import quality
+from streams.monitor.sample import ServingSampler
+from streams.runtime.live_settings import LiveSettings
+from streams.runtime.serving import Serving
 from streams.web import figures, whatif_query
-from streams.web.atlas import Atlas
-from streams.web.atlas import figures as map_figures
-from streams.web.blocks import Blocks
-from streams.web.board import Board
-from streams.web.changes import Changes
-from streams.web.exposition import exposition, serving_metrics
-from streams.web.exposure import Exposure
-from streams.web.letters import LetterPages
-from streams.web.live import Live
+from streams.web.dead_letters_page import DeadLetterPages
+from streams.web.live_page import Live
 from streams.web.negotiation import id_in_path, id_in_query
-from streams.web.overview import overview
 from streams.web.peers import FORWARDED, Peers, Unreachable, workers
-from streams.web.plots import Drawing
 from streams.web.problem import Problem
-from streams.web.quality import plots as quality_plots
-from streams.web.quality import quality
-from streams.web.readings import ServingReadings
-from streams.web.settings_pages import SettingsPages
-from streams.web.shared import Shared
+from streams.web.settings_page import SettingsPages
+from streams.web.single_flight import SingleFlight
 from streams.web.site import REFRESH_S, Handler, Page, attach
 
 MENU = {
@@ -48,12 +48,17 @@ OWN = "own"
 
 
 def install(
-    app: Any, serving: Serving, board: Board, readings: ServingReadings, changes: Changes, atlas: Atlas
+    app: Any,
+    serving: Serving,
+    board: ProcessStatus,
+    readings: ServingSampler,
+    changes: LiveSettings,
+    atlas: ItemMap,
 ) -> None:
     """Serve the pages on the app's web server."""
     pages = Pages(app, serving, board, readings, atlas)
     live = Live(serving, pages.others)
-    letters, settings = LetterPages(serving), SettingsPages(changes, board, serving.model)
+    letters, settings = DeadLetterPages(serving), SettingsPages(changes, board, serving.model)
     site = app.web.web_app
     attach(
         site,
@@ -82,14 +87,14 @@ class Pages:
     """The handlers."""
 
     def __init__(
-        self, app: Any, serving: Serving, board: Board, readings: ServingReadings, atlas: Atlas
+        self, app: Any, serving: Serving, board: ProcessStatus, readings: ServingSampler, atlas: ItemMap
     ) -> None:
         self._app, self._serving, self._board, self._readings = app, serving, board, readings
         self._atlas, self._exposure = atlas, Exposure(serving.settings)
-        self._overviews, self._drawing, self._blocks = Shared(self._overview), Drawing(), Blocks()
-        self._plots = Shared(self._drawn, PLOTS_FRESH_S)
-        self._qualities, self._maps = Shared(self._quality), Shared(self._map)
-        self._quality_plots = Shared(self._quality_drawn, PLOTS_FRESH_S)
+        self._overviews, self._drawing, self._blocks = SingleFlight(self._overview), PlotCache(), BlockSums()
+        self._plots = SingleFlight(self._drawn, PLOTS_FRESH_S)
+        self._qualities, self._maps = SingleFlight(self._quality), SingleFlight(self._map)
+        self._quality_plots = SingleFlight(self._quality_drawn, PLOTS_FRESH_S)
         self.peers = Peers(self.others)
 
     def routes(self) -> list[tuple[str, Handler]]:
@@ -160,7 +165,7 @@ class Pages:
         return await self._maps.get(OWN if FORWARDED in request.headers else "")
 
     async def _overview(self, span: str) -> Page:
-        data = overview(self._board.said(), self._added(span), span)
+        data = overview(self._board.heartbeats(), self._added(span), span)
         mine = figures.health(self._serving) | {"partitions": self._serving.table.open_partitions()}
         return Page("overview", data | {"answered_by": mine}, refresh_s=REFRESH_S)
 
@@ -176,7 +181,9 @@ class Pages:
         return await asyncio.to_thread(draw)
 
     async def _quality(self, span: str) -> Page:
-        return Page("quality", quality(self._board.said(), self._added(span), span), refresh_s=REFRESH_S)
+        return Page(
+            "quality", quality(self._board.heartbeats(), self._added(span), span), refresh_s=REFRESH_S
+        )
 
     async def _quality_drawn(self, span: str) -> bytes:
         def draw() -> bytes:
@@ -229,7 +236,7 @@ class Pages:
         """Where the worker is that has run longest: it remembers most of the items, and whoever is asked
         shows what it says.  None: this one is it, or nobody knows.
         """
-        about = [one.row.process for one in self._board.said() if one.alive]
+        about = [one.row.process for one in self._board.heartbeats() if one.alive]
         serving = [(one.started, one.url) for one in about if one and one.kind == "serving" and one.ready]
         _, url = min(serving, default=(0, None))
         return None if url == str(self._app.conf.canonical_url) else url

@@ -20,12 +20,12 @@ from streams.web.rendering import render, warm
 log = logging.getLogger(__name__)
 
 HEADERS = {
-    "Content-Security-Policy": (
+    "Content-Security-ServingPolicy": (
         "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-ServingPolicy": "no-referrer",
     "Cache-Control": "no-store",
 }
 REFRESH_S = 5

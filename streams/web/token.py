@@ -38,7 +38,7 @@ def authorize(request: web.Request, fields: Mapping[str, list[str]], settings: S
     It comes as `Authorization: Bearer ...` or as the field `token`; no cookie, so no other site can use it.
     """
     if settings.web_token is None:
-        raise Problem(403, "Changes are off", "Set FRESHET_WEB_TOKEN on this worker to allow them.")
+        raise Problem(403, "LiveSettings are off", "Set FRESHET_WEB_TOKEN on this worker to allow them.")
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     given = bearer.strip() if scheme.lower() == "bearer" else str(next(iter(fields.get("token", [])), ""))
     if not hmac.compare_digest(given.encode(), settings.web_token.get_secret_value().encode()):

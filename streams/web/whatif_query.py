@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from itertools import zip_longest
 
 from streams.messages import MAX_ID_BYTES
+from streams.step.whatif import MOST, Counterfactual
 from streams.web.problem import Problem
-from streams.whatif import MOST, Changes
 
 NAMES = ("drop", "as", "add", "add_type", "add_item", "context")
 TYPE_LENGTH = 64
 
 
-def changes(query: Iterable[tuple[str, str]], default_type: str) -> Changes:
+def changes(query: Iterable[tuple[str, str]], default_type: str) -> Counterfactual:
     """The changes; `Problem` 400 for what cannot be.
 
     >>> changes([("drop", "2"), ("add", "cart:sku:7"), ("context", "device=tv")], "view")
-    Changes(dropped=frozenset({2}), retyped={}, added=(('cart', 'sku:7'),), context={'device': 'tv'})
+    Counterfactual(dropped=frozenset({2}), retyped={}, added=(('cart', 'sku:7'),), context={'device': 'tv'})
     """
     given: dict[str, list[str]] = {name: [] for name in NAMES}
     for name, value in query:
@@ -33,7 +33,7 @@ def changes(query: Iterable[tuple[str, str]], default_type: str) -> Changes:
         if not 0 < len(type) <= TYPE_LENGTH or not 0 < len(item.encode()) <= MAX_ID_BYTES:
             raise Problem(400, "No event", f"“{type}:{item}” is no type and item.")
     retyped = dict(_numbered(text) for text in given["as"] if text.partition(":")[2])
-    return Changes(
+    return Counterfactual(
         frozenset(_number(text) for text in given["drop"] if text), retyped, tuple(added), _context(given)
     )
 

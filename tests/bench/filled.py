@@ -13,10 +13,10 @@ from models.core import HISTORY, Example
 from models.learning import Checkpoint
 from streams import topics
 from streams.kafka.client import producer_config
-from streams.kafka.publisher import Publisher
-from streams.model import make_model
+from streams.kafka.model_writer import ModelWriter
+from streams.runtime.factory import make_model
 from streams.settings import Settings
-from streams.users import User, encode_user
+from streams.step.users import User, encode_user
 from tests.bench.clicks import EVENTS_A_USER, ITEMS, clicks
 from tests.bench.site import Bench, say
 
@@ -27,7 +27,7 @@ ROWS_A_CHECKPOINT = 50_000
 
 def fill_model(settings: Settings, bench: Bench) -> None:
     """Publish a model that has learnt `CLICKS` clicks and knows every item."""
-    publisher, checkpoint = Publisher(settings), Checkpoint()
+    publisher, checkpoint = ModelWriter(settings), Checkpoint()
     rows_of_all = _rows(settings.max_items, bench.scaled(CLICKS), bench.seed)
     for rows in batches(rows_of_all.items(), ROWS_A_CHECKPOINT):
         checkpoint.number += 1

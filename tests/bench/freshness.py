@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
+from streams.clients.subscribe import follow, records
 from streams.settings import Settings
-from streams.subscribe import follow, records
 from tests.bench.clicks import ITEMS
 from tests.bench.figures import Row, quantile
 from tests.bench.filled import fill_model

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from itertools import islice
 
-from models.core import HISTORY, Asked
+from models.core import HISTORY, Query
 from models.model import Model
-from streams.model import make_model, make_recommender
+from streams.runtime.factory import make_model, make_recommender
 from streams.settings import Settings
 from tests.bench.clicks import ITEMS
 from tests.bench.figures import Row
@@ -41,7 +41,7 @@ def models(bench: Bench) -> list[Row]:
     rank: dict[int, list[float]] = {BATCH: [], 1: []}
     recommender = make_recommender(settings, ranked)
     for turn in batches(islice(stream, 3 * measured), measured):
-        asked = [Asked((*e.history, e.item)[-HISTORY:], e.session_size + 1, now) for e in turn]
+        asked = [Query((*e.history, e.item)[-HISTORY:], e.session_size + 1, now) for e in turn]
         for size, times in rank.items():
             some = asked if size > 1 else asked[: measured // 10]
             parts = list(batches(some, size))

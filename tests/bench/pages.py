@@ -18,9 +18,9 @@ import numpy as np
 from confluent_kafka import Producer
 
 from models.evaluation.bootstrap import interval
-from streams.history import SPANS, slots
 from streams.kafka.client import producer_config
 from streams.messages import MetricsRow, encode
+from streams.monitor.history import SPANS, slots
 from streams.settings import Settings
 from tests.bench.backlog import Watch, load, rate
 from tests.bench.figures import Row, quantile

@@ -12,8 +12,8 @@ import sys
 import faust
 
 from deploy.kafka import free_port
-from streams.apps import make_app
 from streams.kafka.writer import BatchWriter
+from streams.runtime.faust_app import make_app
 from streams.settings import Settings
 from streams.topics import COMPACTED, ROCKSDB, SERVING_APP
 

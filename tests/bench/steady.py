@@ -9,10 +9,10 @@ from typing import NamedTuple
 import msgspec
 from confluent_kafka import Producer
 
+from streams.clients.subscribe import follow, records
 from streams.kafka.client import producer_config
 from streams.messages import encode
 from streams.settings import Settings
-from streams.subscribe import follow, records
 from tests.bench.clicks import clicks, event, number
 
 USERS = 20_000

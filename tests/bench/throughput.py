@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from streams.subscribe import follow
+from streams.clients.subscribe import follow
 from tests.bench.backlog import Watch, load, rate
 from tests.bench.checkpoints import checkpoints
 from tests.bench.clicks import ITEMS

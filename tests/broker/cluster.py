@@ -22,7 +22,7 @@ from streams.kafka.client import confluent, producer_config
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
 from streams.messages import Event, decode_recommendation, encode
 from streams.settings import Settings
-from streams.users import User, decode_user
+from streams.step.users import User, decode_user
 
 PATIENCE_S = 60
 LONG_AGO = 1_500_000_000_000

@@ -4,12 +4,12 @@ import pytest
 
 from models.evaluation.facts import facts
 from models.evaluation.run import Contender, latest, run
-from streams.evaluate import Read, take
-from streams.evaluation_plan import Taken, plan
 from streams.messages import Event, decode_recommendation
-from streams.model import make_model, make_recommender
-from streams.protocol import Options
-from streams.serve import Policy
+from streams.offline.evaluate import Read, take
+from streams.offline.options import Options
+from streams.offline.plan import Taken, plan
+from streams.runtime.factory import make_model, make_recommender
+from streams.step.serve import ServingPolicy
 from tests.broker.cluster import Cluster, answered, clicks, wait_for
 
 GENERATORS = {"next": 1.0, "previous": 0.6, "popularity": 0.05}
@@ -58,7 +58,7 @@ def test_a_log_through_kafka_and_through_evaluate_gives_the_same_lists(kafka, tm
         settings = cluster.settings
 
     options = Options(protocol="holdout", split="50/0/50", ks=(settings.list_length,))
-    found = list(take(teaching + asking, Policy.of(settings), options, Read()))
+    found = list(take(teaching + asking, ServingPolicy.of(settings), options, Read()))
     examples = [one for one, _ in found]
     taken = Taken(examples, [label for _, label in found])
     model = make_model(settings)

@@ -8,7 +8,7 @@ import pytest
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
-from streams.kafka.publisher import Fenced, Publisher
+from streams.kafka.model_writer import Fenced, ModelWriter
 from streams.messages import decode_example
 from tests.broker.cluster import LONG_AGO, Cluster, answered, clicks, counts, wait_for
 
@@ -131,7 +131,7 @@ def test_a_zombie_learner_publishes_nothing(kafka, tmp_path):
 def test_a_publisher_fenced_amid_a_checkpoint_says_so(kafka, tmp_path):
     """Its rows fill the time until Kafka's refusal comes, so that it is a produce that fails."""
     with Cluster(kafka.brokers, tmp_path) as cluster:
-        zombie, successor = Publisher(cluster.settings), Publisher(cluster.settings)
+        zombie, successor = ModelWriter(cluster.settings), ModelWriter(cluster.settings)
         rows = {b"popularity/%d" % row: b"" for row in range(300_000)}
         with pytest.raises(Fenced, match="another learner took over"):
             zombie.publish(rows, Checkpoint(number=1, rows=len(rows)))

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from models.core import Asked
+from models.core import Query
 from streams.messages import DeadLetter, Event, encode
 from tests.broker.cluster import LONG_AGO, Cluster, answered, clicks, counts, embedded_cluster, wait_for
 from tests.test_messages import body
@@ -114,7 +114,7 @@ def test_the_same_log_fast_and_slow_and_with_a_few_lies(kafka, tmp_path):
             }
             neighbours = {}
             for item in model.items.ids:
-                proposed = model.generators["next"].propose(model.queries([Asked((item,), 1, 0)]), 48)
+                proposed = model.generators["next"].propose(model.queries([Query((item,), 1, 0)]), 48)
                 names = [model.items.ids[row] for row in proposed.rows[0] if row >= 0]
                 neighbours[item] = dict(zip(names, proposed.scores[0].tolist(), strict=False))
             found[name] = counts(model), sessions, neighbours

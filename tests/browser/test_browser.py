@@ -32,7 +32,7 @@ TOKEN = "sesame, open"
 EVENTS, USERS = 1_500, 30
 HOSTILE = ["<script>document.title='owned'</script>", "<img src=x onerror=alert(1)>", "😀" * 62, "a/../b?c#d"]
 POISON = [b"{", b"\xff\xfe<b>", b'{"event_id":"1","user":"u1","type":"view","item":"<script>","time":"soon"}']
-LOOKS: dict[str, dict[str, Any]] = {
+INTERACTIONS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 360, "height": 740}, "color_scheme": "light", "is_mobile": True},
@@ -86,14 +86,14 @@ def shop(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]
             yield Shop(cluster, first, second, browser)
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", INTERACTIONS)
 @pytest.mark.parametrize("name", PATHS)
 def test_every_page_is_sound(shop: Shop, name: str, look: str):
     """No complaint on the console, also none of the security policy; nothing that axe-core calls serious."""
     if name == "nobody":  # the browser itself complains of a 404
         shop.browser.new_context().new_page().goto(shop.first.url + PATHS[name])
         return
-    with opened(shop.browser, shop.first.url + PATHS[name], **LOOKS[look]) as page:
+    with opened(shop.browser, shop.first.url + PATHS[name], **INTERACTIONS[look]) as page:
         page.wait_for_timeout(700)
         expect(page.locator("h1")).to_have_count(1)
         assert faults(page) == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.core import Batch, Example, Queries
+from models.core import Batch, Example, QueryBatch
 
 
 def batch(items, history=None, weights=None, times=None, sizes=None, users=None) -> Batch:
@@ -15,7 +15,9 @@ def batch(items, history=None, weights=None, times=None, sizes=None, users=None)
     users = np.arange(n) if users is None else np.asarray(users)
     return Batch(
         np.asarray(items, np.int32),
-        Queries.of(history, sizes, np.zeros(n, np.int64) if times is None else np.asarray(times, np.int64)),
+        QueryBatch.of(
+            history, sizes, np.zeros(n, np.int64) if times is None else np.asarray(times, np.int64)
+        ),
         np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32),
         users.astype(np.uint64),
         users.astype(np.uint64),

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from models.core import Batch, Queries
+from models.core import Batch, QueryBatch
 from models.retrieval.context import ContextPopularity
 from tests.models import arrays
 
@@ -16,7 +16,7 @@ def batch(items: list[int], contexts: list[int], times: list[int] | None = None)
 
 
 def listed(model: ContextPopularity, context: int, k: int = 5) -> dict[int, float]:
-    asked = Queries.of(np.full((1, 1), -1, np.int32))._replace(contexts=np.array([context], np.int32))
+    asked = QueryBatch.of(np.full((1, 1), -1, np.int32))._replace(contexts=np.array([context], np.int32))
     found = model.propose(asked, k)
     return {r: s for r, s in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True) if r >= 0}
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.core import SESSION, Batch, Queries
-from models.decay import DAY_MS
+from models.core import SESSION, Batch, QueryBatch
+from models.kernels.decay import DAY_MS
 from models.retrieval.covisitation import CoVisitation
 from tests.models import arrays
 
@@ -24,7 +24,7 @@ def neighbours(model: CoVisitation, row: int) -> dict[int, float]:
 
 
 def proposed(model: CoVisitation, session: list[int], k: int = 5) -> dict[int, float]:
-    found = model.propose(Queries.of(np.array([session], np.int32)), k)
+    found = model.propose(QueryBatch.of(np.array([session], np.int32)), k)
     return {r: s for r, s in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True) if r >= 0}
 
 
@@ -96,5 +96,5 @@ def test_a_pause_between_two_sessions_does_not_part_them():
     history = np.array([[0]], np.int32)
     model.learn(arrays.batch([1], history, sizes=np.zeros(1, np.int32)))
     assert neighbours(model, 0) == {1: 1.0}
-    found = model.propose(Queries.of(history, np.zeros(1, np.int32)), 5)
+    found = model.propose(QueryBatch.of(history, np.zeros(1, np.int32)), 5)
     assert found.rows[0, 0] == 1 and found.sources[0, 0] == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.core import Queries
+from models.core import QueryBatch
 from models.retrieval.graph import Walks
 from models.retrieval.recent_sessions import ITEMS, SIZE
 from tests.models import arrays
@@ -17,7 +17,7 @@ def learnt(*histories: list[int], capacity: int = 50, **more) -> Walks:
 
 
 def visited(model: Walks, *newest_first: int, k: int = 20) -> dict[int, float]:
-    found = model.propose(Queries.of(np.array([newest_first], np.int32)), k)
+    found = model.propose(QueryBatch.of(np.array([newest_first], np.int32)), k)
     return {r: s for r, s in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True) if r >= 0}
 
 
@@ -32,7 +32,7 @@ def test_what_is_reached_from_several_items_comes_first():
 
 
 def test_the_latest_item_that_reaches_one_speaks_for_it():
-    found = learnt([0, 6], [1, 5]).propose(Queries.of(np.array([[0, 1]], np.int32)), 2)
+    found = learnt([0, 6], [1, 5]).propose(QueryBatch.of(np.array([[0, 1]], np.int32)), 2)
     assert dict(zip(found.rows[0].tolist(), found.sources[0].tolist(), strict=True)) == {6: 0, 5: 1}
 
 
@@ -48,7 +48,7 @@ def test_visits_are_no_more_than_steps_and_alone_nothing_is_reached():
 
 def test_a_query_walks_the_same_way_wherever_it_stands():
     model = learnt(*np.random.default_rng(1).integers(0, 50, (30, 8)).tolist())
-    one, two = (Queries.of(np.array(q, np.int32)) for q in ([[3, 4], [9, 8]], [[9, 8], [3, 4]]))
+    one, two = (QueryBatch.of(np.array(q, np.int32)) for q in ([[3, 4], [9, 8]], [[9, 8], [3, 4]]))
     assert (model.propose(one, 10).rows == model.propose(two, 10).rows[::-1]).all()
 
 

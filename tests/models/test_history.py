@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from models.core import Queries
+from models.core import QueryBatch
 from models.retrieval.history import FORGETTING, History
 
 
 def test_the_most_and_most_recently_taken_come_first():
-    asked = Queries.of(np.array([[4, 2, 2, 7], [5, -1, -1, -1]], np.int32))
+    asked = QueryBatch.of(np.array([[4, 2, 2, 7], [5, -1, -1, -1]], np.int32))
     found = History(10).propose(asked, 3)
     worth = [(1 + age) ** -FORGETTING for age in range(4)]
     assert found.rows.tolist() == [[2, 4, 7], [5, -1, -1]]
@@ -18,6 +18,6 @@ def test_the_most_and_most_recently_taken_come_first():
 
 def test_nobody_leaves_a_trace_for_the_next():
     model = History(10)
-    asked = Queries.of(np.array([[4, 2], [4, 3]], np.int32))
+    asked = QueryBatch.of(np.array([[4, 2], [4, 3]], np.int32))
     assert model.propose(asked, 2).scores.tolist() == model.propose(asked, 2).scores.tolist()
     assert set(model.propose(asked, 5).rows[1].tolist()) == {4, 3, -1}

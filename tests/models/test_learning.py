@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from models.core import Asked, Example
+from models.core import Example, Query
 from models.learning import Checkpoint, learn
 from models.model import Model
 from streams.messages import decode_example, encode
@@ -86,11 +86,11 @@ def test_items_without_a_row_are_left_out_of_what_is_asked():
     model = Model(["popularity"], 100)
     model.learn([arrays.example(item) for item in "abc"])
     asked = [
-        Asked(("a", "?", "b", "c"), 3, 0, {}),
-        Asked(("?",), 9, 0, {}),
-        Asked(("?", "a", "b"), 2, 0, {}),
-        Asked((), 1, 0, {}),
-        Asked(("c", "a"), 9, 0, {}),
+        Query(("a", "?", "b", "c"), 3, 0, {}),
+        Query(("?",), 9, 0, {}),
+        Query(("?", "a", "b"), 2, 0, {}),
+        Query((), 1, 0, {}),
+        Query(("c", "a"), 9, 0, {}),
     ]
     found = model.queries(asked)
     assert found.history[:, :3].tolist() == [[2, 1, 0], [-1, -1, -1], [1, 0, -1], [-1, -1, -1], [0, 2, -1]]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.core import HISTORY, Batch, Queries
+from models.core import HISTORY, Batch, QueryBatch
 from models.retrieval.matrix_factorisation import MatrixFactorisation
 from tests.models.arrays import batch
 
@@ -24,7 +24,7 @@ def tastes(seed: int, n: int, noise: float = 0.0) -> Batch:
 
 def precision(model: MatrixFactorisation, k: int = 8) -> float:
     """Of the k best for a user of two items of a kind, how many are of that kind; chance is 1/6."""
-    rows = model.propose(Queries.of(np.array([[kind, kind + 6] for kind in range(6)], np.int32)), k).rows
+    rows = model.propose(QueryBatch.of(np.array([[kind, kind + 6] for kind in range(6)], np.int32)), k).rows
     return float(np.mean(rows % 6 == np.arange(6)[:, None]))
 
 
@@ -46,13 +46,15 @@ def test_the_bias_is_log_popularity_where_nobody_has_a_taste():
     share = np.array([0.6, 0.25, 0.1, 0.05])
     for _ in range(30):
         model.learn(batch(rng.choice(4, 2_000, p=share), rng.integers(0, 4, (2_000, 1))))
-    scores = model.score(Queries.of(np.zeros((1, 1), np.int32)), np.arange(4, dtype=np.int32)[None])
+    scores = model.score(QueryBatch.of(np.zeros((1, 1), np.int32)), np.arange(4, dtype=np.int32)[None])
     np.testing.assert_allclose(scores[0], share, atol=0.06)
 
 
 def test_the_order_of_the_history_does_not_matter():
     model = learnt(0.3)
-    forth, back = (model.propose(Queries.of(np.array([h], np.int32)), 10) for h in ([3, 9, 20], [20, 3, 9]))
+    forth, back = (
+        model.propose(QueryBatch.of(np.array([h], np.int32)), 10) for h in ([3, 9, 20], [20, 3, 9])
+    )
     assert (forth.rows == back.rows).all()
 
 
@@ -110,4 +112,4 @@ def test_norms_are_capped():
 def test_a_user_of_unknown_items_is_not_answered():
     model = MatrixFactorisation(ITEMS, ring=4096)
     model.learn(batch(np.arange(20), np.arange(1, 21)[:, None]))
-    assert (model.propose(Queries.of(np.full((1, HISTORY), 50, np.int32)), 5).rows == -1).all()
+    assert (model.propose(QueryBatch.of(np.full((1, HISTORY), 50, np.int32)), 5).rows == -1).all()

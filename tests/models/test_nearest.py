@@ -51,8 +51,8 @@ def test_what_moved_is_found_where_it_is_and_what_expired_nowhere():
     vectors[moved] = vectors[moved][::-1]
     index.update(moved, vectors[moved], biases[moved])
     gone = np.arange(1, ITEMS, 3)
-    index.forget(gone)
-    index.forget(gone[:5])
+    index.evict(gone)
+    index.evict(gone[:5])
     assert len(index) == ITEMS - len(gone)
     found = index.search(asked, 100)
     assert not np.isin(found, gone).any()
@@ -64,7 +64,7 @@ def test_a_row_comes_back_with_another_item():
     index = Nearest(2)
     rows, far = np.array([5, 6]), np.array([[1, 0], [0, 1]], np.float32)
     index.update(rows, far, np.zeros(2, np.float32))
-    index.forget(rows[:1])
+    index.evict(rows[:1])
     index.update(rows[:1], -far[:1], np.zeros(1, np.float32))
     assert index.search(np.array([[-1, 0.1]], np.float32), 1).tolist() == [[5]]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.core import Queries
+from models.core import QueryBatch
 from models.retrieval.popularity import Popularity
 from tests.models.arrays import batch
 
@@ -52,7 +52,7 @@ def test_fewer_items_than_asked_for_and_ties_to_the_lower_row():
     model = Popularity(1000)
     model.learn(batch([7, 3, 5], times=[1, 1, 1]))
     assert model.top(50)[0].tolist() == [3, 5, 7]
-    found = model.propose(Queries.of(np.full((2, 1), -1, np.int32)), 5)
+    found = model.propose(QueryBatch.of(np.full((2, 1), -1, np.int32)), 5)
     assert found.rows.tolist() == [[3, 5, 7, -1, -1]] * 2
 
 
@@ -65,7 +65,7 @@ def test_ranking_what_changed_is_ranking_all():
         for model in (asked, anew):
             model.learn(batch(items.tolist(), times=times))
             if step % 30 == 29:
-                model.forget(items[:3].astype(np.int32))
+                model.evict(items[:3].astype(np.int32))
         asked.top(64)
     assert asked.top(64)[0].tolist() == anew.top(64)[0].tolist()
     assert asked.top(64)[1].tolist() == anew.top(64)[1].tolist()

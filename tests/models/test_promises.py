@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.core import HISTORY, Asked, Batch, Queries
+from models.core import HISTORY, Batch, Query, QueryBatch
 from models.model import Model, Prepared
 from models.recommender import AT_ONCE, OWN, POPULAR, Recommender
 from models.registry import FORGETTING, GENERATORS
@@ -38,7 +38,7 @@ def everything(generator) -> np.ndarray:
     return np.arange(generator.rows, dtype=np.int32)
 
 
-def queries(seed: int = 9, n: int = 30) -> Queries:
+def queries(seed: int = 9, n: int = 30) -> QueryBatch:
     return batch(seed, n).queries
 
 
@@ -87,8 +87,8 @@ def test_empty_batches_and_empty_sessions(name):
     generator = learnt(name, 1)
     generator.learn(batch(2, n=0))
     empty = np.full((3, HISTORY), -1, np.int32)
-    assert generator.propose(Queries.of(empty), 5).rows.shape == (3, 5)
-    assert generator.propose(Queries.of(empty[:0]), 5).rows.shape == (0, 5)
+    assert generator.propose(QueryBatch.of(empty), 5).rows.shape == (3, 5)
+    assert generator.propose(QueryBatch.of(empty[:0]), 5).rows.shape == (0, 5)
 
 
 def test_candidates_are_distinct_finite_known_and_best_first(name):
@@ -172,7 +172,7 @@ def test_forgotten_items_are_gone_from_every_list(learning_name):
     replica.apply(learner.dump(everything(learner)))
     gone = np.array([3, 7, 11], np.int32)
     learner.touched()
-    learner.forget(gone)
+    learner.evict(gone)
     assert not np.isin(learner.propose(queries(), 30).rows, gone).any()
     replica.apply(learner.dump(learner.touched()))
     assert same(replica.propose(queries(), 30), learner.propose(queries(), 30))
@@ -210,7 +210,7 @@ def test_memory_is_bounded_by_the_rows(name):
             settled = arrays.nbytes(model.generators[name])
     assert arrays.nbytes(model.generators[name]) == settled
     assert len(model.items) <= CAPACITY and len(model.items.ids) <= CAPACITY
-    assert (model.generators[name].propose(model.queries([Asked((names[0],), 1, 0)]), 5).rows >= 0).any()
+    assert (model.generators[name].propose(model.queries([Query((names[0],), 1, 0)]), 5).rows >= 0).any()
 
 
 def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
@@ -229,7 +229,7 @@ def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
         third = 1 + len(published) // 3
         parts = [replica.prepare(published[n : n + third]) for n in range(0, len(published), third)]
         replica.apply(Prepared.joined(parts))  # as it comes from Kafka
-        asked = [Asked(h, len(h), 0) for h in (tuple(names[:3]), (names[5],), ("never seen",), ())]
+        asked = [Query(h, len(h), 0) for h in (tuple(names[:3]), (names[5],), ("never seen",), ())]
         slates = Recommender(learner, weights).recommend(asked, 10)
         assert Recommender(replica, weights).recommend(asked, 10) == slates
         assert replica.items.ids == learner.items.ids
@@ -242,7 +242,7 @@ def test_a_model_of_this_generator_alone_recommends(name):
     model = Model([name], CAPACITY)
     clicks = [example(f"i{n % 9}", f"i{(n + 4) % 9}", offset=n, time=n) for n in range(300)]
     model.learn(clicks)
-    asked = [Asked(history, 1, 0) for history in (("i5", "i3"), (), ("unknown",))]
+    asked = [Query(history, 1, 0) for history in (("i5", "i3"), (), ("unknown",))]
     slates = Recommender(model, {name: 1.0}).recommend(asked, 5)
     assert slates[0].items and "i3" not in slates[0].items
     for reason in (reason for slate in slates for reason in slate.reasons):
@@ -257,7 +257,7 @@ def test_several_threads_list_what_one_does():
         for step in range(5):  # several first: whoever comes first ranks anew what changed
             names = [f"item-{n}" for n in rng.integers(0, 60, 40)]
             model.learn([example(item, *names[max(n - 3, 0) : n], time=step) for n, item in enumerate(names)])
-            asked = [Asked((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
+            asked = [Query((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
             assert several.recommend(asked, 10) == one.recommend(asked, 10)
 
 
@@ -265,7 +265,7 @@ def test_those_that_forget_by_time_are_known_by_name():
     model = Model(dict.fromkeys(GENERATORS, 1.0), CAPACITY)
     before = model.half_lives_ms
     assert set(before) == set(FORGETTING)
-    model.forget_by({"next": 5.0, "no such part": 1.0})
+    model.set_half_lives({"next": 5.0, "no such part": 1.0})
     assert model.half_lives_ms == before | {"next": 5.0}
-    model.forget_by({})
+    model.set_half_lives({})
     assert model.half_lives_ms == before

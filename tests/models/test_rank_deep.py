@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.core import Features
-from models.ranking.deep import LOOKS, Deep
+from models.ranking.deep import INTERACTIONS, Deep
 from models.ranking.features import names, padded
 from tests.models.test_rank_promises import CAPACITY, WEIGHTS, seen
 
@@ -20,7 +20,7 @@ class Vectors:
         self.vectors = (kinds + noise).astype(np.float32)
 
 
-@pytest.fixture(params=sorted(LOOKS))
+@pytest.fixture(params=sorted(INTERACTIONS))
 def look(request):
     return request.param
 

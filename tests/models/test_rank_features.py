@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.core import Queries
-from models.ranking.fastmath import exp, log
+from models.core import QueryBatch
+from models.kernels.fastmath import exp, log
 from models.ranking.features import features as look
 from models.ranking.features import names
 from models.ranking.pool import Pool
@@ -26,7 +26,7 @@ def one(start: int = START, scale: float = 1.0, times: int = 1) -> dict[str, lis
     """The features of items 2, 1, 3 and 4 for who had 2, 1 and 2, two of them just now."""
     history = np.full((1, 32), -1, np.int32)
     history[0, :3] = [2, 1, 2]
-    queries = Queries.of(history, np.array([2], np.int32), np.array([start + 3 * HOUR]))
+    queries = QueryBatch.of(history, np.array([2], np.int32), np.array([start + 3 * HOUR]))
     rows = np.array([[2, 1, 3, 4, -1, -1, -1, -1]], np.int32)
     scores = np.zeros((1, 2, 8), np.float32)
     scores[0, 0, :4], scores[0, 1, :4] = [4, 2, 0, 1], [0, 0, 0, 0]
@@ -82,7 +82,7 @@ def test_midnight_is_next_to_the_hour_before(hour, sine, cosine):
 
 
 def of_query(history: np.ndarray, size: int, time: int = START) -> dict[str, float]:
-    queries = Queries.of(history, np.array([size], np.int32), np.array([time]))
+    queries = QueryBatch.of(history, np.array([size], np.int32), np.array([time]))
     nothing = np.full((1, 8), -1, np.int32)
     pool = Pool(nothing, np.array([0], np.int32), np.zeros((1, 1, 8), np.float32), nothing.astype(np.int16))
     seen = look(queries, pool, ItemStatistics(20))

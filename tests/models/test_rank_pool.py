@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.core import Candidates, Queries
+from models.core import Candidates, QueryBatch
 from models.ranking.pool import WIDTH, Merger
 
 CAPACITY = 300
@@ -52,7 +52,7 @@ def test_it_is_the_union_cut_by_the_prior(width):
     proposed = [proposals(rng, n, k) for k in (30, 40, 50)]
     merger = Merger(CAPACITY, weights, 4, width)
     for _ in range(2):  # scratch is clean again
-        pool = merger.merge(Queries.of(history), proposed, excluded)
+        pool = merger.merge(QueryBatch.of(history), proposed, excluded)
         for q in range(n):
             expected = naive(q, history, excluded, proposed, weights, width)
             count = pool.counts[q]
@@ -74,5 +74,5 @@ def test_the_users_own_items_come_first_and_are_never_cut():
         np.linspace(1, 0.1, 100, dtype=np.float32)[None],
         np.zeros((1, 100), np.int8),
     )
-    pool = Merger(CAPACITY, [1.0], 1, 16).merge(Queries.of(history), [many], np.zeros((1, 0), np.int32))
+    pool = Merger(CAPACITY, [1.0], 1, 16).merge(QueryBatch.of(history), [many], np.zeros((1, 0), np.int32))
     assert pool.rows[0].tolist() == [7, 8, 9, 299, *range(100, 112)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.core import Asked, Example, Features
+from models.core import Example, Features, Query
 from models.model import Model
 from models.ranking.features import names, padded
 from models.recommender import Recommender
@@ -38,9 +38,9 @@ def make(name: str, seed: int = 0) -> Model:
     return Model(WEIGHTS, CAPACITY, rankers=[name], seed=seed)
 
 
-def asked() -> list[Asked]:
+def asked() -> list[Query]:
     histories = [("i3",), ("i4", "i5"), ("i7", "i7", "i9"), ("unknown", "i2"), (), ("unknown",)]
-    return [Asked(history, len(history), 200_000) for history in histories]
+    return [Query(history, len(history), 200_000) for history in histories]
 
 
 def lists(model: Model, name: str):
@@ -181,7 +181,7 @@ def test_memory_is_bounded_whatever_comes(name):
             sum(len(value or b"") for key, value in rows.items() if key.startswith(name.encode())) < 100_000
         )
     assert len(model.items) <= CAPACITY
-    assert Recommender(model, WEIGHTS, name).recommend([Asked((items[0],), 1, 0)], 5)[0].items
+    assert Recommender(model, WEIGHTS, name).recommend([Query((items[0],), 1, 0)], 5)[0].items
 
 
 def test_other_generators_start_anew_beside_what_was_learnt(name):
@@ -204,6 +204,6 @@ def test_the_latest_item_is_listed_where_that_is_wanted(name):
     model = make(name)
     for step in range(4):
         model.learn(clicks(step, start=150 * step))
-    one = [Asked(("i4", "i3"), 2, 700_000)]
+    one = [Query(("i4", "i3"), 2, 700_000)]
     assert "i3" not in Recommender(model, WEIGHTS, name).recommend(one, 60)[0].items
     assert "i3" in Recommender(model, WEIGHTS, name, list_latest=True).recommend(one, 60)[0].items

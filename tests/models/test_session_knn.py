@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.core import Batch, Queries
+from models.core import Batch, QueryBatch
 from models.retrieval.session_knn import AGE_DECAY, BEFORE, SessionKnn
 from tests.models import arrays
 
@@ -16,7 +16,7 @@ def sessions(*clicks: tuple[int, int], time: int = 0) -> Batch:
 
 
 def proposed(model: SessionKnn, newest_first: list[int], k: int = 5, time: int = 0) -> dict[int, float]:
-    asked = Queries.of(np.array([newest_first], np.int32), times=np.array([time]))
+    asked = QueryBatch.of(np.array([newest_first], np.int32), times=np.array([time]))
     found = model.propose(asked, k)
     return {r: s for r, s in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True) if r >= 0}
 
@@ -86,11 +86,11 @@ def test_the_index_is_what_the_slots_say_whatever_the_way():
         at = rng.integers(step * 3, step * 3 + 12, 25)
         model.learn(sessions(*zip(at.tolist(), rng.integers(0, 30, 25).tolist(), strict=True), time=step))
         if step % 7 == 3:
-            model.forget(rng.choice(30, 3, replace=False).astype(np.int32))
+            model.evict(rng.choice(30, 3, replace=False).astype(np.int32))
         follower.apply(model.dump(model.touched()))
         anew = SessionKnn(30, slots_per_item=1, length=4, latest=5)
         anew.apply(model.dump(rng.permutation(rows).astype(np.int32)))
-        asked = Queries.of(rng.integers(0, 30, (20, 6)).astype(np.int32))
+        asked = QueryBatch.of(rng.integers(0, 30, (20, 6)).astype(np.int32))
         for other in (follower, anew):
             assert (other.index.counts == model.index.counts).all()
             mine, theirs = model.propose(asked, 9), other.propose(asked, 9)

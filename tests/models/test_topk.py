@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.topk import select
+from models.kernels.topk import select
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 60, 200, 500])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.core import Batch, Queries
+from models.core import Batch, QueryBatch
 from models.retrieval.recent import pack
 from models.retrieval.towers import TOWERS, split, start
 from models.retrieval.two_tower import TwoTower
@@ -38,12 +38,12 @@ def sessions(items, seed: int = 0) -> Batch:
     return batch(items.ravel(), before.reshape(n * length, length), users=users)
 
 
-def after(*items: int) -> Queries:
-    return Queries.of(np.array([items[::-1]], np.int32))
+def after(*items: int) -> QueryBatch:
+    return QueryBatch.of(np.array([items[::-1]], np.int32))
 
 
 def hit_rate(model: TwoTower, k: int = 5) -> float:
-    rows = model.propose(Queries.of(EVERYTHING[:, None]), k).rows
+    rows = model.propose(QueryBatch.of(EVERYTHING[:, None]), k).rows
     return float(np.mean([(n + 7) % ITEMS in rows[n] for n in range(ITEMS)]))
 
 
@@ -177,13 +177,13 @@ def test_approximate_retrieval_finds_nearly_what_exact_does(monkeypatch):
     rng = np.random.default_rng(9)
     walks = np.cumsum(rng.integers(1, 9, (4_000, 3)), 1) + rng.integers(0, 2_900, 4_000)[:, None]
     model.learn(sessions(walks, 1))
-    queries = Queries.of(np.arange(100, 2_800, 50, dtype=np.int32)[:, None])
+    queries = QueryBatch.of(np.arange(100, 2_800, 50, dtype=np.int32)[:, None])
     exact = model.propose(queries, 20)
     monkeypatch.setattr("models.retrieval.nearest.EXACT", 1_000)
     found = model.propose(queries, 20)
     assert np.mean([len(np.intersect1d(*both)) for both in zip(exact.rows, found.rows, strict=True)]) > 18
     gone = exact.rows[:, 0].copy()
-    model.forget(gone)
+    model.evict(gone)
     assert not np.isin(model.propose(queries, 20).rows, gone).any()
 
 

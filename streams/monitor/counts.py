@@ -1,0 +1,98 @@
+"""What a worker counts: totals and ages.
+
+Ages go into a histogram of fixed buckets, so that those of several workers add up.
+"""
+
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+from streams.step.serve import Counts
+
+AGE_BUCKETS_MS = (
+    1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 65, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000,
+    10_000, 30_000, 60_000,
+)  # fmt: skip
+"""Upper bounds, ms; one more bucket holds the rest."""
+_NAMES = tuple(f"age_ms:{bound}" for bound in (*AGE_BUCKETS_MS, "more"))
+
+
+class Histogram:
+    """Counts by age bucket.
+
+    >>> h = Histogram()
+    >>> h.add([3, 3, 700])
+    >>> h.quantile(0.5), h.quantile(0.99)
+    (3.0, 1000.0)
+    """
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(AGE_BUCKETS_MS) + 1)
+        self.sum_ms = 0
+
+    def add(self, ages_ms: Iterable[int]) -> None:
+        """Count ages."""
+        for age in ages_ms:
+            self.buckets[bisect_left(AGE_BUCKETS_MS, age)] += 1
+            self.sum_ms += age
+
+    @classmethod
+    def of(cls, counts: Mapping[str, float]) -> "Histogram":
+        """The inverse of `counts`; other names are ignored."""
+        made = cls()
+        made.buckets = [int(counts.get(name, 0)) for name in _NAMES]
+        made.sum_ms = int(counts.get("age_ms", 0))
+        return made
+
+    def counts(self) -> dict[str, float]:
+        """The buckets that are not empty, and the sum, by name."""
+        named = {name: count for name, count in zip(_NAMES, self.buckets, strict=True) if count}
+        return {"age_ms": self.sum_ms, **named}
+
+    @property
+    def count(self) -> int:
+        """Ages counted."""
+        return sum(self.buckets)
+
+    def quantile(self, share: float) -> float | None:
+        """Upper bound of the bucket that the quantile is in, ms; None when nothing was counted.
+
+        What is older than the last bound counts as that, because JSON has no infinity.
+        """
+        wanted, seen = share * self.count, 0
+        for bound, count in zip((*AGE_BUCKETS_MS, AGE_BUCKETS_MS[-1]), self.buckets, strict=True):
+            seen += count
+            if count and seen >= wanted:
+                return float(bound)
+        return None
+
+
+class Metrics:
+    """Totals since the start."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self.totals = Counts()
+        self.ages = Histogram()
+        self.rebalances = 0
+
+    def add(self, counts: Counts, ages_ms: list[int]) -> None:
+        """Count a step."""
+        _add(self.totals, counts)
+        self.ages.add(ages_ms)
+
+    def counts(self) -> dict[str, float]:
+        """The totals by name, or name:label; those of several workers add up."""
+        totals = {f.name: getattr(self.totals, f.name) for f in fields(Counts) if f.name != "dead_letters"}
+        letters = {f"dead_letter:{reason}": count for reason, count in self.totals.dead_letters.items()}
+        return totals | letters | self.ages.counts() | {"rebalances": self.rebalances}
+
+
+def _add(total: Counts, more: Counts) -> None:
+    for field in fields(Counts):
+        if field.name == "dead_letters":
+            for reason, count in more.dead_letters.items():
+                total.dead_letters[reason] = total.dead_letters.get(reason, 0) + count
+        else:
+            setattr(total, field.name, getattr(total, field.name) + getattr(more, field.name))

@@ -1,0 +1,63 @@
+"""How many users this worker's partitions hold.
+
+RocksDB's own estimate counts a user once for every write that is not compacted yet: ten times too many is
+usual.  So the keys are counted, once for each partition after it came to this worker, and then the users
+seen for the first time are added.
+"""
+
+import asyncio
+from typing import Any
+
+from streams.kafka.table import OFFSET_KEY
+from streams.runtime.serving import Serving
+
+SLICE = 500
+"""Keys counted at once, in half a millisecond."""
+PAUSE_S = 0.005
+
+
+class UserCount:
+    """Counts when somebody asks; `users` is None until it has."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._before: dict[int, int] = {}
+        """Partition ▶ its users, less those that this process was the first to see."""
+        self._counting: asyncio.Task[None] | None = None
+        # moving, another worker may add users; restored, a count begun too early is of half a partition
+        serving.app.on_partitions_revoked.connect(self._begin_anew, weak=False)
+        serving.app.on_rebalance_complete.connect(self._begin_anew, weak=False)
+
+    def users(self) -> int | None:
+        """Users in the partitions of this worker; None while they are restored or counted."""
+        if not self._serving.restored:
+            return None
+        partitions = self._serving.table.open_partitions()
+        if any(p not in self._before for p in partitions):
+            if self._counting is None or self._counting.done():
+                self._counting = asyncio.create_task(self._count())
+            return None
+        return sum(self._before[p] + self._serving.new_users[p] for p in partitions)
+
+    async def _count(self) -> None:
+        for partition in self._serving.table.open_partitions():
+            if partition not in self._before:
+                new = self._serving.new_users[partition]
+                users = await self._keys(partition)
+                self._before[partition] = users - new
+
+    async def _keys(self, partition: int) -> int:
+        snapshot, missing = self._serving.table.snapshot(partition), set(self._serving.unsaved(partition))
+        count = 0
+        for n, key in enumerate(snapshot.keys()):
+            count += key != OFFSET_KEY
+            missing.discard(key)
+            if n % SLICE == SLICE - 1:
+                await asyncio.sleep(PAUSE_S)
+        return count + len(missing)
+
+    async def _begin_anew(self, *args: Any, **kwargs: Any) -> None:
+        if self._counting is not None:
+            self._counting.cancel()  # its snapshot keeps the store's files locked
+            self._counting = None
+        self._before.clear()

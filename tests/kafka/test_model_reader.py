@@ -1,0 +1,129 @@
+"""The replica follows the model topic: in a thread at first, then on the loop that serves."""
+
+import asyncio
+import time
+from unittest.mock import Mock
+
+import pytest
+from confluent_kafka import Producer
+
+from models.core import Example
+from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.model import Model
+from streams.kafka.embedded import EmbeddedBroker
+from streams.kafka.model_reader import BeganAnew, ModelReader
+from streams.runtime.serving import Serving
+from streams.settings import Settings
+
+
+class Topic:
+    """A learner's side."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.learner, self.number = model(), 0
+        self._name = settings.topic("model")
+        self._producer = Producer({"bootstrap.servers": settings.brokers})
+
+    def publish(self, number: int | None = None) -> None:
+        """Learn a click on a new item, and say so."""
+        self.number += 1
+        self.learner.learn([Example("u", self.number, self.number, "view", str(self.number))])
+        rows = self.learner.dump_touched()
+        for key, value in rows.items():
+            self._producer.produce(self._name, key=key, value=value, partition=0)
+        checkpoint = Checkpoint(number=number or self.number, rows=len(rows))
+        self._producer.produce(self._name, key=CHECKPOINT_KEY, value=checkpoint.encode(), partition=0)
+        self._producer.flush()
+
+
+def model() -> Model:
+    return Model({"popularity": 1.0, "next": 1.0}, capacity=100)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    broker = EmbeddedBroker()
+    settings = Settings(brokers=broker.brokers, embedded=True, partitions=1, data_dir=tmp_path, max_items=100)
+    broker.create(settings.topic("model"), settings.topic("events"))
+    return settings, broker  # which ends with its last owner
+
+
+def follow(replica: ModelReader, number: int) -> None:
+    until = time.monotonic() + 20
+    while replica.current.number < number or not replica.ready:
+        replica.advance()
+        time.sleep(0.004)
+        assert time.monotonic() < until, f"{replica.current} after 20 s"
+
+
+def test_it_catches_up_in_a_thread_and_goes_on_without(settings):
+    settings, _broker = settings
+    topic, replica = Topic(settings), ModelReader(settings, model())
+    for _ in range(3):
+        topic.publish()
+    replica.start()
+    follow(replica, 3)
+    assert not replica._thread.is_alive()
+    replica.start()  # Faust announces a worker twice
+    for _ in range(30):
+        topic.publish()
+    follow(replica, 33)
+    assert replica.model.items.row("33") == topic.learner.items.row("33") >= 0
+    assert replica.torn == 0
+    asyncio.run(replica.stop())
+
+    again = ModelReader(settings, model())  # from disk
+    again.start()
+    follow(again, 33)
+    assert again.model.items.row("33") >= 0
+    asyncio.run(again.stop())
+
+
+class Restoring(Serving):
+    """Serves as soon as `users_there`."""
+
+    def __init__(self, replica: ModelReader) -> None:
+        self.replica, self.users_there = replica, False
+
+    @property
+    def ready(self) -> bool:
+        return self.users_there and self.replica.ready
+
+
+def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
+    settings, _broker = settings
+    monkeypatch.setattr("streams.runtime.serving.gc", Mock())
+    topic, replica = Topic(settings), ModelReader(settings, model())
+    topic.publish()
+    replica.start()
+    serving = Restoring(replica)
+
+    async def restore() -> None:
+        loading = asyncio.create_task(serving.loaded())
+        for number in (1, 2, 3):
+            async with asyncio.timeout(20):
+                while replica.current.number < number or not replica.ready:
+                    await asyncio.sleep(0.01)
+            topic.publish()
+        assert not loading.done()
+        serving.users_there = True
+        await loading
+        await replica.stop()
+
+    asyncio.run(restore())
+
+
+def test_what_ended_the_reading_is_said_each_time(settings):
+    settings, _broker = settings
+    topic, replica = Topic(settings), ModelReader(settings, model())
+    topic.publish()
+    topic.publish()
+    replica.start()
+    follow(replica, 2)
+    topic.publish(number=1)
+    with pytest.raises(BeganAnew, match="checkpoint 1 came after 2"):
+        follow(replica, 3)
+    with pytest.raises(BeganAnew):
+        replica.advance()
+    assert isinstance(replica.error, BeganAnew)
+    asyncio.run(replica.stop())

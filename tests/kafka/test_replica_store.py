@@ -1,0 +1,126 @@
+"""What a replica keeps on disk, also when it is killed while it writes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from streams.kafka import replica_store
+from streams.kafka.replica_store import SLICE, ReplicaStore, Row
+
+ROWS = 3 * SLICE + 1
+
+
+def rows(version: int) -> list[Row]:
+    return [(b"next/%d" % row, b"%d" % version) for row in range(ROWS)]
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    store = ReplicaStore(tmp_path / "store")
+    assert store.load() is None
+    store.add(rows(1))
+    store.reached(b"first", 7)
+    store.add([(b"next/7", None), (b"next/8", b"2")])
+    store.reached(b"second", 9)
+    store.add([(b"next/8", b"3")])  # of a checkpoint that never came whole: the topic has it once more
+    store.close()
+
+    checkpoint, offset, found = ReplicaStore(tmp_path / "store").load()
+    assert (checkpoint, offset) == (b"second", 9)
+    of_first = {key: value for key, value in rows(1) if key != b"next/7"}
+    assert dict(found) == of_first | {b"next/8": b"3"}
+
+
+def test_nothing_is_written_before_its_time(tmp_path):
+    store = ReplicaStore(tmp_path / "store")
+    store.add(rows(1))
+    store.reached(b"first", 7)
+    assert not store.save() and store.load() is None
+
+
+def test_nothing_is_written_of_a_checkpoint_that_is_not_whole(tmp_path):
+    store = ReplicaStore(tmp_path / "store")
+    store.add(rows(1))
+    store._due = 0.0
+    assert not store.save() and store.load() is None
+
+
+def test_it_is_written_in_slices_and_once(tmp_path):
+    store = ReplicaStore(tmp_path / "store")
+    store.add(rows(1))
+    store.reached(b"first", 7)
+    store._due = 0.0
+    slices = 0
+    while store.save():
+        slices += 1
+    assert slices == 1 + 4
+    assert store.load().checkpoint == b"first"
+
+
+def test_what_is_cleared_does_not_come_back(tmp_path):
+    store = ReplicaStore(tmp_path / "store")
+    store.add(rows(1))
+    store.reached(b"first", 7)
+    store._due = 0.0
+    store.save(), store.save()
+    store.add(rows(2))
+    store.reached(b"second", 8)
+    store.clear()
+    store.close()
+    assert ReplicaStore(tmp_path / "store").load() is None
+
+
+@pytest.mark.parametrize("slices", range(5))
+def test_a_writing_that_fails_leaves_the_place_before_it(tmp_path, monkeypatch, slices):
+    """Else a restart would go on from a place whose rows are not there."""
+    store = ReplicaStore(tmp_path / "store")
+    save(store, 1)
+    put, left = replica_store._put, slices
+
+    def full(*written):
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise OSError("no space left on device")
+        put(*written)
+
+    monkeypatch.setattr(replica_store, "_put", full)
+    with pytest.raises(OSError):
+        save(store, 2)
+    store.add(rows(3))
+    store.reached(b"3", 3)
+    store.close()
+
+    saved = ReplicaStore(tmp_path / "store").load()
+    assert (saved.checkpoint, saved.next_offset) == (b"1", 1) and len(saved.rows) == ROWS
+    newer = sum(value == b"2" for _, value in saved.rows)
+    assert newer == min(slices * SLICE, ROWS)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from streams.kafka.replica_store import ReplicaStore
+from tests.kafka.test_replica_store import save
+
+store = ReplicaStore(Path(sys.argv[1]))
+save(store, 1)
+save(store, 2)
+os._exit(9)
+"""
+
+
+def test_what_was_written_outlives_a_kill(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "store")], check=False)
+    assert killed.returncode == 9
+    saved = ReplicaStore(tmp_path / "store").load()
+    assert (saved.checkpoint, saved.next_offset) == (b"2", 2)
+    assert {value for _, value in saved.rows} == {b"2"}
+
+
+def save(store: ReplicaStore, version: int) -> None:
+    store.add(rows(version))
+    store.reached(b"%d" % version, version)
+    store._due = 0.0
+    while store.save():
+        pass

@@ -1,0 +1,87 @@
+"""The users' store: the same suite on a dict and on RocksDB, with the serving step on top."""
+
+import faust
+import pytest
+
+from streams import topics
+from streams.kafka.table import OFFSET_KEY, ChunkTable
+from streams.step.users import decode_user
+from tests.step.test_serve import NOW, record, step
+
+
+class DictStore:
+    """What the tests take for granted, in ten lines."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, dict[bytes, bytes]] = {}
+
+    def stored(self, partition, key):
+        return self._partitions.get(partition, {}).get(key)
+
+    def store(self, partition, values, changelog_offset):
+        self._partitions.setdefault(partition, {}).update(values)
+
+    def everything(self, partition):
+        return iter(sorted(self._partitions.get(partition, {}).items()))
+
+
+@pytest.fixture(params=["dict", "rocksdb"])
+def store(request, tmp_path):
+    if request.param == "dict":
+        return DictStore()
+    app = faust.App("test", store="rocksdb://?driver=rocksdict", datadir=str(tmp_path / "data"))
+    app.conf.tabledir.mkdir(parents=True)
+    return ChunkTable(app, name="users", key_type=bytes, value_type=bytes, options=dict(topics.ROCKSDB))
+
+
+def serve(store, records, partition=0):
+    writes = step(records, stored=_Stored(store, partition))
+    store.store(partition, writes.users, 7)
+    return writes
+
+
+class _Stored:
+    def __init__(self, store, partition):
+        self._store, self._partition = store, partition
+
+    def get(self, key):
+        return self._store.stored(self._partition, key)
+
+
+def test_unknown_users_are_none(store):
+    assert store.stored(0, b"nobody") is None
+
+
+def test_users_are_kept_by_partition(store):
+    store.store(0, {b"u": b"one", b"\x00\xff": b"odd"}, 1)
+    store.store(1, {b"u": b"other"}, 1)
+    assert (store.stored(0, b"u"), store.stored(1, b"u"), store.stored(0, b"\x00\xff")) == (
+        b"one",
+        b"other",
+        b"odd",
+    )
+    assert dict(store.everything(0)) == {b"u": b"one", b"\x00\xff": b"odd"}
+
+
+def test_the_last_value_counts(store):
+    store.store(0, {b"u": b"1"}, 1)
+    store.store(0, {b"u": b"2"}, 2)
+    assert store.stored(0, b"u") == b"2" and len(list(store.everything(0))) == 1
+
+
+def test_the_serving_step_over_the_store(store):
+    serve(store, [record(n, user=f"u{n % 4}", item=f"i{n}", time=NOW + n) for n in range(40)])
+    again = serve(store, [record(n, user=f"u{n % 4}", item=f"i{n}", time=NOW + n) for n in range(40)])
+    assert again.counts.replayed == 40 and not again.recommendations
+    users = [decode_user(value) for _, value in store.everything(0)]
+    assert sum(user.events for user in users) == 40 and len(users) == 4
+    assert decode_user(store.stored(0, b"u3")).items == tuple(f"i{n}" for n in range(3, 40, 4))
+
+
+def test_rocksdb_keeps_the_changelog_offset_beside_the_values(tmp_path):
+    app = faust.App("test", store="rocksdb://?driver=rocksdict", datadir=str(tmp_path / "data"))
+    app.conf.tabledir.mkdir(parents=True)
+    table = ChunkTable(app, name="users", key_type=bytes, value_type=bytes, options=dict(topics.ROCKSDB))
+    table.store(0, {b"u": b"1"}, 41)
+    assert table.stored(0, OFFSET_KEY) == b"41"
+    assert table.count() >= 1 and table.open_partitions() == [0]

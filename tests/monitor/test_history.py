@@ -1,0 +1,173 @@
+"""The history of the cluster: rings of slots, what a restart keeps, what several processes add up to."""
+
+import random
+
+import pytest
+
+from streams.messages import MetricsRow, Process, decode_metrics, encode
+from streams.monitor.counts import Histogram
+from streams.monitor.history import LISTED_S, SPANS, History, Recorder, add_up
+from streams.monitor.overview import overview
+from streams.monitor.plots import LINES, PLOTS, PlotCache
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+BEGAN = 20_000 * DAY
+
+
+class Topic:
+    """The compacted topic, and everybody who follows it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, bytes] = {}
+        self.written = 0
+
+    def write(self, rows: dict[str, MetricsRow]) -> None:
+        for key, row in rows.items():
+            self.rows[key] = encode(row)
+            self.written += 1
+
+    def history(self, now: int) -> History:
+        """Of a worker that starts to read now."""
+        found = History()
+        for key, value in self.rows.items():
+            found.add(key, decode_metrics(value), now)
+        return found
+
+
+def run(topic: Topic, recorder: Recorder, start: int, end: int, per_tick: int, step: int = 2_000) -> None:
+    """A process that counts `per_tick` events every two seconds."""
+    for n, now in enumerate(range(start, end, step), 1):
+        topic.write(recorder.add(now, {"accepted": per_tick * n}, {"users": n}))
+
+
+def test_the_topic_is_bounded_whatever_happens():
+    topic = Topic()
+    run(topic, Recorder("serving/a"), BEGAN, BEGAN + 9 * DAY, 5, step=60_000)
+    assert len(topic.rows) <= sum(span.slots for span in SPANS.values())
+    assert max(map(len, topic.rows.values())) < 200
+    history = topic.history(BEGAN + 9 * DAY)
+    assert sum(len(rows) for rows in history._rows.values()) <= sum(s.slots + 2 for s in SPANS.values())
+
+
+def test_a_figure_is_written_about_once_a_second_not_more():
+    topic = Topic()
+    run(topic, Recorder("serving/a"), BEGAN, BEGAN + HOUR, 5)
+    assert topic.written / 3600 < 0.7
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_each_span_counts_the_same_events(span):
+    topic, now = Topic(), BEGAN + 10 * MINUTE
+    run(topic, Recorder("serving/a"), BEGAN, now, 5)
+    points = topic.history(now).points(span, now)
+    assert add_up(points)["accepted"] == pytest.approx(5 * 300, abs=5 * 60 if span == "7d" else 25)
+    assert points[-1].gauges == {"serving/a": {"users": pytest.approx(300, abs=60)}}
+
+
+def test_workers_add_up_and_ages_merge():
+    topic, now = Topic(), BEGAN + MINUTE
+    rng = random.Random(5)
+    all_ages = []
+    for name in ("a", "b", "c"):
+        recorder, mine = Recorder(f"serving/{name}"), Histogram()
+        for at in range(BEGAN, now, 2_000):
+            ages = [int(rng.lognormvariate(3, 1)) for _ in range(20)]
+            all_ages += ages
+            mine.add(ages)
+            topic.write(recorder.add(at, mine.counts(), {}))
+    merged = Histogram.of(add_up(topic.history(now).points("15min", now)))
+    alone = Histogram()
+    alone.add(all_ages)
+    assert merged.buckets == alone.buckets and merged.sum_ms == alone.sum_ms
+    assert [merged.quantile(q) for q in (0.5, 0.99)] == [alone.quantile(q) for q in (0.5, 0.99)]
+
+
+def test_a_restart_goes_on_in_the_open_slots():
+    topic, crash = Topic(), BEGAN + 7 * MINUTE
+    run(topic, Recorder("serving/a"), BEGAN, crash, 5)
+    again = Recorder("serving/a")
+    again.resume(topic.history(crash + 30_000).own("serving/a"), crash + 30_000)
+    run(topic, again, crash + 30_000, crash + 30_000 + 4 * MINUTE, 5)
+    now = crash + 30_000 + 4 * MINUTE
+    history = topic.history(now)
+    lost = {"15min": 0, "24h": 2 * 25, "7d": 2 * 5 * 60}
+    for span, most in lost.items():
+        assert 0 <= 5 * (210 + 120) - add_up(history.points(span, now))["accepted"] <= most, span
+    hour = [point for point in history.points("7d", now) if point.time == SPANS["7d"].start(now)]
+    assert len(hour) == 1, "one slot, of both lives"
+
+
+def test_old_rows_are_of_no_use_and_a_wrong_clock_neither():
+    topic, now = Topic(), BEGAN + HOUR
+    run(topic, Recorder("serving/a"), BEGAN, BEGAN + MINUTE, 5)
+    history = topic.history(now)
+    assert history.points("15min", now) == [] and history.points("24h", now)
+    history.add(
+        "serving/b/15min/1", MetricsRow(time=now + HOUR, until=now + HOUR, counts={"accepted": 1}), now
+    )
+    assert history.points("15min", now) == []
+
+
+@pytest.mark.parametrize("key", ["", "/", "serving/a", "serving/a/year/1", "a/b/c/d/e", "serving/a/"])
+def test_a_key_of_another_version_is_ignored(key):
+    history = History()
+    history.add(key, MetricsRow(time=BEGAN, until=BEGAN), BEGAN)
+    assert history.heartbeats(BEGAN) == [] and all(history.points(span, BEGAN) == [] for span in SPANS)
+
+
+def beat(history: History, name: str, kind: str, heard: int, **more) -> None:
+    about = Process(kind=kind, url=f"http://{name}", started=heard - 1000, ready=True)
+    row = MetricsRow(time=heard - 10_000, until=heard, process=about, **more)
+    history.add(f"{kind}/{name}/now", row, heard)
+
+
+def test_the_silent_are_known_after_seconds_and_forgotten_after_an_hour():
+    history = History()
+    beat(history, "a", "serving", BEGAN)
+    beat(history, "b", "serving", BEGAN + 9_000)
+
+    def states(now: int) -> dict[str, str]:
+        return {p["name"]: p["state"] for p in overview(history.heartbeats(now), [], "15min")["processes"]}
+
+    assert states(BEGAN + 9_000) == {"a": "silent", "b": "ready"}
+    assert states(BEGAN + 9_000 + int(LISTED_S * 1000)) == {}
+    history.add("serving/b/now", None, BEGAN + 10_000)
+    assert states(BEGAN + 10_000) == {"a": "silent"}, "who takes leave is not missed"
+
+
+def test_figures_of_now_are_of_the_living():
+    history = History()
+    beat(history, "a", "serving", BEGAN, counts={"accepted": 20, "late": 10}, gauges={"lag:0": 5, "users": 3})
+    beat(
+        history, "b", "serving", BEGAN, counts={"accepted": 30, "dead_letter:empty": 40}, gauges={"lag:1": 7}
+    )
+    beat(history, "c", "serving", BEGAN - 20_000, counts={"accepted": 1000}, gauges={"lag:2": 99})
+    beat(history, "l", "learning", BEGAN, gauges={"learner_active": 1.0, "model_checkpoint": 8})
+    found = overview(history.heartbeats(BEGAN), [], "15min")
+    assert found["events_per_s"] == 10.0 and found["lag"] == {"0": 5, "1": 7}
+    assert found["counts"]["users"] is None, "b is still counting"
+    assert found["learner"]["name"] == "l" and found["learner"]["checkpoint"] == 8
+
+
+def test_a_partition_that_moved_has_the_lag_of_whom_it_moved_to():
+    history, start = History(), BEGAN
+    for name, until, lag in (("b", 9_000, 7), ("a", 2_000, 99)):
+        row = MetricsRow(time=start, until=start + until, gauges={"lag:0": lag})
+        history.add(f"serving/{name}/15min/0", row, start + until)
+    drawn = PlotCache().draw(history.points("15min", start + 9_000), "15min", start + 9_000)
+    (line,) = next(p["lines"] for p in drawn["plots"] if p["name"] == "lag")
+    assert line["label"] == "partition 0" and line["values"][-1] == 7
+
+
+def test_plots_draw_what_is_new_and_at_most_so_many_lines():
+    history, drawing = History(), PlotCache()
+    gauges = {f"lag:{p}": p for p in range(40)}
+    history.add("serving/a/15min/0", MetricsRow(time=BEGAN, until=BEGAN + 5_000, gauges=gauges), BEGAN)
+    first = drawing.draw(history.points("15min", BEGAN), "15min", BEGAN)
+    lag = next(p for p in first["plots"] if p["name"] == "lag")
+    assert [line["label"] for line in lag["lines"]] == [f"partition {p}" for p in range(40 - LINES, 40)]
+    history.add("serving/a/15min/0", MetricsRow(time=BEGAN, until=BEGAN + 9_000, counts={"late": 3}), BEGAN)
+    again = drawing.draw(history.points("15min", BEGAN), "15min", BEGAN)
+    assert [p["name"] for p in again["plots"]] == [plot.name for plot in PLOTS]
+    late = next(p for p in again["plots"] if p["name"] == "dropped")["lines"][1]
+    assert late["values"][-1] == 3 and late["values"][0] is None

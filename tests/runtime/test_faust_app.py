@@ -1,0 +1,36 @@
+"""An outage does not flood the log."""
+
+import logging
+
+from streams.runtime.faust_app import Repeats
+
+
+def record(level: int, message: str, at: float) -> logging.LogRecord:
+    made = logging.LogRecord("aiokafka.producer.sender", level, __file__, 7, message, (), None)
+    made.created = at
+    return made
+
+
+def test_a_warning_is_logged_once_in_ten_seconds_and_an_error_always():
+    repeats = Repeats()
+    assert repeats.filter(record(logging.WARNING, "no broker", 0))
+    assert not repeats.filter(record(logging.WARNING, "no broker", 9))
+    assert repeats.filter(record(logging.WARNING, "another thing", 9))
+    assert repeats.filter(record(logging.WARNING, "no broker", 20))
+    assert all(repeats.filter(record(logging.ERROR, "it failed", at)) for at in range(3))
+
+
+def test_it_is_asked_about_the_records_of_children():
+    """On the handler: a filter on a logger is not."""
+    seen = []
+    handler = logging.Handler()
+    handler.emit = seen.append
+    handler.addFilter(Repeats())
+    logger = logging.getLogger("aiokafka.producer.sender")
+    logger.addHandler(handler)
+    try:
+        for _ in range(5):
+            logger.warning("no broker")
+    finally:
+        logger.removeHandler(handler)
+    assert len(seen) == 1

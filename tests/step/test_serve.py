@@ -1,0 +1,199 @@
+"""The serving step, without a broker: what goes in, what is written, and exactly once."""
+
+import json
+import random
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from models.core import Slate
+from streams import messages
+from streams.messages import DeadLetter, Event, decode_recommendation, encode
+from streams.settings import Settings
+from streams.step.serve import ServingPolicy, serve
+from streams.step.users import decode_user
+
+NOW = 1_700_000_000_000
+POLICY = ServingPolicy.of(Settings())
+
+
+@dataclass
+class Record:
+    """A record of `events`."""
+
+    key: bytes | None
+    value: bytes | None
+    offset: int
+    timestamp: int = NOW
+    headers: tuple = ()
+    partition: int = 3
+
+
+@dataclass
+class Echo:
+    """Recommends what the session holds, newest first; remembers what it was asked."""
+
+    checkpoint: int = 7
+    checkpoint_time: int | None = NOW - 500
+    asked: list = field(default_factory=list)
+
+    def recommend(self, asked, k):
+        sessions = [one.history[-one.session_size :] for one in asked]
+        self.asked += sessions
+        return [Slate(tuple(s[::-1][:k]), (0.5,) * len(s[:k]), ("because",) * len(s[:k])) for s in sessions]
+
+    def popular(self, k):
+        return frozenset({"hit"})
+
+
+def record(offset: int, user: str = "u", item: str | None = "a", type: str = "view", time: int = NOW, **more):
+    event = Event(event_id=f"e{offset}", user=user, type=type, item=item, time=time)
+    return Record(user.encode(), encode(event), offset, **more)
+
+
+def step(records, stored=None, policy=POLICY, recommender=None, now=NOW + 10):
+    """What is written to partition 3, with the counts and ages of the step."""
+    writes = serve(
+        records, "events", lambda _, key: (stored or {}).get(key), recommender or Echo(), policy, lambda: now
+    )
+    (written,) = writes.partitions.values()
+    return SimpleNamespace(**written._asdict(), counts=writes.counts, ages_ms=writes.ages_ms)
+
+
+def test_an_event_is_answered_from_the_session_that_it_ends():
+    writes = step([record(5, item="a"), record(6, item="b")])
+    first, second = (decode_recommendation(value) for _, value in writes.recommendations)
+    assert [i.item for i in first.items] == ["a"] and [i.item for i in second.items] == ["b", "a"]
+    assert (second.recommendation_id, second.event_id, second.user) == ("3-6", "e6", "u")
+    assert (second.checkpoint, second.age_ms, second.model_age_ms) == (7, 10, 510)
+    assert writes.counts.accepted == writes.counts.recommendations == 2 and writes.ages_ms == [10, 10]
+    examples = [messages.decode_example(value) for _, value in writes.examples]
+    taught = [(e.item, e.history, e.session_size, e.session, e.offset) for e in examples]
+    assert taught == [("a", (), 0, 1, 5), ("b", ("a",), 1, 1, 6)]
+
+
+def test_what_was_shown_is_joined_with_what_came():
+    writes = step([record(1, item="a"), record(2, item="hit"), record(3, item="a"), record(4, item="new")])
+    shown = [messages.decode_example(value).shown for _, value in writes.examples]
+    assert [s and (s.recommendation_id, s.position) for s in shown] == [None, None, ("3-2", 1), None]
+    assert writes.counts.predictions == 3  # the first came before any list
+    assert (writes.counts.recommended_hits, writes.counts.popular_hits) == (1, 1)
+    stored = dict(writes.users)
+    again = step([record(5, item="new")], stored)
+    assert messages.decode_example(again.examples[0][1]).shown.recommendation_id == "3-4", "over steps too"
+
+
+def test_a_step_applied_twice_changes_nothing_the_second_time():
+    records = [record(n, user=f"u{n % 3}", item=str(n)) for n in range(30)]
+    once = step(records)
+    again = step(records, once.users)
+    assert again.counts.replayed == 30 and again.users == {}
+    assert not again.recommendations and not again.examples
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_interrupted_equals_uninterrupted(seed):
+    """Chunks of any size, killed at any point, replayed from any committed offset: the same state."""
+    rng = random.Random(seed)
+    records = [
+        record(n, user=f"u{rng.randrange(5)}", item=str(rng.randrange(9)), time=NOW + rng.randrange(10**7))
+        for n in range(120)
+    ]
+    whole = step(records)
+    stored: dict[bytes, bytes] = {}
+    committed = at = 0
+    examples: dict[int, bytes] = {}
+    while at < len(records):
+        size = rng.randrange(1, 20)
+        writes = step(records[at : at + size], stored)
+        for _, value in writes.examples[: rng.randrange(len(writes.examples) + 1)]:
+            examples[messages.decode_example(value).offset] = value  # outputs come first, perhaps in part
+        if rng.random() < 0.4:  # killed before the state was written: some outputs are out
+            at = committed
+            continue
+        for _, value in writes.examples:
+            examples[messages.decode_example(value).offset] = value
+        changed = list(writes.users.items())
+        if rng.random() < 0.3:  # killed between two record batches of the changelog
+            stored.update(changed[: rng.randrange(len(changed) + 1)])
+            at = committed
+            continue
+        stored.update(changed)
+        at += size
+        if rng.random() < 0.5:
+            committed = min(at, len(records))
+    assert stored == whole.users
+    assert [examples[n] for n in sorted(examples)] == [value for _, value in whole.examples]
+
+
+def test_duplicates_and_late_events_get_no_answer():
+    hour = 3_600_000
+    writes = step(
+        [
+            record(1, time=NOW),
+            Record(b"u", record(1).value, 2),
+            record(3, time=NOW - 2 * hour, item="old", timestamp=NOW - hour),
+        ]
+    )
+    assert (writes.counts.accepted, writes.counts.duplicates, writes.counts.late) == (1, 1, 1)
+    assert len(writes.recommendations) == len(writes.examples) == 1
+    assert decode_user(writes.users[b"u"]).items == ("old", "a")
+
+
+def test_impressions_and_requests_teach_nothing():
+    writes = step([record(1, type="impression"), record(2, item=None, type="request")])
+    assert not writes.examples and writes.counts.accepted == 2
+    assert [decode_recommendation(v).event_type for _, v in writes.recommendations] == ["request"]
+    assert decode_user(writes.users[b"u"]).items == ()
+
+
+def test_poison_of_every_kind_becomes_a_dead_letter_and_the_rest_is_served():
+    from tests.test_messages import BAD
+
+    records = []
+    for n, (value, _) in enumerate(BAD):
+        records += [Record(b"u", value, 2 * n), record(2 * n + 1, item=str(n))]
+    records.append(Record(b"someone else", record(999).value, 999))
+    records.append(Record(None, record(1000).value, 1000))
+    writes = step(records)
+    letters = [DeadLetter.from_headers(headers) for _, _, headers in writes.dead_letters]
+    assert [letter.reason for letter in letters] == [*(reason for _, reason in BAD), "wrong-key", "wrong-key"]
+    assert [letter.offset for letter in letters] == [*range(0, 2 * len(BAD), 2), 999, 1000]
+    assert all(letter.topic == "events" and letter.partition == 3 for letter in letters)
+    assert [value for _, value, _ in writes.dead_letters][: len(BAD)] == [value for value, _ in BAD]
+    assert writes.counts.accepted == len(writes.recommendations) == len(BAD)
+    assert sum(writes.counts.dead_letters.values()) == len(letters)
+
+
+def test_unknown_types_can_be_refused():
+    strict = ServingPolicy.of(Settings(accept_unknown_types=False))
+    writes = step([record(1, type="dance")], policy=strict)
+    assert DeadLetter.from_headers(writes.dead_letters[0][2]).reason == "unknown-type"
+    assert step([record(1, type="dance")]).counts.accepted == 1
+
+
+def test_an_event_a_month_ahead_changes_nothing_but_itself():
+    month = 30 * 24 * 3_600_000
+    times = [NOW + n * 60_000 for n in range(6)]
+    plain = step([record(n, item=str(n), time=t, timestamp=t) for n, t in enumerate(times)])
+    lying = step(
+        [record(n, item=str(n), time=t + month * (n == 2), timestamp=t) for n, t in enumerate(times)]
+    )
+    assert lying.users == plain.users and lying.examples == plain.examples
+
+
+def test_a_replayed_log_keeps_its_own_clock():
+    years_ago = NOW - 10 * 365 * 24 * 3_600_000
+    writes = step([record(1, time=years_ago, headers=(("replay", str(years_ago).encode()),))])
+    assert messages.decode_example(writes.examples[0][1]).time == years_ago
+    tomorrow = str(NOW + 10**12).encode()
+    lied = step([record(1, headers=(("replay", tomorrow),))])
+    assert messages.decode_example(lied.examples[0][1]).time == NOW, "no log arrived after it was replayed"
+    live = step([record(1, time=years_ago)])
+    assert messages.decode_example(live.examples[0][1]).time == NOW - POLICY.sessions.grace_ms
+
+
+def test_recommendations_are_json_that_others_can_read():
+    key, value = step([record(1)]).recommendations[0]
+    assert key == b"u" and set(json.loads(value)) >= {"recommendation_id", "items", "age_ms", "checkpoint"}
