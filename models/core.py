@@ -218,7 +218,8 @@ class Ranker(Component, Protocol):
 
     def score(self, seen: Features) -> Floats:
         """float32[n, m], higher is better; a candidate that scores 0 is none.  LiveSettings nothing;
-        several threads may ask at once."""
+        several threads may ask at once.
+        """
 
 
 @runtime_checkable

@@ -268,7 +268,10 @@ def metrics(port: int) -> set[str]:
 
 def test_events_may_be_compressed_in_any_way_that_kafka_knows() -> None:
     """Not with gzip alone: at a record that aiokafka cannot unpack, a worker would end, again and again."""
-    assert codec.has_gzip() and codec.has_snappy() and codec.has_lz4() and codec.has_zstd()
+    assert codec.has_gzip()
+    assert codec.has_snappy()
+    assert codec.has_lz4()
+    assert codec.has_zstd()
 
 
 # Files
@@ -299,7 +302,8 @@ def test_compose_runs_every_command_and_publishes_on_loopback_only() -> None:
     assert {service["command"][0] for service in OURS.values()} == {"topics", "worker", "learner"}
     assert {service["command"][0] for service in OURS.values()} <= set(cli.commands)
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
-    assert ports and all(port.startswith("127.0.0.1:") for port in ports)
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
     published = [port.split(":")[1] for port in ports]
     assert len(published) == len(set(published))
 
@@ -335,7 +339,8 @@ def test_the_dashboard_the_alerts_and_the_docs_use_metrics_that_there_are() -> N
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_unit_is_valid(unit: Path, tmp_path: Path) -> None:
     command = re.search(r"^ExecStart=/opt/freshet/bin/freshet (\w+)$", unit.read_text(), re.MULTILINE)
-    assert command and command[1] in cli.commands
+    assert command
+    assert command[1] in cli.commands
     if not shutil.which("systemd-analyze"):
         pytest.skip("there is no systemd-analyze")
     copy = tmp_path / unit.name.replace("@", "@6066")

@@ -10,7 +10,7 @@ from numba import njit
 
 @njit(cache=True, nogil=True, inline="always")
 def log(x):  # type: ignore[no-untyped-def]
-    """ln x of a positive, normal float32, to 1e-5.
+    """Ln x of a positive, normal float32, to 1e-5.
 
     >>> bool(abs(log(np.float32(10.0)) - np.log(10.0)) < 1e-5)
     True

@@ -138,7 +138,7 @@ def _logits(x, q, count, w, inner, query, bias, v, activation, logit):  # type: 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _add_weighted(x, w, count, out):  # type: ignore[no-untyped-def]
-    """out += w · x, four features at once: one pass over `out` for four over `x`."""
+    """Out += w · x, four features at once: one pass over `out` for four over `x`."""
     for f in range(0, len(w), 4):
         a, b, c, d = x[f], x[f + 1], x[f + 2], x[f + 3]
         wa, wb, wc, wd = w[f], w[f + 1], w[f + 2], w[f + 3]
@@ -148,7 +148,7 @@ def _add_weighted(x, w, count, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _dots(x, d, count, out):  # type: ignore[no-untyped-def]
-    """out = x · d, four features at once."""
+    """Out = x · d, four features at once."""
     for f in range(0, len(out), 4):
         a, b, c, e = x[f], x[f + 1], x[f + 2], x[f + 3]
         ta, tb, tc, te = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)

@@ -125,7 +125,8 @@ class MatrixFactorisation:
         loss = F.softplus(-positive) + F.softplus(negative).sum(1)
         (loss * torch.from_numpy(weights)).sum().backward()  # type: ignore[no-untyped-call]
         for side, which, factors, bias in ((0, rows, q, b), (1, seen, y, c)):
-            assert factors.grad is not None and bias.grad is not None
+            assert factors.grad is not None
+            assert bias.grad is not None
             self._descend(side, which.astype(np.int32), factors.grad.numpy(), bias.grad.numpy())
 
     def _descend(self, side: int, rows: Rows, of_factors: Floats, of_bias: Floats) -> None:

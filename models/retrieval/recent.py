@@ -41,7 +41,8 @@ class Clicks(NamedTuple):
 
 class Sequences(NamedTuple):
     """Items in the order in which they came, step by step: the first of every sequence, then the second of
-    all that have one, and so on; the longest sequence first."""
+    all that have one, and so on; the longest sequence first.
+    """
 
     items: Rows
     """int32[tokens]."""
@@ -125,7 +126,7 @@ class Recent:
             self._pages.mark("items", one, one + 1)
 
     def sample(self, n: int, rng: np.random.Generator) -> Rows:
-        """n items of the latest `window` clicks, drawn with replacement; fewer where some expired."""
+        """N items of the latest `window` clicks, drawn with replacement; fewer where some expired."""
         head = int(self._clicks.head[0])
         drawn = head - 1 - rng.integers(0, min(self.window, head), n)
         items = self._clicks.items[drawn % len(self._clicks.items)]

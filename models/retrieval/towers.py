@@ -188,7 +188,8 @@ def _of_both_sides(
 
         def back(of_u: Floats) -> tuple[Floats, Floats]:
             u.backward(torch.from_numpy(of_u))
-            assert inputs.grad is not None and weights.grad is not None
+            assert inputs.grad is not None
+            assert weights.grad is not None
             return inputs.grad.numpy(), weights.grad.numpy()
 
         return u.detach().numpy(), back

@@ -342,7 +342,8 @@ class TwoTower:
 @njit(cache=True, nogil=True)
 def _number(drawn, targets, inputs, numbers):  # type: ignore[no-untyped-def]
     """The distinct rows, first the drawn and the targets; how many these are; targets and inputs by their
-    numbers among the rows.  `numbers`, int32[items], is 0 before and after."""
+    numbers among the rows.  `numbers`, int32[items], is 0 before and after.
+    """
     rows = np.empty(len(drawn) + len(targets) + len(inputs), np.int32)
     at_targets, at_inputs = np.empty(len(targets), np.int32), np.empty(len(inputs), np.int32)
     count, shared = len(drawn), 0

@@ -1,4 +1,4 @@
-"""A log of events, read lazily: CSV or JSON lines, plain or gzip, from a file or from stdin.
+r"""A log of events, read lazily: CSV or JSON lines, plain or gzip, from a file or from stdin.
 
 The format is told by the first bytes, the columns by their names; what the log calls them can be
 given instead.  A CSV's context columns are taken as text; JSON keeps its types.
@@ -143,7 +143,7 @@ _Row = tuple[int, Sequence[str | None], Any, Sequence[Any], dict[str, Any]]
 
 
 def _columns(there: Iterable[str], given: dict[str, str], context: Sequence[str]) -> dict[str, str]:
-    """field ▶ column of this log, for those fields that it has."""
+    """Field ▶ column of this log, for those fields that it has."""
     names = [name.strip() for name in there]
     taken = {}
     for field in NAMES:

@@ -51,7 +51,8 @@ class Shop:
         new_item_s: float = 10,
     ) -> None:
         """items: at the start; one more every `new_item_s`.  visitors: in the shop at any one time, of
-        so many users.  trend_s: how long a rage lasts, seconds of event time."""
+        so many users.  trend_s: how long a rage lasts, seconds of event time.
+        """
         self.rng, self.users, self.trend_s, self.new_item_s = rng, users, trend_s, new_item_s
         self.shelves: dict[str, list[str]] = {category: [] for category in CATEGORIES}
         """Most popular first."""

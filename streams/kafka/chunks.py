@@ -231,7 +231,7 @@ class ChunkConsumer(driver.Consumer):
                 self._acked_index.pop(tp, None)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """aiokafka leaves a partition without a commit where it is; rewind that one too."""
+        """Aiokafka leaves a partition without a commit where it is; rewind that one too."""
         offsets = await super().seek_to_committed()
         unset = [tp for tp, at in offsets.items() if not at and tp.topic in self._chunked]
         if unset:

@@ -54,7 +54,7 @@ class ConstantRecommender:
     checkpoint_time = None
 
     def recommend(self, asked: Any, k: int) -> list[Slate]:
-        """k items that are always the same."""
+        """K items that are always the same."""
         slate = Slate(
             tuple(f"item-{n}" for n in range(k)), tuple(1.0 - n / k for n in range(k)), ("constant",) * k
         )

@@ -48,7 +48,7 @@ class Recommender(Protocol):
     """Wall time of the checkpoint, ms."""
 
     def recommend(self, asked: Sequence[Query], k: int) -> list[Slate]:
-        """k items for each who is asked for."""
+        """K items for each who is asked for."""
 
     def popular(self, k: int) -> frozenset[str]:
         """What everybody would be shown."""

@@ -74,8 +74,10 @@ def test_a_log_through_kafka_and_through_evaluate_gives_the_same_lists(kafka, tm
         latest(examples),
         settings.list_length,
     )
-    assert result.scored.tolist() == list(range(n, 2 * n)) and result.learnt == n
-    assert len(recorded.lists) == n and sum(len(items) for items, _ in recorded.lists) > 15 * n
+    assert result.scored.tolist() == list(range(n, 2 * n))
+    assert result.learnt == n
+    assert len(recorded.lists) == n
+    assert sum(len(items) for items, _ in recorded.lists) > 15 * n
     for number, (items, scores) in zip(result.scored.tolist(), recorded.lists, strict=True):
         there, theirs = served[f"ask-{events[number].event_id}"]
         assert there == items and theirs == pytest.approx(scores, abs=1e-4), "a record's scores are rounded"

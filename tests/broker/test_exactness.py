@@ -123,7 +123,8 @@ def test_a_zombie_learner_publishes_nothing(kafka, tmp_path):
         assert zombie.wait(30) != 0, "a fenced learner ends, and says so"
         assert b"another learner took over" in zombie.log.read_bytes()
         numbers = [c.number for c in cluster.checkpoints()]
-        assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > len(before)
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) > len(before)
         assert cluster.checkpoints()[-1].examples == 5_000
         assert successor.get("/health/live") is not None
 

@@ -85,14 +85,16 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         for worker in workers:
             wait_for(lambda w=worker: expected.items() <= w.get()["counts"].items(), "all counted")
             found = wait_for(lambda w=worker: learnt(w, number), "the newest model")
-            assert found["lag"] == nothing and found["dead_letters"] == {"malformed-json": POISON}
+            assert found["lag"] == nothing
+            assert found["dead_letters"] == {"malformed-json": POISON}
             drawn = {plot["name"]: plot["lines"] for plot in worker.get("/plots.json")["plots"]}
             assert sum(v or 0 for v in drawn["dead_letters"][0]["values"]) == POISON
             assert states(worker) == {"first": "ready", "second": "ready", "teacher": "learns"}
         assert sum(sample(w, "freshet_dead_letters_total") for w in workers) == POISON
         predictions, hits, ages = counted_by_hand(cluster)
         found = second.get()["hits"]
-        assert (found["predictions"], found["recommended"]) == (predictions, hits) and hits > 0
+        assert (found["predictions"], found["recommended"]) == (predictions, hits)
+        assert hits > 0
         summed = sum(sample(w, "freshet_event_age_seconds_sum") for w in workers)
         assert summed == pytest.approx(sum(ages) / 1000)
         cumulated = sum(age <= bound for age in ages for bound in (*AGE_BUCKETS_MS, math.inf))
@@ -106,7 +108,9 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
             assert (one.pop("answered_by"), other.pop("answered_by")) == ("first", "second")
             for page in (one, other):
                 del page["last_age_ms"], page["now"]["model"]
-            assert one == other and one["now"]["items"] and one["sent"]["recommendation_id"]
+            assert one == other
+            assert one["now"]["items"]
+            assert one["sent"]["recommendation_id"]
         items = [worker.get("/items/i7") for worker in workers]
         for page in items:
             del page["model"]  # its age

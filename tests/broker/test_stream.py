@@ -137,4 +137,5 @@ def test_the_embedded_broker_end_to_end(embedded, tmp_path):
         cluster.publish(clicks(100, seed=2), at_event_time=True)
         wait_for(lambda: len(answered(cluster)) == 3_100, "all answered")
         assert worker.get()["model"]["items"] == len(counts(cluster.model()))
-        assert worker.stop() == 0 and learner.stop() == 0
+        assert worker.stop() == 0
+        assert learner.stop() == 0

@@ -35,14 +35,16 @@ def test_nothing_is_written_before_its_time(tmp_path):
     store = ReplicaStore(tmp_path / "store")
     store.add(rows(1))
     store.reached(b"first", 7)
-    assert not store.save() and store.load() is None
+    assert not store.save()
+    assert store.load() is None
 
 
 def test_nothing_is_written_of_a_checkpoint_that_is_not_whole(tmp_path):
     store = ReplicaStore(tmp_path / "store")
     store.add(rows(1))
     store._due = 0.0
-    assert not store.save() and store.load() is None
+    assert not store.save()
+    assert store.load() is None
 
 
 def test_it_is_written_in_slices_and_once(tmp_path):
@@ -92,7 +94,8 @@ def test_a_writing_that_fails_leaves_the_place_before_it(tmp_path, monkeypatch, 
     store.close()
 
     saved = ReplicaStore(tmp_path / "store").load()
-    assert (saved.checkpoint, saved.next_offset) == (b"1", 1) and len(saved.rows) == ROWS
+    assert (saved.checkpoint, saved.next_offset) == (b"1", 1)
+    assert len(saved.rows) == ROWS
     newer = sum(value == b"2" for _, value in saved.rows)
     assert newer == min(slices * SLICE, ROWS)
 

@@ -66,15 +66,18 @@ def test_users_are_kept_by_partition(store):
 def test_the_last_value_counts(store):
     store.store(0, {b"u": b"1"}, 1)
     store.store(0, {b"u": b"2"}, 2)
-    assert store.stored(0, b"u") == b"2" and len(list(store.everything(0))) == 1
+    assert store.stored(0, b"u") == b"2"
+    assert len(list(store.everything(0))) == 1
 
 
 def test_the_serving_step_over_the_store(store):
     serve(store, [record(n, user=f"u{n % 4}", item=f"i{n}", time=NOW + n) for n in range(40)])
     again = serve(store, [record(n, user=f"u{n % 4}", item=f"i{n}", time=NOW + n) for n in range(40)])
-    assert again.counts.replayed == 40 and not again.recommendations
+    assert again.counts.replayed == 40
+    assert not again.recommendations
     users = [decode_user(value) for _, value in store.everything(0)]
-    assert sum(user.events for user in users) == 40 and len(users) == 4
+    assert sum(user.events for user in users) == 40
+    assert len(users) == 4
     assert decode_user(store.stored(0, b"u3")).items == tuple(f"i{n}" for n in range(3, 40, 4))
 
 
@@ -84,4 +87,5 @@ def test_rocksdb_keeps_the_changelog_offset_beside_the_values(tmp_path):
     table = ChunkTable(app, name="users", key_type=bytes, value_type=bytes, options=dict(topics.ROCKSDB))
     table.store(0, {b"u": b"1"}, 41)
     assert table.stored(0, OFFSET_KEY) == b"41"
-    assert table.count() >= 1 and table.open_partitions() == [0]
+    assert table.count() >= 1
+    assert table.open_partitions() == [0]

@@ -24,8 +24,11 @@ def listed(model: ContextPopularity, context: int, k: int = 5) -> dict[int, floa
 def test_each_context_has_its_list_and_no_context_too():
     model = ContextPopularity(10)
     model.learn(batch([1, 1, 2, 3, 4], [7, 7, 7, 8, -1]))
-    assert listed(model, 7) == {1: 2.0, 2: 1.0} and list(listed(model, 7)) == [1, 2]
-    assert listed(model, 8) == {3: 1.0} and listed(model, -1) == {4: 1.0} and listed(model, 9) == {}
+    assert listed(model, 7) == {1: 2.0, 2: 1.0}
+    assert list(listed(model, 7)) == [1, 2]
+    assert listed(model, 8) == {3: 1.0}
+    assert listed(model, -1) == {4: 1.0}
+    assert listed(model, 9) == {}
 
 
 def test_counts_halve_in_a_half_life_whatever_the_order():

@@ -33,9 +33,11 @@ def test_weights_are_one_over_the_distance_in_the_direction():
     after, before = CoVisitation(10, "next"), CoVisitation(10, "previous")
     after.learn(clicks)
     before.learn(clicks)
-    assert neighbours(after, 0) == {1: 1.0, 2: 0.5} and neighbours(after, 1) == {2: 1.0}
+    assert neighbours(after, 0) == {1: 1.0, 2: 0.5}
+    assert neighbours(after, 1) == {2: 1.0}
     assert neighbours(after, 2) == {}
-    assert neighbours(before, 2) == {1: 1.0, 0: 0.5} and neighbours(before, 1) == {0: 1.0}
+    assert neighbours(before, 2) == {1: 1.0, 0: 0.5}
+    assert neighbours(before, 1) == {0: 1.0}
 
 
 def test_scores_by_hand():
@@ -97,4 +99,5 @@ def test_a_pause_between_two_sessions_does_not_part_them():
     model.learn(arrays.batch([1], history, sizes=np.zeros(1, np.int32)))
     assert neighbours(model, 0) == {1: 1.0}
     found = model.propose(QueryBatch.of(history, np.zeros(1, np.int32)), 5)
-    assert found.rows[0, 0] == 1 and found.sources[0, 0] == 0
+    assert found.rows[0, 0] == 1
+    assert found.sources[0, 0] == 0

@@ -100,7 +100,8 @@ def recall(found: Result, name: str = "all") -> float:
 def test_a_chain_is_learnt_almost_perfectly():
     examples = log(2000, chain(1))
     found = result_of(examples, prequential(examples, 500), k=1)
-    assert len(found.scored) == 1500 and recall(found) > 0.97
+    assert len(found.scored) == 1500
+    assert recall(found) > 0.97
 
 
 def test_a_random_log_gives_chance():
@@ -127,7 +128,8 @@ def test_frozen_is_frozen_and_learning_learns():
     )
     learning = result_of(examples, protocols.windows(about.times, window_of, every, False, EACH), **NEXT)
     assert len(frozen.scored) == len(learning.scored) == 2000
-    assert recall(frozen) < 0.25 and recall(learning) > 0.6
+    assert recall(frozen) < 0.25
+    assert recall(learning) > 0.6
     assert (paced.outcomes["all"].ranks == frozen.outcomes["all"].ranks).all(), "counts know no micro-batches"
     assert frozen.learnt == learning.learnt == paced.learnt == 4000
 
@@ -138,7 +140,8 @@ def test_what_is_held_out_is_not_learnt():
     train, test = place < 2000, place >= 2500
     every = np.ones(3000, bool)
     frozen = result_of(examples, protocols.holdout(about.times, train, test, every, True, SECONDS), k=1)
-    assert frozen.learnt == 2000 and frozen.scored.tolist() == list(range(2500, 3000))
+    assert frozen.learnt == 2000
+    assert frozen.scored.tolist() == list(range(2500, 3000))
     assert recall(frozen) < 0.01
     learning = result_of(examples, protocols.holdout(about.times, train, test, every, False, EACH), k=1)
     assert learning.learnt == 2500
@@ -172,7 +175,8 @@ def test_lists_leave_out_the_latest_or_all_that_was_seen():
         hit = found.outcomes["all"].ranks > 0
         assert not hit[getattr(facts(examples), kept)[found.scored]].any()
     about = facts(examples)
-    assert about.again.sum() == 600 - 24 and 40 < about.repeat.sum() < 110
+    assert about.again.sum() == 600 - 24
+    assert 40 < about.repeat.sum() < 110
     # popularity lists every known item unless it is left out
     assert hit[~about.again[found.scored]].all()
 
@@ -203,7 +207,8 @@ def test_nothing_is_learnt_before_it_is_predicted_nor_twice(seed):
             assert not learnt[step.scored].any()
             predicted[step.scored] += 1
             learnt[step.learnt] += 1
-        assert learnt.max() == 1 and predicted.max() == 1
+        assert learnt.max() == 1
+        assert predicted.max() == 1
 
 
 def test_progress_says_how_much_of_the_work_is_done():
@@ -211,7 +216,8 @@ def test_progress_says_how_much_of_the_work_is_done():
     examples, said = log(2000, chain(1)), []
     result_of(examples, prequential(examples, 500, Pace(10**9, 100)), show=lambda *one: said.append(one))
     shares = [done for _, _, done in said]
-    assert shares == sorted(shares) and shares[-1] == 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
     assert next(done for quality, _, done in said if quality.count) == pytest.approx(600 / 3500)
 
 
@@ -220,7 +226,8 @@ def test_lines_over_time_begin_with_a_tenth_of_the_fading_window(predictions, fi
     examples = log(predictions, chain(1))
     found, about = result_of(examples, prequential(examples)), facts(examples)
     times = over_time(found, about, 5)["time"]
-    assert times[0] == about.times[first] and times[-1] == about.times[-1]
+    assert times[0] == about.times[first]
+    assert times[-1] == about.times[-1]
 
 
 def test_micro_batches_keep_to_time_and_number():
@@ -251,5 +258,6 @@ def test_segments_and_windows_add_up():
             [1] * 750
         ), kind
     low, high = entry["intervals"]["recall@5"]
-    assert low <= entry["recall@5"] <= high and entry["recall@2"] <= entry["recall@5"]
+    assert low <= entry["recall@5"] <= high
+    assert entry["recall@2"] <= entry["recall@5"]
     assert summarise(found, examples, about, (5, 2), seed=0) == whole, "seeded"

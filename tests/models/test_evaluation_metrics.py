@@ -27,11 +27,13 @@ def test_unknown_targets_and_short_lists_are_misses():
 
 def test_metrics_of_four_predictions():
     found = ints(1, 2, 0, 8)
-    assert hits(found, 5).mean() == 0.5 and hits(found, 10).mean() == 0.75
+    assert hits(found, 5).mean() == 0.5
+    assert hits(found, 10).mean() == 0.75
     assert reciprocal_ranks(found, 10).sum() == pytest.approx(1 + 1 / 2 + 1 / 8)
     assert gains(found, 10).sum() == pytest.approx(1 + 1 / np.log2(3) + 1 / np.log2(9))
     quality = Quality.of(found, 10)
-    assert quality.recall == 0.75 and quality.mrr == pytest.approx(1.625 / 4)
+    assert quality.recall == 0.75
+    assert quality.mrr == pytest.approx(1.625 / 4)
     assert quality.f1 == pytest.approx(2 * 0.75 * 0.075 / (0.75 + 0.075))
     assert Quality(10).recall == Quality(10).mrr == Quality(10).ndcg == 0
 
@@ -51,7 +53,8 @@ def test_sums_add_up_however_they_are_split():
 def test_fading_forgets():
     values = np.array([1.0] * 500 + [0.0] * 500)
     line = fading_means(values, 50)
-    assert line[499] == 1.0 and line[999] < 1e-4
+    assert line[499] == 1.0
+    assert line[999] < 1e-4
     quality = Quality(1)
     for value in values[:510]:
         quality = quality.faded(1 - 1 / 50)
@@ -116,7 +119,8 @@ def test_differences_are_paired():
     users, one = np.arange(500), rng.random(500)
     means = resampled_means(users, np.stack([one, one - 0.01], axis=1), 1, 300)
     low, high = interval(means[:, 0] - means[:, 1])
-    assert low == pytest.approx(0.01) and high == pytest.approx(0.01)
+    assert low == pytest.approx(0.01)
+    assert high == pytest.approx(0.01)
     assert means[:, 0] == pytest.approx(resampled_means(users, one[:, None], 1, 300)[:, 0])
 
 
@@ -138,4 +142,5 @@ def test_true_probabilities_have_no_error():
     true, bold = Reliability(), Reliability()
     true.add(rows, said, came)
     bold.add(rows, said**3 / (said**3).sum(1, keepdims=True), came)
-    assert true.result()["error"] < 0.005 and bold.result()["error"] > 0.05
+    assert true.result()["error"] < 0.005
+    assert bold.result()["error"] > 0.05

@@ -38,7 +38,9 @@ def test_the_latest_item_that_reaches_one_speaks_for_it():
 
 def test_the_latest_item_is_not_proposed_but_earlier_ones_are():
     found = visited(learnt([0, 1, 2]), 2, 0)
-    assert 2 not in found and 0 in found and 1 in found
+    assert 2 not in found
+    assert 0 in found
+    assert 1 in found
 
 
 def test_visits_are_no_more_than_steps_and_alone_nothing_is_reached():
@@ -67,7 +69,8 @@ def test_few_steps_reach_few(steps):
 
 def test_a_slot_has_its_words_where_walks_look():
     slot = learnt([3, 4])._words[1]
-    assert slot[SIZE] == 2 and slot[ITEMS : ITEMS + 2].tolist() == [3, 4]
+    assert slot[SIZE] == 2
+    assert slot[ITEMS : ITEMS + 2].tolist() == [3, 4]
 
 
 def test_two_communities_are_told_apart():

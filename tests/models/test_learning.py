@@ -37,7 +37,8 @@ def test_repeated_examples_are_skipped_by_the_offset_of_their_event():
     learn(records, decode_example, model, checkpoint)
     assert events(model, "a") == 4
     assert (checkpoint.examples, checkpoint.repeated) == (4, 2)
-    assert checkpoint.positions == {0: 5, 1: 1} and checkpoint.learnt_to == {0: 7, 1: 5}
+    assert checkpoint.positions == {0: 5, 1: 1}
+    assert checkpoint.learnt_to == {0: 7, 1: 5}
 
 
 def test_unreadable_examples_are_counted_and_passed():
@@ -74,7 +75,8 @@ def test_interrupted_equals_uninterrupted():
     counts = {i: events(whole, i) for i in whole.items.ids}
     restored, _ = fresh()
     restored.apply(restored.prepare(published.items()))
-    assert {i: events(restored, i) for i in restored.items.ids} == counts and sum(counts.values()) == 600
+    assert {i: events(restored, i) for i in restored.items.ids} == counts
+    assert sum(counts.values()) == 600
 
 
 def test_checkpoints_of_other_versions_are_read():
@@ -94,4 +96,5 @@ def test_items_without_a_row_are_left_out_of_what_is_asked():
     ]
     found = model.queries(asked)
     assert found.history[:, :3].tolist() == [[2, 1, 0], [-1, -1, -1], [1, 0, -1], [-1, -1, -1], [0, 2, -1]]
-    assert (found.history[:, 3:] == -1).all() and found.sizes.tolist() == [2, 0, 2, 0, 2]
+    assert (found.history[:, 3:] == -1).all()
+    assert found.sizes.tolist() == [2, 0, 2, 0, 2]

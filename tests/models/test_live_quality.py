@@ -57,7 +57,8 @@ def test_a_chain_that_repeats_is_hit_from_its_second_time_on():
     found = stream(made, model, pairs([str(n % 10) for n in range(40)]))
     assert found[NOW]["all"] == {"predictions": 40, "hits": 30, "reciprocal_ranks": 30, "gains": 30}
     assert found[NOW]["item unknown"] == {"predictions": 10}
-    assert found[NOW]["user new"] == found[NOW]["all"] and found[NOW]["type view"] == found[NOW]["all"]
+    assert found[NOW]["user new"] == found[NOW]["all"]
+    assert found[NOW]["type view"] == found[NOW]["all"]
     assert made.totals["lift:popularity|predictions"] == 40
     missed = 30 - found["popularity"]["all"].get("hits", 0)
     assert made.totals["lift:popularity|difference"] == missed == made.totals["lift:popularity|squares"]
@@ -68,7 +69,8 @@ def test_what_was_shown_is_taken_from_the_example():
     shown = [example("b", "a") for _ in range(3)]
     shown[0].shown, shown[1].shown = Shown("0-1", 0), Shown("0-2", 3)
     found = stream(made, model, [*shown, example("first of a user")])
-    assert found[SHOWN]["all"]["predictions"] == 3 and found[SHOWN]["all"]["hits"] == 2
+    assert found[SHOWN]["all"]["predictions"] == 3
+    assert found[SHOWN]["all"]["hits"] == 2
     assert found[SHOWN]["all"]["reciprocal_ranks"] == 1 + 1 / 4
 
 
@@ -98,4 +100,5 @@ def test_lists_are_described_after_enough_of_them():
     made, model = quality()
     rng = np.random.default_rng(1)
     stream(made, model, [example(f"b{rng.integers(20)}", "a", time=n) for n in range(2100)], size=100)
-    assert 0 < made.gauges()["lists:coverage"] <= 1 and made.gauges()["lists:novelty"] > 0
+    assert 0 < made.gauges()["lists:coverage"] <= 1
+    assert made.gauges()["lists:novelty"] > 0

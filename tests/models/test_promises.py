@@ -73,13 +73,15 @@ def learning_name(request):
 
 def test_cold_start_proposes_nothing_and_does_not_fail(learning_name):
     proposed = make(learning_name).propose(queries(), 10)
-    assert (proposed.rows == -1).all() and (proposed.scores == 0).all()
+    assert (proposed.rows == -1).all()
+    assert (proposed.scores == 0).all()
 
 
 def test_before_anything_is_learnt_there_is_nothing_to_publish(name):
     generator = make(name)
     dumped = generator.dump(generator.touched())
-    assert dumped.shape == (0,) and dumped.dtype == generator.dtype
+    assert dumped.shape == (0,)
+    assert dumped.dtype == generator.dtype
     generator.apply(dumped)
 
 
@@ -93,13 +95,17 @@ def test_empty_batches_and_empty_sessions(name):
 
 def test_candidates_are_distinct_finite_known_and_best_first(name):
     proposed = learnt(name, 1, 2, 3).propose(queries(), 20)
-    assert proposed.rows.dtype == np.int32 and proposed.scores.dtype == np.float32
-    assert np.isfinite(proposed.scores).all() and (proposed.scores >= 0).all()
+    assert proposed.rows.dtype == np.int32
+    assert proposed.scores.dtype == np.float32
+    assert np.isfinite(proposed.scores).all()
+    assert (proposed.scores >= 0).all()
     assert (np.diff(proposed.scores, axis=1) <= 0).all()
     for rows, scores in zip(proposed.rows, proposed.scores, strict=True):
         found = rows[rows >= 0]
-        assert len(set(found)) == len(found) and (found < 40).all()
-        assert (rows[len(found) :] == -1).all() and (scores[: len(found)] > 0).all()
+        assert len(set(found)) == len(found)
+        assert (found < 40).all()
+        assert (rows[len(found) :] == -1).all()
+        assert (scores[: len(found)] > 0).all()
     assert (proposed.rows >= 0).any()
 
 
@@ -153,7 +159,8 @@ def test_touched_rows_are_all_that_changed_and_are_told_once(name):
         generator.learn(batch(one, n=10))
         changed = np.flatnonzero(before != generator.dump(everything(generator)))
         touched = generator.touched()
-        assert set(changed) <= set(touched.tolist()) and sorted(set(touched.tolist())) == touched.tolist()
+        assert set(changed) <= set(touched.tolist())
+        assert sorted(set(touched.tolist())) == touched.tolist()
         assert not len(generator.touched())
 
 
@@ -209,7 +216,8 @@ def test_memory_is_bounded_by_the_rows(name):
         if step == 10:
             settled = arrays.nbytes(model.generators[name])
     assert arrays.nbytes(model.generators[name]) == settled
-    assert len(model.items) <= CAPACITY and len(model.items.ids) <= CAPACITY
+    assert len(model.items) <= CAPACITY
+    assert len(model.items.ids) <= CAPACITY
     assert (model.generators[name].propose(model.queries([Query((names[0],), 1, 0)]), 5).rows >= 0).any()
 
 
@@ -234,7 +242,8 @@ def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
         assert Recommender(replica, weights).recommend(asked, 10) == slates
         assert replica.items.ids == learner.items.ids
         for one, slate in zip(asked, slates, strict=True):
-            assert len(set(slate.items)) == len(slate.items) == len(slate.reasons) and "" not in slate.items
+            assert len(set(slate.items)) == len(slate.items) == len(slate.reasons)
+            assert "" not in slate.items
             assert not one.history or one.history[-1] not in slate.items
 
 
@@ -244,7 +253,8 @@ def test_a_model_of_this_generator_alone_recommends(name):
     model.learn(clicks)
     asked = [Query(history, 1, 0) for history in (("i5", "i3"), (), ("unknown",))]
     slates = Recommender(model, {name: 1.0}).recommend(asked, 5)
-    assert slates[0].items and "i3" not in slates[0].items
+    assert slates[0].items
+    assert "i3" not in slates[0].items
     for reason in (reason for slate in slates for reason in slate.reasons):
         assert reason in (POPULAR, OWN) or reason.endswith((" i5", " i3"))
 

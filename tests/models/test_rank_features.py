@@ -40,20 +40,22 @@ def one(start: int = START, scale: float = 1.0, times: int = 1) -> dict[str, lis
 
 def test_shares_are_of_the_generators_best():
     found = one()
-    assert found["a share"] == [1, 0.5, 0, 0.25] and found["b share"] == [0, 0, 0, 0]
+    assert found["a share"] == [1, 0.5, 0, 0.25]
+    assert found["b share"] == [0, 0, 0, 0]
     assert found["a log share"] == pytest.approx([1, 1 - np.log(2) / 8, 0, 1 - np.log(4) / 8], abs=1e-3)
 
 
 def test_repeats_are_found_where_they_are():
     found = one()
-    assert found["newest"] == [1, 0, 0, 0] and found["one before"] == [0, 1, 0, 0]
+    assert found["newest"] == [1, 0, 0, 0]
+    assert found["one before"] == [0, 1, 0, 0]
     assert found["in session"] == pytest.approx([np.log(2), np.log(2), 0, 0])
     assert found["in history"] == pytest.approx([np.log(3), np.log(2), 0, 0])
     assert found["nearness"] == pytest.approx([1, 0.5, 0, 0])
 
 
 @pytest.mark.parametrize(
-    "session, size, repeats, alike",
+    ("session", "size", "repeats", "alike"),
     [
         ([5], 1, 0, (0, 0, 0)),
         ([5, 5], 2, 1 / 2, (1, 0, 0)),
@@ -75,7 +77,7 @@ def test_a_query_says_how_its_session_goes_back(session, size, repeats, alike):
     assert tuple(found[name] for name in pairs) == alike
 
 
-@pytest.mark.parametrize("hour, sine, cosine", [(0, 0, 1), (6, 1, 0), (12, 0, -1), (18, -1, 0)])
+@pytest.mark.parametrize(("hour", "sine", "cosine"), [(0, 0, 1), (6, 1, 0), (12, 0, -1), (18, -1, 0)])
 def test_midnight_is_next_to_the_hour_before(hour, sine, cosine):
     found = of_query(np.full((1, 32), -1, np.int32), 0, 20_000 * 24 * HOUR + hour * HOUR)
     assert (found["day, sine"], found["day, cosine"]) == pytest.approx((sine, cosine), abs=1e-6)

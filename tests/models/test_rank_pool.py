@@ -57,13 +57,15 @@ def test_it_is_the_union_cut_by_the_prior(width):
             expected = naive(q, history, excluded, proposed, weights, width)
             count = pool.counts[q]
             rows = pool.rows[q, :count].tolist()
-            assert sorted(rows) == sorted(expected) and (pool.rows[q, count:] == -1).all()
+            assert sorted(rows) == sorted(expected)
+            assert (pool.rows[q, count:] == -1).all()
             for column, item in enumerate(rows):
                 _, code, scores = expected[item]
                 assert pool.scores[q, :3, column].tolist() == pytest.approx(scores)
                 own = item in history[q] and not any(scores)
                 assert pool.codes[q, column] == (4 * WIDTH if own else code)
-            assert (pool.scores[q, :, count:] == 0).all() and (pool.scores[q, 3] == 0).all()
+            assert (pool.scores[q, :, count:] == 0).all()
+            assert (pool.scores[q, 3] == 0).all()
 
 
 def test_the_users_own_items_come_first_and_are_never_cut():

@@ -107,7 +107,9 @@ def test_scores_are_probabilities_over_the_candidates(name):
     features, targets = seen(1)
     one.learn(features, targets, np.ones(len(targets), np.float32))
     scores = one.score(features)
-    assert scores.dtype == np.float32 and np.isfinite(scores).all() and (scores >= 0).all()
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    assert (scores >= 0).all()
     assert (scores[features.rows < 0] == 0).all()
     assert np.allclose(scores.sum(1), 1, atol=1e-4)
 

@@ -15,7 +15,9 @@ def replica_of(items: ItemRows, replica: ItemRows) -> None:
 def test_an_item_is_admitted_at_its_nth_event():
     items = ItemRows(100, admit_after=3)
     assert [items.admit("a", 0) for _ in range(4)] == [-1, -1, 0, 0]
-    assert len(items) == 1 and items.row("a") == 0 and items.row("b") == -1
+    assert len(items) == 1
+    assert items.row("a") == 0
+    assert items.row("b") == -1
 
 
 def test_waiting_items_are_bounded_and_the_one_unseen_for_longest_goes_first():
@@ -34,7 +36,8 @@ def test_the_longest_idle_items_expire_and_rows_are_reused():
     items.admit("i0", 500 * HOUR_MS)
     freed = items.expire()
     assert freed.tolist() == [1, 2], "one percent, the longest idle, but not i0"
-    assert items.row("i1") == -1 and not items.full
+    assert items.row("i1") == -1
+    assert not items.full
     assert {items.admit("new", 0), items.admit("newer", 0)} == {1, 2}
     assert items.row("i0") == 0
 

@@ -44,25 +44,31 @@ def test_a_repeat_says_that_the_item_is_repeated_and_counts_as_one_session():
 def test_a_repeat_begins_no_new_number():
     model = SessionKnn(10, length=3)
     model.learn(sessions(*[(1, item) for item in (0, 1, 2, 1, 0)]))
-    assert model.newest == 1 and model.index.counts[:3].tolist() == [1, 1, 1]
+    assert model.newest == 1
+    assert model.index.counts[:3].tolist() == [1, 1, 1]
 
 
 def test_a_session_longer_than_its_slot_goes_on_under_a_new_number():
     model = SessionKnn(10, length=3)
     model.learn(sessions(*[(1, item) for item in range(5)]))
     dumped = model.dump(np.arange(3))
-    assert dumped["number"].tolist() == [0, 1, 2] and dumped["size"].tolist() == [0, 3, 2]
+    assert dumped["number"].tolist() == [0, 1, 2]
+    assert dumped["size"].tolist() == [0, 3, 2]
     assert dumped["items"][2].tolist() == [3, 4, 0]
 
 
 def test_the_oldest_session_yields_its_slot():
     model = SessionKnn(10, slots_per_item=0.3)  # 3 slots
     model.learn(sessions((1, 0), (1, 1), (2, 2), (2, 3), (3, 4), (3, 5)))
-    assert proposed(model, [0]) and proposed(model, [2])
+    assert proposed(model, [0])
+    assert proposed(model, [2])
     model.learn(sessions((4, 6), (4, 7)))
-    assert not proposed(model, [0]) and proposed(model, [2]) and proposed(model, [6])
+    assert not proposed(model, [0])
+    assert proposed(model, [2])
+    assert proposed(model, [6])
     model.learn(sessions((1, 8)))  # it begins anew, and takes the place of session 2
-    assert not proposed(model, [2]) and not proposed(model, [0])
+    assert not proposed(model, [2])
+    assert not proposed(model, [0])
 
 
 def test_of_a_full_ring_the_latest_sessions_stay():
@@ -94,7 +100,8 @@ def test_the_index_is_what_the_slots_say_whatever_the_way():
         for other in (follower, anew):
             assert (other.index.counts == model.index.counts).all()
             mine, theirs = model.propose(asked, 9), other.propose(asked, 9)
-            assert np.array_equal(mine.rows, theirs.rows) and np.array_equal(mine.scores, theirs.scores)
+            assert np.array_equal(mine.rows, theirs.rows)
+            assert np.array_equal(mine.scores, theirs.scores)
 
 
 def test_a_learner_with_more_slots_goes_on_with_all_sessions():

@@ -17,7 +17,8 @@ def test_the_best_come_first_and_ties_go_to_the_lower_row(k, count, levels):
     found = select(values, among, count, rows, scores)
     expected = sorted((row for row in among.tolist() if values[row] > 0), key=lambda row: (-values[row], row))
     assert rows[:found].tolist() == expected[:k]
-    assert (scores[:found] == values[rows[:found]]).all() and (rows[found:] == -7).all()
+    assert (scores[:found] == values[rows[:found]]).all()
+    assert (rows[found:] == -7).all()
 
 
 def test_sorted_and_reversed_input_is_no_worst_case_that_fails():

@@ -95,7 +95,8 @@ def test_what_is_served_is_what_was_learnt(tower):
     sequences = pack(history)
     walked, _ = TOWERS[tower].walk(flat, shapes, vectors[sequences.items], sequences.sizes)
     served = TOWERS[tower].last(split(flat, shapes), vectors, history)
-    assert served.dtype == np.float32 and (served[sequences.last < 0] == 0).all()
+    assert served.dtype == np.float32
+    assert (served[sequences.last < 0] == 0).all()
     some = sequences.last >= 0
     np.testing.assert_allclose(served[some], walked[sequences.last[some]], atol=2e-6)
 
@@ -196,7 +197,8 @@ def test_updates_that_are_not_finite_are_dropped_and_counted(tower):
     assert model.dropped > 0
     dumped = model.dump(EVERYTHING)
     assert all(np.isfinite(dumped[field]).all() for field in ("vector", "bias", "squares"))
-    assert np.isfinite(model._pages["tower"]).all() and np.isfinite(model._pages["moments"]).all()
+    assert np.isfinite(model._pages["tower"]).all()
+    assert np.isfinite(model._pages["moments"]).all()
 
 
 def test_norms_are_capped():
@@ -212,7 +214,8 @@ def test_a_checkpoint_has_the_rows_of_a_micro_batch_and_no_more():
     model.touched()
     model.learn(sessions(rng.integers(0, 5_000, (10, 2)), 2))
     rows = model.touched()
-    assert (rows < 5_000).sum() <= 20 + 30 and (rows >= 5_000).sum() <= 20
+    assert (rows < 5_000).sum() <= 20 + 30
+    assert (rows >= 5_000).sum() <= 20
 
 
 def test_small_micro_batches_share_what_is_drawn():
@@ -233,7 +236,8 @@ def test_a_new_click_of_a_mean_moves_only_what_is_just_before_it():
     before = model._vectors.copy()
     model.learn(batch(session[13:], users=keys[13:]))
     moved = np.flatnonzero((model._vectors != before).any(1))
-    assert set(session[-9:].tolist()) <= set(moved.tolist()) and len(moved) <= 9 + 1
+    assert set(session[-9:].tolist()) <= set(moved.tolist())
+    assert len(moved) <= 9 + 1
 
 
 def test_a_query_longer_than_a_history_is_refused():

@@ -78,7 +78,8 @@ def test_workers_add_up_and_ages_merge():
     merged = Histogram.of(add_up(topic.history(now).points("15min", now)))
     alone = Histogram()
     alone.add(all_ages)
-    assert merged.buckets == alone.buckets and merged.sum_ms == alone.sum_ms
+    assert merged.buckets == alone.buckets
+    assert merged.sum_ms == alone.sum_ms
     assert [merged.quantile(q) for q in (0.5, 0.99)] == [alone.quantile(q) for q in (0.5, 0.99)]
 
 
@@ -101,7 +102,8 @@ def test_old_rows_are_of_no_use_and_a_wrong_clock_neither():
     topic, now = Topic(), BEGAN + HOUR
     run(topic, Recorder("serving/a"), BEGAN, BEGAN + MINUTE, 5)
     history = topic.history(now)
-    assert history.points("15min", now) == [] and history.points("24h", now)
+    assert history.points("15min", now) == []
+    assert history.points("24h", now)
     history.add(
         "serving/b/15min/1", MetricsRow(time=now + HOUR, until=now + HOUR, counts={"accepted": 1}), now
     )
@@ -112,7 +114,8 @@ def test_old_rows_are_of_no_use_and_a_wrong_clock_neither():
 def test_a_key_of_another_version_is_ignored(key):
     history = History()
     history.add(key, MetricsRow(time=BEGAN, until=BEGAN), BEGAN)
-    assert history.heartbeats(BEGAN) == [] and all(history.points(span, BEGAN) == [] for span in SPANS)
+    assert history.heartbeats(BEGAN) == []
+    assert all(history.points(span, BEGAN) == [] for span in SPANS)
 
 
 def beat(history: History, name: str, kind: str, heard: int, **more) -> None:
@@ -144,9 +147,11 @@ def test_figures_of_now_are_of_the_living():
     beat(history, "c", "serving", BEGAN - 20_000, counts={"accepted": 1000}, gauges={"lag:2": 99})
     beat(history, "l", "learning", BEGAN, gauges={"learner_active": 1.0, "model_checkpoint": 8})
     found = overview(history.heartbeats(BEGAN), [], "15min")
-    assert found["events_per_s"] == 10.0 and found["lag"] == {"0": 5, "1": 7}
+    assert found["events_per_s"] == 10.0
+    assert found["lag"] == {"0": 5, "1": 7}
     assert found["counts"]["users"] is None, "b is still counting"
-    assert found["learner"]["name"] == "l" and found["learner"]["checkpoint"] == 8
+    assert found["learner"]["name"] == "l"
+    assert found["learner"]["checkpoint"] == 8
 
 
 def test_a_partition_that_moved_has_the_lag_of_whom_it_moved_to():
@@ -156,7 +161,8 @@ def test_a_partition_that_moved_has_the_lag_of_whom_it_moved_to():
         history.add(f"serving/{name}/15min/0", row, start + until)
     drawn = PlotCache().draw(history.points("15min", start + 9_000), "15min", start + 9_000)
     (line,) = next(p["lines"] for p in drawn["plots"] if p["name"] == "lag")
-    assert line["label"] == "partition 0" and line["values"][-1] == 7
+    assert line["label"] == "partition 0"
+    assert line["values"][-1] == 7
 
 
 def test_plots_draw_what_is_new_and_at_most_so_many_lines():
@@ -170,4 +176,5 @@ def test_plots_draw_what_is_new_and_at_most_so_many_lines():
     again = drawing.draw(history.points("15min", BEGAN), "15min", BEGAN)
     assert [p["name"] for p in again["plots"]] == [plot.name for plot in PLOTS]
     late = next(p for p in again["plots"] if p["name"] == "dropped")["lines"][1]
-    assert late["values"][-1] == 3 and late["values"][0] is None
+    assert late["values"][-1] == 3
+    assert late["values"][0] is None

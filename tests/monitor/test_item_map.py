@@ -19,7 +19,8 @@ def planted(seed: int = 0) -> np.ndarray:
 def test_planted_directions_are_found():
     vectors = planted()
     axes, share = principal(vectors)
-    assert share > 0.99 and np.allclose(axes.T @ axes, np.eye(2), atol=1e-5)
+    assert share > 0.99
+    assert np.allclose(axes.T @ axes, np.eye(2), atol=1e-5)
     spread = ((vectors - vectors.mean(0)) @ axes).std(0)
     assert spread == pytest.approx([5, 2], rel=0.1)
 
@@ -73,10 +74,12 @@ def test_an_atlas_is_made_of_a_model_and_follows_it():
     assert atlas.map is None, "nothing is known yet"
     learn(0)
     atlas.refresh(MINUTE_MS)
-    assert set(atlas.map.items) == {f"i{n}" for n in range(12)} and atlas.map.moved.max() == 0
+    assert set(atlas.map.items) == {f"i{n}" for n in range(12)}
+    assert atlas.map.moved.max() == 0
     learn(1000)
     atlas.refresh(HOUR_MS)
-    assert atlas.map.moved.min() > 0 and atlas.map.moved_s == (HOUR_MS - MINUTE_MS) / 1000
+    assert atlas.map.moved.min() > 0
+    assert atlas.map.moved_s == (HOUR_MS - MINUTE_MS) / 1000
     row = model.items.row("i1")
     events = int(model.generators["popularity"].events[row])
     assert sum(one["events"] for one in atlas.day.of(row, HOUR_MS, events)) == events

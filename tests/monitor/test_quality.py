@@ -35,14 +35,18 @@ def test_figures_add_up_over_time_and_are_those_by_hand():
         0.25,
         0.375,
     )
-    assert now["recall_low"] < 0.5 < now["recall_high"] and frozen["recall"] == 0.25
+    assert now["recall_low"] < 0.5 < now["recall_high"]
+    assert frozen["recall"] == 0.25
     assert [one["name"] for one in rest] == ["popularity", "next"]
     (lift,) = found["lifts"]
-    assert lift["over"] == "frozen" and lift["lift"] == 0.25
-    assert (lift["low"] + lift["high"]) / 2 == pytest.approx(0.25) and lift["low"] > 0.1
+    assert lift["over"] == "frozen"
+    assert lift["lift"] == 0.25
+    assert (lift["low"] + lift["high"]) / 2 == pytest.approx(0.25)
+    assert lift["low"] > 0.1
     assert [one["name"] for one in found["segments"]] == ["type buy", "type view", "user new"]
     segment = found["segments"][-1]
-    assert segment["name"] == "user new" and segment["recommenders"]["now"]["recall"] == 0.1
+    assert segment["name"] == "user new"
+    assert segment["recommenders"]["now"]["recall"] == 0.1
 
 
 def test_what_came_of_what_was_shown_is_a_share_of_the_lists():
@@ -61,7 +65,8 @@ def test_plots_fade():
     none_hit = {"quality:now|all|predictions": 10}
     drawn = plots([point(88, all_hit), point(89, none_hit)], "15min", 89 * STEP)
     recall = drawn["plots"][1]
-    assert recall["title"] == "Recall@10" and recall["lines"][0]["label"] == "The model now"
+    assert recall["title"] == "Recall@10"
+    assert recall["lines"][0]["label"] == "The model now"
     assert recall["lines"][0]["values"][-2:] == [100.0, pytest.approx(100 * 0.9 / 1.9, abs=0.01)]
 
 
@@ -87,5 +92,7 @@ def test_the_lift_is_plotted_also_below_nothing():
 def test_the_page_renders_with_and_without_figures():
     shared = {"path": "/quality", "json": "", "site": "Freshet", "menu": {}, "refresh_s": 5, "paused": False}
     full = render("quality", quality([], [point(1, COUNTS)], "15min"), **shared)
-    assert "Generator next alone" in full and "+25.0" in full and "Lift over frozen twin" in full
+    assert "Generator next alone" in full
+    assert "+25.0" in full
+    assert "Lift over frozen twin" in full
     assert "Nothing was predicted yet" in render("quality", quality([], [], "15min"), **shared)

@@ -109,7 +109,8 @@ def test_examples_are_those_of_a_worker(log):
     records = [Record(n, event) for n, event in enumerate(events)]
     writes = serve(records, "events", lambda partition, key: None, Silent(), POLICY, lambda: 0)
     served = [decode_example(value) for _, value in writes.partitions[0].examples]
-    assert served == taken(log).examples and len(served) == 600
+    assert served == taken(log).examples
+    assert len(served) == 600
 
 
 def test_a_prediction_is_what_a_request_in_that_moment_would_get():
@@ -121,9 +122,11 @@ def test_a_prediction_is_what_a_request_in_that_moment_would_get():
         request = Event(event_id=f"r{n}", user="u", type="request", time=time)
         _, _, asking = accept(user, request, n, time, POLICY)
         user, _, accepted = accept(user, event, n, time, POLICY)
-        assert asking is not None and accepted is not None
+        assert asking is not None
+        assert accepted is not None
         taught = example(accepted, User())
-        assert taught is not None and before(taught) == asking.after
+        assert taught is not None
+        assert before(taught) == asking.after
         assert example(asking, User()) is None, "a request teaches nothing"
     assert len(user.items[-HISTORY:]) == HISTORY
 
@@ -133,10 +136,12 @@ def test_filters_and_weights(log):
     assert [e.item for e in taken(log, Options(limit=7)).examples] == [r["item"] for r in rows()[:7]]
     assert len(taken(log, Options(limit=100, min_value=5)).examples) == 20
     kept = taken(log, Options(drop_reloads=True)).examples
-    assert 570 < len(kept) < 600 and not any(e.history and e.history[-1] == e.item for e in kept)
+    assert 570 < len(kept) < 600
+    assert not any(e.history and e.history[-1] == e.item for e in kept)
     weighed = weigh(SMALL, "view=0,purchase=2")
     found = taken(log, Options(), weighed).examples
-    assert {(e.type, e.weight) for e in found} == {("purchase", 2.0)} and len(found) == 60
+    assert {(e.type, e.weight) for e in found} == {("purchase", 2.0)}
+    assert len(found) == 60
     assert len(taken(log, Options(), weigh(SMALL, "*=0,view=1")).examples) == 540
     with pytest.raises(ValueError):
         weigh(SMALL, "view")
@@ -158,9 +163,11 @@ def scored(made) -> list[int]:
 def test_types_first_events_and_repeats_can_be_left_out(log):
     found, made = steps(log, types=frozenset({"purchase"}), skip_first=True, skip_repeats=True, warm_up="50%")
     chosen = [found.examples[n] for n in scored(made)]
-    assert 25 < len(chosen) <= 30 and {one.type for one in chosen} == {"purchase"}
+    assert 25 < len(chosen) <= 30
+    assert {one.type for one in chosen} == {"purchase"}
     assert all(one.history and one.history[-1] != one.item for one in chosen)
-    assert min(scored(made)) >= 300 and sum(len(step.learnt) for step in made) == 600
+    assert min(scored(made)) >= 300
+    assert sum(len(step.learnt) for step in made) == 600
 
 
 def test_windows_of_time_and_of_a_column(log):
@@ -197,9 +204,11 @@ def test_parts_by_column_by_shares_and_by_user(log):
     assert scored(made) == list(range(200, 400))
     assert np.concatenate([step.learnt for step in made]).tolist() == list(range(200))
     _, made = steps(log, protocol="holdout", split="50/25/25", learn=frozenset({"train", "valid"}))
-    assert scored(made) == list(range(450, 600)) and sum(len(step.learnt) for step in made) == 450
+    assert scored(made) == list(range(450, 600))
+    assert sum(len(step.learnt) for step in made) == 450
     found, made = steps(log, protocol="leave-one-out")
-    assert len(scored(made)) == 10 and len({found.examples[n].user for n in scored(made)}) == 10
+    assert len(scored(made)) == 10
+    assert len({found.examples[n].user for n in scored(made)}) == 10
     assert sum(len(step.learnt) for step in made) == 580
 
 
@@ -207,7 +216,8 @@ def test_the_model_may_be_so_old(log):
     _, made = steps(log, model_delay="1h")
     found, _ = steps(log)
     spans = [found.examples[s.learnt[-1]].time - found.examples[s.learnt[0]].time for s in made]
-    assert max(spans) < 3_600_000 and len(made) == pytest.approx(48, abs=8)
+    assert max(spans) < 3_600_000
+    assert len(made) == pytest.approx(48, abs=8)
 
 
 @pytest.mark.parametrize("text", ["", "5", "1w", "-1s", "s"])
@@ -223,13 +233,16 @@ def test_the_figures_of_a_chain(log):
     found = figures(log, "--warm-up", "50%", "--at", "5,1", "--compare", "generators", "--without", "next")
     assert (found["predictions"], found["users"], found["learnt"], found["items"]) == (300, 10, 600, 30)
     all_of_it, alone = found["recommenders"]["all"], found["recommenders"]["next"]
-    assert all_of_it["recall@5"] > 0.8 and alone["mrr@5"] > 0.7
+    assert all_of_it["recall@5"] > 0.8
+    assert alone["mrr@5"] > 0.7
     assert found["recommenders"]["without next"]["recall@5"] < 0.5
     assert found["recommenders"]["without next"]["all is better by"]["recall"]["interval"][0] > 0.3
     assert all_of_it["recall@5"] >= all_of_it["recall@1"]
     assert set(all_of_it["segments"]) >= {"user: heavy", "target: novel", "type: view", "type: purchase"}
     assert len(found["over_time"]["time"]) == len(found["over_time"]["recall"]["all"]) == 200
-    assert all_of_it["model_bytes"] > 1000 and all_of_it["propose_us"] > 0 and all_of_it["learn_us"] > 0
+    assert all_of_it["model_bytes"] > 1000
+    assert all_of_it["propose_us"] > 0
+    assert all_of_it["learn_us"] > 0
 
 
 def test_rankers_and_generators_side_by_side(log):
@@ -303,18 +316,22 @@ def test_the_table_and_the_plot(log, tmp_path):
 )
 def test_what_does_not_fit_is_one_line_and_exit_code_2(log, args, said):
     result = run("evaluate", log, *args)
-    assert result.exit_code == 2 and result.stdout == ""
+    assert result.exit_code == 2
+    assert result.stdout == ""
     last = result.stderr.splitlines()[-1]
-    assert last.startswith("freshet: ") and said in last
+    assert last.startswith("freshet: ")
+    assert said in last
 
 
 def test_what_one_would_want_to_know_of_the_log_is_said(tmp_path):
     made = rows(100)
     shuffled = written(tmp_path / "shuffled.csv", random.Random(1).sample(made, len(made)))
     said = run("evaluate", shuffled, "--weights", "vew=2").stderr
-    assert "of 100 rows teach nothing, as on the stream" in said and "sort the log by time" in said
+    assert "of 100 rows teach nothing, as on the stream" in said
+    assert "sort the log by time" in said
     assert "--weights vew: no row is of this type; there are purchase, view" in said
-    assert "not used: part" in said and "seconds" not in said
+    assert "not used: part" in said
+    assert "seconds" not in said
     seconds = [row | {"time": int(str(row["time"])) // 1000} for row in made]
     assert "is --time-unit s missing?" in run("evaluate", written(tmp_path / "s.csv", seconds)).stderr
     twice = written(tmp_path / "twice.csv", [row | {"event_id": n // 2} for n, row in enumerate(made)])
@@ -324,19 +341,22 @@ def test_what_one_would_want_to_know_of_the_log_is_said(tmp_path):
 def test_a_log_of_nothing_but_a_header_is_one_line(tmp_path):
     (tmp_path / "header.csv").write_text("time,user,item\n")
     result = run("evaluate", str(tmp_path / "header.csv"))
-    assert result.exit_code == 1 and result.stderr.endswith("header.csv has no row that is an event\n")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("header.csv has no row that is an event\n")
 
 
 def test_a_column_that_is_not_there_is_one_line(log):
     result = run("evaluate", log, "--protocol", "windows", "--window", "period")
-    assert result.exit_code == 1 and "period" in result.stderr.splitlines()[-1]
+    assert result.exit_code == 1
+    assert "period" in result.stderr.splitlines()[-1]
 
 
 def test_a_part_that_does_not_take_what_it_is_given(log, monkeypatch):
     monkeypatch.setenv("FRESHET_MODEL_PARAMETERS", '{"next": {"size": 3}}')
     result = run("evaluate", log)
     assert result.exit_code == 2
-    assert "model_parameters: " in result.stderr and "'size'" in result.stderr
+    assert "model_parameters: " in result.stderr
+    assert "'size'" in result.stderr
 
 
 def test_hyper_parameters_reach_the_model(log):

@@ -49,7 +49,8 @@ def test_the_space_holds_the_defaults():
     chosen |= {f"previous.{key}": within.low for key, within in HYPER_PARAMETERS["previous"].items()}
     trial = optuna.trial.FixedTrial(chosen)
     found = suggest(trial, ["next", "previous"], ["blend", "mlp"])
-    assert found["generators"] == {"previous": 0.5} and found["ranker"] == "blend"
+    assert found["generators"] == {"previous": 0.5}
+    assert found["ranker"] == "blend"
     assert set(found["model_parameters"]) == {"previous"}
     assert WEIGHT.low < 1 < WEIGHT.high
 
@@ -59,10 +60,12 @@ def test_a_search_begins_at_the_settings_as_they_are():
     settings = Settings(generators=weights, model_parameters={"next": {"half_life_ms": 5e7}})
     names = [*weights, "graph"]
     point = known(settings.generators, settings.ranker, as_built(settings, names), names)
-    assert point["next.half_life_ms"] == 5e7 and point["previous.half_life_ms"] == 28 * DAY_MS
+    assert point["next.half_life_ms"] == 5e7
+    assert point["previous.half_life_ms"] == 28 * DAY_MS
     assert point["trending.half_life_ms"] == DAY_MS / 12, "not that of its class"
     begun = suggest(optuna.trial.FixedTrial(point), names, [settings.ranker])
-    assert begun["generators"] == settings.generators and begun["ranker"] == settings.ranker
+    assert begun["generators"] == settings.generators
+    assert begun["ranker"] == settings.ranker
     for name, values in begun["model_parameters"].items():
         assert set(values) == set(HYPER_PARAMETERS[name]), "nothing is left to chance"
 
@@ -98,9 +101,12 @@ def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
     result = run(*common, "--trials", "3")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert (found["trials"], found["metric"]) == (3, "mrr@20") and found["value"] >= found["first"] > 0.1
+    assert (found["trials"], found["metric"]) == (3, "mrr@20")
+    assert found["value"] >= found["first"] > 0.1
     on = json.loads(run(*common, "--trials", "5").stdout)
-    assert on["trials"] == 5 and on["first"] == found["first"] and on["value"] >= found["value"]
+    assert on["trials"] == 5
+    assert on["first"] == found["first"]
+    assert on["value"] >= found["value"]
     assert json.loads(run(*common, "--trials", "5").stdout) == on, "nothing is left to do"
     before = run("evaluate", log, "--model-delay", "10m", "--json")
     assert json.loads(before.stdout)["recommenders"]["all"]["mrr@20"] == pytest.approx(on["first"], abs=1e-5)
@@ -129,7 +135,8 @@ def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
 )
 def test_what_does_not_fit_is_one_line(log, args, said):
     result = run("tune", log, *args)
-    assert result.exit_code == 2 and result.stdout == ""
+    assert result.exit_code == 2
+    assert result.stdout == ""
     assert said in result.stderr.splitlines()[-1]
 
 
@@ -137,4 +144,5 @@ def test_another_search_is_not_gone_on_with(log):
     common = ["tune", log, "--generators", "popularity", "--share", "100", "--model-delay", "1h"]
     assert run(*common, "--trials", "1").exit_code == 0
     result = run(*common, "--trials", "2", "--metric", "recall")
-    assert result.exit_code == 2 and "--storage holds another search" in result.stderr.splitlines()[-1]
+    assert result.exit_code == 2
+    assert "--storage holds another search" in result.stderr.splitlines()[-1]

@@ -64,10 +64,12 @@ def step(records, stored=None, policy=POLICY, recommender=None, now=NOW + 10):
 def test_an_event_is_answered_from_the_session_that_it_ends():
     writes = step([record(5, item="a"), record(6, item="b")])
     first, second = (decode_recommendation(value) for _, value in writes.recommendations)
-    assert [i.item for i in first.items] == ["a"] and [i.item for i in second.items] == ["b", "a"]
+    assert [i.item for i in first.items] == ["a"]
+    assert [i.item for i in second.items] == ["b", "a"]
     assert (second.recommendation_id, second.event_id, second.user) == ("3-6", "e6", "u")
     assert (second.checkpoint, second.age_ms, second.model_age_ms) == (7, 10, 510)
-    assert writes.counts.accepted == writes.counts.recommendations == 2 and writes.ages_ms == [10, 10]
+    assert writes.counts.accepted == writes.counts.recommendations == 2
+    assert writes.ages_ms == [10, 10]
     examples = [messages.decode_example(value) for _, value in writes.examples]
     taught = [(e.item, e.history, e.session_size, e.session, e.offset) for e in examples]
     assert taught == [("a", (), 0, 1, 5), ("b", ("a",), 1, 1, 6)]
@@ -88,8 +90,10 @@ def test_a_step_applied_twice_changes_nothing_the_second_time():
     records = [record(n, user=f"u{n % 3}", item=str(n)) for n in range(30)]
     once = step(records)
     again = step(records, once.users)
-    assert again.counts.replayed == 30 and again.users == {}
-    assert not again.recommendations and not again.examples
+    assert again.counts.replayed == 30
+    assert again.users == {}
+    assert not again.recommendations
+    assert not again.examples
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -143,7 +147,8 @@ def test_duplicates_and_late_events_get_no_answer():
 
 def test_impressions_and_requests_teach_nothing():
     writes = step([record(1, type="impression"), record(2, item=None, type="request")])
-    assert not writes.examples and writes.counts.accepted == 2
+    assert not writes.examples
+    assert writes.counts.accepted == 2
     assert [decode_recommendation(v).event_type for _, v in writes.recommendations] == ["request"]
     assert decode_user(writes.users[b"u"]).items == ()
 
@@ -180,7 +185,8 @@ def test_an_event_a_month_ahead_changes_nothing_but_itself():
     lying = step(
         [record(n, item=str(n), time=t + month * (n == 2), timestamp=t) for n, t in enumerate(times)]
     )
-    assert lying.users == plain.users and lying.examples == plain.examples
+    assert lying.users == plain.users
+    assert lying.examples == plain.examples
 
 
 def test_a_replayed_log_keeps_its_own_clock():
@@ -196,4 +202,5 @@ def test_a_replayed_log_keeps_its_own_clock():
 
 def test_recommendations_are_json_that_others_can_read():
     key, value = step([record(1)]).recommendations[0]
-    assert key == b"u" and set(json.loads(value)) >= {"recommendation_id", "items", "age_ms", "checkpoint"}
+    assert key == b"u"
+    assert set(json.loads(value)) >= {"recommendation_id", "items", "age_ms", "checkpoint"}

@@ -32,7 +32,8 @@ def test_history_keeps_order_and_session_ends_by_inactivity():
     )
     assert user.items == ("a", "b", "c", "d")
     assert user.session_items() == ("c", "d")
-    assert user.sessions == 2 and user.session_start == 40 * MINUTE
+    assert user.sessions == 2
+    assert user.session_start == 40 * MINUTE
 
 
 def test_a_gap_of_exactly_the_setting_does_not_end_a_session():
@@ -43,14 +44,17 @@ def test_a_gap_of_exactly_the_setting_does_not_end_a_session():
 def test_the_events_own_session_decides_when_it_says():
     events = [event(1, 0, "a", session="s1"), event(2, 90 * MINUTE, "b", session="s1")]
     user, _ = apply(events)
-    assert user.session_items() == ("a", "b") and user.sessions == 1
+    assert user.session_items() == ("a", "b")
+    assert user.sessions == 1
     user, _ = apply([*events, event(3, 90 * MINUTE + 1, "c", session="s2")])
-    assert user.session_items() == ("c",) and user.sessions == 2
+    assert user.session_items() == ("c",)
+    assert user.sessions == 2
 
 
 def test_sessions_that_meet_in_one_millisecond_stay_apart():
     user, _ = apply([event(1, 5000, "a", session="s1"), event(2, 5000, "b", session="s2")])
-    assert user.session_items() == ("b",) and user.sessions == 2
+    assert user.session_items() == ("b",)
+    assert user.sessions == 2
     first, _ = apply([event(1, 5000, "a", session="s1")])
     assert advance(first, event(2, 5000, "b", session="s2"), 5000, 5000, 9, True, RULES).before_size == 0
 
@@ -58,7 +62,8 @@ def test_sessions_that_meet_in_one_millisecond_stay_apart():
 def test_a_request_is_an_activity_without_an_item():
     user, verdicts = apply([event(1, 0, "a"), event(2, 20 * MINUTE, None), event(3, 40 * MINUTE, "b")])
     assert verdicts == [Verdict.ACCEPTED] * 3
-    assert user.session_items() == ("a", "b") and user.events == 3
+    assert user.session_items() == ("a", "b")
+    assert user.events == 3
 
 
 def test_duplicates_count_for_nothing():
@@ -81,7 +86,8 @@ def test_a_late_event_within_the_grace_period_is_ordered_in():
         [event(1, 10 * MINUTE, "a"), event(2, 12 * MINUTE, "c"), event(3, 11 * MINUTE, "b")]
     )
     assert verdicts[-1] is Verdict.ACCEPTED
-    assert user.items == ("a", "b", "c") and user.last == 12 * MINUTE
+    assert user.items == ("a", "b", "c")
+    assert user.last == 12 * MINUTE
     step = advance(
         apply([event(1, 10 * MINUTE, "a"), event(2, 12 * MINUTE, "c")])[0],
         event(3, 11 * MINUTE, "b"), 11 * MINUTE, 11 * MINUTE, 9, True, RULES,

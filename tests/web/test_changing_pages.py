@@ -89,7 +89,8 @@ def test_a_body_must_be_small_and_of_a_kind_that_is_known(worker: Worker, path: 
 
 def test_a_change_is_written_and_decided_by_at_once(worker: Worker):
     status, found = post(worker, "/settings", {"setting": "list_length", "value": 3, "who": " ann "})
-    assert status == 200 and found["changed"] == "list_length"
+    assert status == 200
+    assert found["changed"] == "list_length"
     (change,) = worker.written
     assert (change.setting, change.value, change.old, change.who) == ("list_length", 3, 5, "ann")
     assert decode_change(encode(change)) == change
@@ -99,7 +100,8 @@ def test_a_change_is_written_and_decided_by_at_once(worker: Worker):
     assert live["list_length"]["last_change"]["who"] == "ann"
     assert "Changed by" in get(worker, "/settings", BROWSER)[1]
     assert post(worker, "/settings", {"setting": "list_length", "who": "b", "reset": 1})[0] == 200
-    assert worker.written[-1].value is None and worker.serving.policy.list_length == 5
+    assert worker.written[-1].value is None
+    assert worker.serving.policy.list_length == 5
 
 
 def test_a_form_changes_weights_and_the_recommender(worker: Worker):
@@ -111,12 +113,16 @@ def test_a_form_changes_weights_and_the_recommender(worker: Worker):
     form = {"setting": "generators", "who": "ann", "token": TOKEN}
     form |= {f"key:{name}": "1" if name == "popularity" else "0" for name in names}
     status, text = post(worker, "/settings", urlencode(form), token=None, accept=BROWSER)
-    assert status == 200 and "generators is changed" in Page(text).text
+    assert status == 200
+    assert "generators is changed" in Page(text).text
     after = get_json(worker, "/users/ann")["now"]["items"]
-    assert after and {one["reason"] for one in after} <= {"popular now", "seen before"} and after != before
+    assert after
+    assert {one["reason"] for one in after} <= {"popular now", "seen before"}
+    assert after != before
     form = {"setting": "event_weights", "key:view": "0.5", "new_key": "wish", "new_value": "2", "who": "b"}
     assert post(worker, "/settings", urlencode(form))[0] == 200
-    assert worker.serving.policy.weight("wish") == 2 and worker.serving.policy.weight("view") == 0.5
+    assert worker.serving.policy.weight("wish") == 2
+    assert worker.serving.policy.weight("view") == 0.5
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,9 @@ def test_a_form_changes_weights_and_the_recommender(worker: Worker):
 )  # fmt: skip
 def test_what_cannot_be_changed_says_why(worker: Worker, change: dict[str, Any]):
     status, found = post(worker, "/settings", {"who": "ann"} | change)
-    assert status == 400 and found["detail"] and worker.written == []
+    assert status == 400
+    assert found["detail"]
+    assert worker.written == []
 
 
 def test_settings_say_what_a_change_does(worker: Worker):
@@ -161,7 +169,8 @@ def test_settings_show_half_lives_and_what_was_measured(worker: Worker):
     (day,) = [one for one in found["half_lives"] if one["generator"] == "popularity"]
     assert (day["half_life_ms"], day["after_day"], day["after_week"]) == (86_400_000, 0.5, 0.5**7)
     text = Page(get(worker, "/settings", BROWSER)[1]).text
-    assert "40.0 %" in text and "Half-lives" in text
+    assert "40.0 %" in text
+    assert "Half-lives" in text
 
 
 def test_half_lives_are_changed_in_the_model_and_taken_back(worker: Worker):
@@ -228,12 +237,14 @@ def test_letters_are_listed_by_reason_with_their_bytes_escaped(worker: Worker, k
     assert [one["at"] for one in found["letters"]] == ["3:9", "3:8", "3:7", "3:6"]
     assert found["letters"][1]["value"] == "\\x00\\xff<script>"
     assert found["letters"][0]["from"] == {"topic": "events", "partition": 1, "offset": 7}
-    assert found["letters"][2]["value"] is None and found["letters"][3]["reason"] is None
+    assert found["letters"][2]["value"] is None
+    assert found["letters"][3]["reason"] is None
     assert len(found["letters"][3]["value"]) < 300
     (only,) = get_json(worker, "/dead-letters?reason=empty")["letters"]
     assert only["at"] == "3:7"
     page = Page(get(worker, "/dead-letters", BROWSER)[1])
-    assert "\\x00\\xff<script>" in page.text and not any(tag == "i" for tag, _ in page.elements)
+    assert "\\x00\\xff<script>" in page.text
+    assert not any(tag == "i" for tag, _ in page.elements)
     assert get(worker, "/dead-letters?reason=magic")[0] == 400
 
 
@@ -251,12 +262,16 @@ def test_a_letter_is_sent_again_as_what_it_should_have_been(
     sent: list[tuple[Event, int]] = []
     monkeypatch.setattr(letters.Sender, "send", lambda self, event, arrived: sent.append((event, arrived)))
     status, found = post(worker, "/dead-letters", {"at": "3:9"})
-    assert status == 422 and not sent and "time-out-of-range" in found["letters"][0]["why_not"]
+    assert status == 422
+    assert not sent
+    assert "time-out-of-range" in found["letters"][0]["why_not"]
     mended = BAD.replace(b'"soon"', b"5")
     assert post(worker, "/dead-letters", {"at": "3:9", "value": mended.decode()})[0] == 200
     assert sent == [(decode_event(mended), 1000)], "as of when it came first"
     status, text = post(worker, "/dead-letters", "at=3:9&at=3:8", accept=BROWSER)
-    assert status == 422 and Page(text).text.count("not sent") == 2 and len(sent) == 1
+    assert status == 422
+    assert Page(text).text.count("not sent") == 2
+    assert len(sent) == 1
     for body in ({}, {"at": []}, {"at": ["3:9", "3:8"], "value": "x"}, {"at": ["3:9"] * 101}):
         assert post(worker, "/dead-letters", body)[0] == 400
 
@@ -307,7 +322,8 @@ def test_a_tap_takes_an_event_with_what_it_caused():
     ]  # fmt: skip
     assert [one["offset"] for one in tapped(records, user="ann")] == [1, 3]
     assert [one["offset"] for one in tapped(records, item="ü<")] == [2]
-    assert tapped(records, item="ann") == [] and tapped(records, user="an") == []
+    assert tapped(records, item="ann") == []
+    assert tapped(records, user="an") == []
     tap = Subscription("w", None, None)
     tap.receive([Record("ann", "a", 1)], {})
     assert lines(tap)[0]["recommendation"] is None, "an impression, say"

@@ -215,13 +215,17 @@ def test_the_overview_has_every_figure_as_json(worker: Worker):
     found = get_json(worker, "/")
     assert found["answered_by"] == {"worker": "w", "ready": True, "waiting_for": [], "partitions": [0]}
     assert found["age_ms"] == {"p50": None, "p90": None, "p99": None}
-    assert found["model"]["checkpoint"] == 3 and found["model"]["items"] == 12 and found["model"]["torn"] == 0
+    assert found["model"]["checkpoint"] == 3
+    assert found["model"]["items"] == 12
+    assert found["model"]["torn"] == 0
     assert 500 <= found["model"]["age_ms"] < 60_000
     assert set(found["hits"]) == {"predictions", "recommended", "popularity"}
     assert set(found["counts"]) == {
         "accepted", "duplicates", "late", "replayed", "recommendations", "rebalances", "dead_letters", "users"
     }  # fmt: skip
-    assert found["lag"] == {} and found["learner"] is None and found["memory_bytes"] > 2**20
+    assert found["lag"] == {}
+    assert found["learner"] is None
+    assert found["memory_bytes"] > 2**20
     (process,) = found["processes"]
     assert (process["name"], process["state"], process["partitions"]) == ("w", "ready", [0])
 
@@ -263,7 +267,10 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path):
     }  # fmt: skip
     assert found["dead_letters"] == {"empty": 4}
     text = Page(get(worker, "/", BROWSER)[1]).text
-    assert "45.0 %" in text and "20.0 %" in text and "over 1 min" in text and "empty" in text
+    assert "45.0 %" in text
+    assert "20.0 %" in text
+    assert "over 1 min" in text
+    assert "empty" in text
     plots = {plot["name"]: plot["lines"] for plot in get_json(worker, "/plots.json")["plots"]}
     assert [sum(v or 0 for v in line["values"]) for line in plots["dropped"]] == [3, 2, 1]
     assert [(line["label"], max(v or 0 for v in line["values"])) for line in plots["dead_letters"]] == [
@@ -280,7 +287,8 @@ def test_every_range_can_be_asked_for(worker: Worker, span: str):
     assert len(drawn["times"]) == SPANS[span].slots
     for plot in drawn["plots"]:
         assert all(len(line["values"]) == len(drawn["times"]) for line in plot["lines"])
-    assert get(worker, "/?range=year")[0] == 400 and get(worker, "/plots.json?range=")[0] == 400
+    assert get(worker, "/?range=year")[0] == 400
+    assert get(worker, "/plots.json?range=")[0] == 400
 
 
 @pytest.mark.parametrize("phase_ms", [0, 700, 1900])
@@ -292,7 +300,8 @@ def test_a_steady_rate_is_plotted_as_it_is(phase_ms: int):
             history.add(key, row, now)
     drawn = PlotCache().draw(history.points("15min", now), "15min", now)
     rates = [rate for rate in drawn["plots"][0]["lines"][0]["values"] if rate is not None]
-    assert rates[1:-1] == [200.0] * (len(rates) - 2) and rates[-1] == pytest.approx(200, rel=0.35)
+    assert rates[1:-1] == [200.0] * (len(rates) - 2)
+    assert rates[-1] == pytest.approx(200, rel=0.35)
 
 
 def test_blocks_have_the_sums_of_their_points_and_only_changed_ones_are_made_anew():
@@ -300,7 +309,8 @@ def test_blocks_have_the_sums_of_their_points_and_only_changed_ones_are_made_ane
     points = [Point(n * step, 300, {"accepted": n, f"only {n % 3}": 1.5}, {}) for n in range(5, 293)]
     blocks = BlockSums()
     first = blocks.of(points, "24h")
-    assert len(first) == 19 and add_up(first) == add_up(points)
+    assert len(first) == 19
+    assert add_up(first) == add_up(points)
     points = [*points[1:-1], Point(292 * step, 300, {"accepted": 1}, {})]
     second = blocks.of(points, "24h")
     assert add_up(second) == add_up(points)
@@ -382,14 +392,14 @@ def test_a_users_page_has_history_and_slate_with_reasons(worker: Worker):
     assert found["sent"] == {"recommendation_id": "0-7", "items": ["d", "zzz"]}
     best = found["now"]["items"][0]
     assert (best["item"], best["sent_position"]) == ("d", 1), "d follows c in the model"
-    assert best["score"] > 0 and "c" in best["reason"]
-    assert len(found["now"]["items"]) == 5 and found["now"]["items"][1]["sent_position"] is None
+    assert best["score"] > 0
+    assert "c" in best["reason"]
+    assert len(found["now"]["items"]) == 5
+    assert found["now"]["items"][1]["sent_position"] is None
     page = Page(get(worker, "/users/bob", BROWSER)[1])
-    assert (
-        "0-7" in page.text
-        and best["reason"] in page.text
-        and ("a", {"class": "id", "href": "/items/d"}) in page.elements
-    )
+    assert "0-7" in page.text
+    assert best["reason"] in page.text
+    assert ("a", {"class": "id", "href": "/items/d"}) in page.elements
 
 
 def test_inactivity_divides_old_sessions_and_the_records_own_size_the_current_one():
@@ -410,7 +420,8 @@ def test_any_id_can_be_asked_for_and_is_shown_as_text(worker: Worker, odd: str):
     for path in (f"/users/{quoted}.json", f"/users?id={quoted}", f"/users.json?id={quoted}"):
         assert get_json(worker, path)["user"] == odd
     status, text, headers = get(worker, f"/users?id={quoted}", BROWSER)
-    assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
+    assert status == 200
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
     page = Page(text)
     assert not {tag for tag, _ in page.elements} & {"img", "style", "iframe"}
     assert all(e["src"].startswith("/static/") for tag, e in page.elements if tag == "script")
@@ -420,7 +431,9 @@ def test_any_id_can_be_asked_for_and_is_shown_as_text(worker: Worker, odd: str):
     links = {found["href"] for tag, found in page.elements if tag == "a" and found.get("class") == "id"}
     assert address("items", odd) in links
     status, text, _ = get(worker, f"/items?id={quoted}", BROWSER)
-    assert status == 404 and "<script>" not in text and "<img" not in text
+    assert status == 404
+    assert "<script>" not in text
+    assert "<img" not in text
 
 
 @pytest.mark.parametrize("odd", [odd for odd in ODD if odd not in (".", "..")], ids=ascii)
@@ -457,11 +470,13 @@ def test_what_is_not_there_says_so_to_people_and_to_programs(worker: Worker, pat
     found, text, headers = get(worker, path)
     assert found == status
     problem = strict(text)
-    assert problem["status"] == status and problem["error"]
+    assert problem["status"] == status
+    assert problem["error"]
     found, text, headers = get(worker, path, BROWSER)
     assert found == status
     if not path.endswith(".json"):
-        assert headers["Content-Type"].startswith("text/html") and html.escape(problem["error"]) in text
+        assert headers["Content-Type"].startswith("text/html")
+        assert html.escape(problem["error"]) in text
 
 
 @pytest.mark.parametrize(
@@ -470,7 +485,9 @@ def test_what_is_not_there_says_so_to_people_and_to_programs(worker: Worker, pat
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_everything_is_read_only(worker: Worker, path: str, method: str):
     status, text, headers = get(worker, path, method=method)
-    assert status == 405 and "GET" in headers["Allow"] and strict(text)["status"] == 405
+    assert status == 405
+    assert "GET" in headers["Allow"]
+    assert strict(text)["status"] == 405
 
 
 @pytest.mark.parametrize(
@@ -489,9 +506,11 @@ def test_every_answer_has_the_headers_that_keep_it_harmless(worker: Worker, path
 @pytest.mark.parametrize("path", ["/", "/?pause", "/users/ann", "/items/a", "/health/ready", "/nothing"])
 def test_pages_hold_no_inline_script_no_style_and_nothing_from_elsewhere(worker: Worker, path: str):
     page = Page(get(worker, path, BROWSER)[1])
-    assert page.elements[0][0] == "html" and page.elements[0][1] == {"lang": "en"}
+    assert page.elements[0][0] == "html"
+    assert page.elements[0][1] == {"lang": "en"}
     for tag, attributes in page.elements:
-        assert tag != "style" and not any(a == "style" or a.startswith("on") for a in attributes)
+        assert tag != "style"
+        assert not any(a == "style" or a.startswith("on") for a in attributes)
         assert tag != "script" or attributes["src"].startswith("/static/")
         for name in ("href", "src", "action", "formaction"):
             where = attributes.get(name) or "/"
@@ -503,7 +522,9 @@ def test_pages_hold_no_inline_script_no_style_and_nothing_from_elsewhere(worker:
 def test_a_page_that_fails_says_so_and_logs_why(worker: Worker, monkeypatch, caplog):
     monkeypatch.setattr(figures, "health", lambda *args: 1 / 0)
     status, text, headers = get(worker, "/health/ready")
-    assert status == 500 and "ZeroDivisionError" not in text and "ZeroDivisionError" in caplog.text
+    assert status == 500
+    assert "ZeroDivisionError" not in text
+    assert "ZeroDivisionError" in caplog.text
     assert headers["Content-Security-ServingPolicy"]
 
 
@@ -557,7 +578,8 @@ def test_pages_link_to_their_figures_as_json(worker: Worker):
 
 def test_head_is_get_without_the_body(worker: Worker):
     status, text, headers = get(worker, "/users/ann", method="HEAD")
-    assert (status, text) == (200, "") and headers["Content-Type"] == "application/json"
+    assert (status, text) == (200, "")
+    assert headers["Content-Type"] == "application/json"
 
 
 # Items
@@ -573,7 +595,9 @@ def test_an_items_page_has_its_neighbours_by_each_generator(worker: Worker):
     assert found["neighbours"].pop("history") == [], "an item alone has no other in its history"
     for items in found["neighbours"].values():
         named = [one["item"] for one in items]
-        assert named and "c" not in named and len(set(named)) == len(named)
+        assert named
+        assert "c" not in named
+        assert len(set(named)) == len(named)
         scores = [one["score"] for one in items]
         assert scores == sorted(scores, reverse=True)
     assert found["neighbours"]["next"][0]["item"] == "d"
@@ -614,7 +638,8 @@ def test_a_model_without_popularity_says_nothing_of_it(tmp_path):
     worker.serving.model = model = Model(["next"], 10)
     model.learn([example(item, "a", offset=n, time=NOW) for n, item in enumerate("ab")])
     found = get_json(worker, "/items/a")
-    assert found["events"] is None and found["popularity"] is None
+    assert found["events"] is None
+    assert found["popularity"] is None
     assert [one["item"] for one in found["neighbours"]["next"]] == ["b"]
     assert get(worker, "/items/a", BROWSER)[0] == 200
 
@@ -627,7 +652,8 @@ def test_ready_says_what_it_waits_for(tmp_path):
     assert get(worker, "/health/ready")[0] == 200
     worker.app.rebalancing = True
     status, text, _ = get(worker, "/health/ready")
-    assert status == 503 and strict(text)["waiting_for"] == ["partitions are moving between workers"]
+    assert status == 503
+    assert strict(text)["waiting_for"] == ["partitions are moving between workers"]
     status, text, headers = get(worker, "/users/ann")
     assert status == 503 and headers["Retry-After"], "what it holds may be out of date"
     worker.app.rebalancing = False
@@ -683,13 +709,15 @@ def test_any_worker_answers_for_any_user(two: tuple[Worker, Worker]):
             know(first, other.make_url(""))
             status, text, _ = await ask("/users/ben")
             found = strict(text)
-            assert status == 200 and (found["user"], found["worker"], found["answered_by"]) == (
+            assert status == 200
+            assert (found["user"], found["worker"], found["answered_by"]) == (
                 "ben",
                 "second",
                 "first",
             )
             status, text, _ = await ask("/users/ben", BROWSER)
-            assert status == 200 and "Worker first asked worker second" in Page(text).text
+            assert status == 200
+            assert "Worker first asked worker second" in Page(text).text
             assert (await ask("/users/ann"))[0] == 200
             assert (await ask("/users/nobody"))[0] == 404
             assert (await ask("/users/ben", **{FORWARDED: "1"}))[0] == 404, "asked by another: own users only"
@@ -706,7 +734,9 @@ def test_any_id_reaches_the_other_worker(two: tuple[Worker, Worker], odd: str):
         async with TestServer(second.site) as other:
             know(first, other.make_url(""))
             status, text, _ = await ask(f"/users?id={quote(odd, safe='')}")
-            assert status == 200 and strict(text)["user"] == odd and strict(text)["worker"] == "second"
+            assert status == 200
+            assert strict(text)["user"] == odd
+            assert strict(text)["worker"] == "second"
 
     browse(first.site, visit)
 
@@ -746,7 +776,8 @@ def test_the_first_to_know_a_user_answers(two: tuple[Worker, Worker]):
         async with TestServer(second.site) as other, TestServer(hangs, shutdown_timeout=0) as hanging:
             know(first, hanging.make_url(""), other.make_url(""), "http://127.0.0.1:1")
             status, text, _ = await asyncio.wait_for(ask("/users/ben"), 20)  # before TIMEOUT
-            assert status == 200 and strict(text)["worker"] == "second"
+            assert status == 200
+            assert strict(text)["worker"] == "second"
 
     browse(first.site, visit)
 
@@ -763,10 +794,14 @@ def test_a_worker_that_does_not_answer_makes_a_503_not_a_404(two: tuple[Worker, 
             know(first, other.make_url(""), gone, hanging.make_url(""))
             status, text, headers = await ask("/users/nobody")
             detail = strict(text)["detail"]
-            assert status == 503 and headers["Retry-After"] == "2"
-            assert f"{gone} (no connection)" in detail and "(no answer)" in detail and "10 s" in detail
+            assert status == 503
+            assert headers["Retry-After"] == "2"
+            assert f"{gone} (no connection)" in detail
+            assert "(no answer)" in detail
+            assert "10 s" in detail
             status, text, _ = await ask("/users/nobody", BROWSER)
-            assert status == 503 and gone in text
+            assert status == 503
+            assert gone in text
             second.app.rebalancing = True
             know(first, other.make_url(""))
             assert (await ask("/users/ben"))[0] == 503, "restoring: it cannot know"
@@ -901,7 +936,8 @@ def samples(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     """name ▶ labels ▶ value"""
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
     for family in text_string_to_metric_families(text):
-        assert family.documentation and family.type != "untyped"
+        assert family.documentation
+        assert family.type != "untyped"
         for sample in family.samples:
             found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
     return found
@@ -916,20 +952,25 @@ def test_prometheus_reads_the_same_figures(tmp_path):
         [1, 3, 700, 99_999_999],
     )  # fmt: skip
     status, text, headers = get(worker, "/metrics", "text/plain")
-    assert status == 200 and headers["Content-Type"].startswith("text/plain")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain")
     found = samples(text)
     assert found["freshet_events_total"] == {
         (("outcome", "accepted"),): 5, (("outcome", "duplicate"),): 2, (("outcome", "late"),): 1,
         (("outcome", "replayed"),): 3,
     }  # fmt: skip
-    assert found["freshet_recommendations_total"] == {(): 4} and found["freshet_predictions_total"] == {(): 3}
+    assert found["freshet_recommendations_total"] == {(): 4}
+    assert found["freshet_predictions_total"] == {(): 3}
     assert found["freshet_hits_total"] == {(("by", "recommended"),): 2, (("by", "popularity"),): 1}
     assert found["freshet_dead_letters_total"] == {(("reason", r),): 6.0 * (r == "empty") for r in REASONS}
     ages = found["freshet_event_age_seconds_bucket"]
-    assert ages[(("le", "0.003"),)] == 2 and ages[(("le", "60.0"),)] == 3 and ages[(("le", "+Inf"),)] == 4
+    assert ages[(("le", "0.003"),)] == 2
+    assert ages[(("le", "60.0"),)] == 3
+    assert ages[(("le", "+Inf"),)] == 4
     assert found["freshet_event_age_seconds_count"] == {(): 4}
     assert found["freshet_event_age_seconds_sum"][()] == pytest.approx(100_000.703)
-    assert found["freshet_model_checkpoint"] == {(): 3} and found["freshet_model_items"] == {(): 12}
+    assert found["freshet_model_checkpoint"] == {(): 3}
+    assert found["freshet_model_items"] == {(): 12}
     assert 0.5 <= found["freshet_model_age_seconds"][()] < 60
     assert found["freshet_ready"] == {(): 1}
     assert "process_resident_memory_bytes" in found
@@ -943,10 +984,12 @@ def test_what_is_not_known_has_no_sample(tmp_path):
     gauges = {name: value for name, value in read.gauges.items() if name != "users"} | {"lag:3": 8}
     read = replace(read, gauges=gauges)
     found = samples(exposition(serving_metrics(read), "")[0].decode())
-    assert "freshet_users" not in found and "freshet_model_age_seconds" not in found
+    assert "freshet_users" not in found
+    assert "freshet_model_age_seconds" not in found
     assert found["freshet_lag_events"] == {(("partition", "3"),): 8}
     openmetrics, content_type = exposition(serving_metrics(read), "application/openmetrics-text")
-    assert content_type.startswith("application/openmetrics-text") and openmetrics.endswith(b"# EOF\n")
+    assert content_type.startswith("application/openmetrics-text")
+    assert openmetrics.endswith(b"# EOF\n")
 
 
 # Learner
@@ -987,16 +1030,20 @@ def test_the_pages_of_a_learner_that_learns(tmp_path):
             "items": 12, "rows": 30, "half_lives_ms": {"trending": 7_200_000.0},
         }  # fmt: skip
         status, text, headers = await ask("/", BROWSER)
-        assert status == 200 and "learns" in text and headers["Content-Security-ServingPolicy"]
+        assert status == 200
+        assert "learns" in text
+        assert headers["Content-Security-ServingPolicy"]
         assert "trending 2 h" in Page(text).text
         assert (await ask("/.json", BROWSER))[2]["Content-Type"] == "application/json"
         for path in ("/health/live", "/health/ready"):
             assert (await ask(path))[0] == 200
         found = samples((await ask("/metrics"))[1])
-        assert found["freshet_learner_active"] == {(): 1} and found["freshet_examples_total"] == {(): 200}
+        assert found["freshet_learner_active"] == {(): 1}
+        assert found["freshet_examples_total"] == {(): 200}
         assert found["freshet_examples_repeated_total"] == {(): 5}
         assert found["freshet_learner_lag_examples"] == {(): 4}
-        assert found["freshet_model_checkpoint"] == {(): 9} and found["freshet_model_items"] == {(): 12}
+        assert found["freshet_model_checkpoint"] == {(): 9}
+        assert found["freshet_model_items"] == {(): 12}
         for path in ("/users/ann", "/router/", "/table/", "/nothing"):
             assert (await ask(path))[0] == 404
         assert (await ask("/", method="POST"))[0] == 405
@@ -1009,12 +1056,14 @@ def test_the_pages_of_a_learner_that_stands_by(tmp_path):
 
     async def visit(ask: Ask) -> None:
         found = strict((await ask("/"))[1])
-        assert found.pop("state") == "standby" and set(found.values()) == {None}
+        assert found.pop("state") == "standby"
+        assert set(found.values()) == {None}
         assert "takes over" in (await ask("/", BROWSER))[1]
         ready = {"ready": True, "state": "standby", "waiting_for": []}
         assert strict((await ask("/health/ready"))[1]) == ready
         found = samples((await ask("/metrics"))[1])
-        assert found["freshet_learner_active"] == {(): 0} and "freshet_examples_total" not in found
+        assert found["freshet_learner_active"] == {(): 0}
+        assert "freshet_examples_total" not in found
 
     browse(site, visit)
 
@@ -1025,12 +1074,16 @@ def test_a_learner_that_still_reads_the_model_is_not_ready(tmp_path):
 
     async def visit(ask: Ask) -> None:
         status, text, _ = await ask("/health/ready")
-        assert status == 503 and strict(text) == {
-            "ready": False, "state": "starting", "waiting_for": ["the published model is being read"]
-        }  # fmt: skip
+        assert status == 503
+        assert strict(text) == {
+            "ready": False,
+            "state": "starting",
+            "waiting_for": ["the published model is being read"],
+        }
         assert "is being read" in (await ask("/health/ready", BROWSER))[1]
         found = strict((await ask("/"))[1])
-        assert found.pop("state") == "starting" and set(found.values()) == {None}
+        assert found.pop("state") == "starting"
+        assert set(found.values()) == {None}
         assert (await ask("/health/live"))[0] == 200
         learning.active, learning.waiting_for = True, []
         assert (await ask("/health/ready"))[0] == 200
@@ -1057,4 +1110,5 @@ def test_everything_in_a_template_is_escaped():
         "problem", data, site="<u>", menu={"/<s>": "<s>"}, path="/", refresh_s=0, paused=False, json="/x?a=<&"
     )
     assert not {tag for tag, _ in Page(text).elements} & {"b", "i", "u", "s"}
-    assert "<b>" in Page(text).text and "'\"&<i>" in Page(text).text
+    assert "<b>" in Page(text).text
+    assert "'\"&<i>" in Page(text).text
