@@ -42,6 +42,15 @@ class Checkpoint:
     unusable: int = 0
     """Skipped because they could not be read."""
 
+    @property
+    def read(self) -> int:
+        """Records of `examples` read, whatever became of them."""
+        return self.examples + self.repeated + self.unusable
+
+    def copy(self) -> "Checkpoint":
+        """A checkpoint of its own, equal to this one."""
+        return Checkpoint.decode(self.encode())
+
     def encode(self) -> bytes:
         """As a row of the model topic."""
         return json.dumps(asdict(self)).encode()

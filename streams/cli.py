@@ -55,7 +55,7 @@ def _known(error: Exception) -> int | None:
     """The exit code for what can go wrong through no fault of the program's."""
     codes = {
         "streams.settings": {"BadSetting": USAGE},
-        "streams.topics": {"TopicsDiffer": FAILED},
+        "streams.kafka.admin": {"TopicsDiffer": FAILED},
         "streams.clients.logs": {"BadLog": FAILED},
         "streams.clients.demo": {"Died": FAILED},
         "streams.clients.top": {"NoAnswer": FAILED},
@@ -302,7 +302,7 @@ def topics(brokers: str | None, check: bool) -> int:
 
     Creates what is missing, then says what is not as it should be; exit code 1 if anything is not.
     """
-    from streams.topics import create, differences
+    from streams.kafka.admin import create, differences
 
     settings = _settings(brokers=brokers)
     _reachable(settings)
@@ -629,7 +629,7 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
     from streams.offline.evaluate import Read, take, weigh
     from streams.offline.options import Options
     from streams.offline.plan import Taken
-    from streams.step.serve import ServingPolicy
+    from streams.step.policy import ServingPolicy
 
     seed, weights = options.pop("seed"), options.pop("weights")
     chosen = Options(**options)
@@ -644,7 +644,7 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
     log = _open(file, run="e", **reading)
     examples, labels, read = [], [], Read()
     with progress(log.fraction) as show:
-        for example, label in take(log, ServingPolicy.of(settings), chosen, read):
+        for example, label in take(log, ServingPolicy.from_settings(settings), chosen, read):
             examples.append(example)
             labels.append(label)
             show(lambda: f"{len(examples):,} events read")

@@ -4,7 +4,6 @@ Faust replays a changelog record by record, at 9,000 a second; this does 140,000
 standbys and the end of recovery stay Faust's.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import faust
@@ -36,16 +35,6 @@ class ChunkTable(faust.Table):
             batch.put(key, value)
         batch.put(OFFSET_KEY, str(changelog_offset).encode())
         self.data._db_for_partition(partition).write(batch)
-
-    def everything(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and value of a partition."""
-        for key, value in self.data._db_for_partition(partition).items():
-            if key != OFFSET_KEY:
-                yield key, value
-
-    def count(self) -> int:
-        """Keys in the open partitions; RocksDB's estimate."""
-        return sum(db.property_int_value("rocksdb.estimate-num-keys") or 0 for db in self.data._dbs.values())
 
     def snapshot(self, partition: int) -> Any:
         """The partition's store as it is now: `keys()` and `[key]`."""

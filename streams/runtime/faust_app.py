@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from streams import topics
+from streams.kafka.admin import TopicsDiffer, require
 from streams.kafka.assignor import MovableAssignor
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
@@ -109,8 +109,8 @@ def prepare(settings: Settings) -> None:
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        topics.require(settings)
-    except topics.TopicsDiffer as error:
+        require(settings)
+    except TopicsDiffer as error:
         for line in str(error).splitlines():
             print(f"freshet: {line}", file=sys.stderr)
         raise SystemExit(2) from None
