@@ -8,13 +8,13 @@ Examples of one partition keep the order of its events, hence that is enough.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from models.core import Example
 from models.model import Model
 
 
-class ExampleRecord(Protocol):
+class ExampleRecord(NamedTuple):
     """A record of `examples`."""
 
     partition: int

@@ -1,23 +1,13 @@
 """Read the `examples` topic, from where the model's checkpoint says."""
 
-from typing import NamedTuple
-
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from models.learning import Checkpoint
+from models.learning import Checkpoint, ExampleRecord
 from streams.kafka.client import consumer_config, is_no_record
 from streams.settings import Settings
 
 FETCH_WAIT_MS = 50
 METADATA_TIMEOUT_S = 30
-
-
-class ExampleRecord(NamedTuple):
-    """A record of `examples`."""
-
-    partition: int
-    offset: int
-    value: bytes | None
 
 
 class ExampleReader:

@@ -4,9 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from streams.kafka.client import consumer_config, is_no_record
+from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Follower:
         first = consumer.poll(0.2)
         for message in [] if first is None else [first, *consumer.consume(BATCH, 0)]:
             if is_no_record(message):
-                if message.error().code() == KafkaError._PARTITION_EOF and not self._caught_up.is_set():
+                if is_end(message) and not self._caught_up.is_set():
                     self._caught_up.set()
                     self._on_caught_up()
                 continue
@@ -77,6 +77,6 @@ class Follower:
             position = offset + 1
             try:
                 self._take(message.key() or b"", message.value(), offset, message.timestamp()[1])
-            except Exception as error:  # noqa: BLE001  a record of another version, or anybody's: the rest is still of use
+            except Exception as error:  # noqa: BLE001  of another version, or anybody's: the rest is of use
                 log.warning("topic %s, offset %s: %s", self._topic, offset, error)
         return position

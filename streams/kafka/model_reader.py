@@ -1,22 +1,22 @@
 """Read the `model` topic: what a worker's replica follows, and what a learner that takes over restores from.
 
 A plain read-committed consumer reads it.  (Faust's table over a topic that is written in transactions never
-becomes ready: the last offset is a commit marker.)  Rows are sorted into arrays slice by slice, so the reading
-holds no more than one slice as Python objects.  They may be applied once their checkpoint is whole; while what
-was published before is being read, nobody uses the model yet, and long checkpoints (a compacted topic is one)
-are applied in parts.
+becomes ready: the last offset is a commit marker.)  Rows are sorted into arrays slice by slice, so that no
+more than a slice is held as Python objects.  They may be applied once their checkpoint is whole.  While what
+was published before the start is being read, nobody uses the model yet, and long checkpoints (a compacted
+topic is one) are applied in parts.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
-from streams.kafka.client import consumer_config, is_no_record
+from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings
 
 HELD_ROWS = 20_000
@@ -25,6 +25,8 @@ RESTORE_SLICE = 2_000
 METADATA_TIMEOUT_S = 30
 SILENCE_S = 60.0
 """Time without a message from Kafka after which a restore fails."""
+
+CONFIG: dict[str, Any] = {"isolation.level": "read_committed", "enable.partition.eof": True}
 
 Row = tuple[bytes, bytes | None]
 """Key and value on the `model` topic; a value of None deletes."""
@@ -57,12 +59,10 @@ class ModelReader:
         self._topic, self._prepare = settings.topic("model"), prepare
         self._held: list[Prepared] = []
         self._held_rows = self._rows = 0
-        self._consumer = Consumer(
-            consumer_config(settings, **{"isolation.level": "read_committed", "enable.partition.eof": True})
-        )
+        self._consumer = Consumer(consumer_config(settings, **CONFIG))
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """First offset and end offset of a partition (full topic name); `KafkaException` if Kafka is silent."""
+        """First offset and end offset of a partition, of a topic by its full name."""
         low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), METADATA_TIMEOUT_S)
         return low, high
 
@@ -77,7 +77,7 @@ class ModelReader:
         next_offset = 0
         for message in self._consumer.consume(count, timeout_s):
             if is_no_record(message):
-                if message.error().code() == KafkaError._PARTITION_EOF:
+                if is_end(message):
                     self.caught_up = True
                 continue
             key, value, next_offset = message.key() or b"", message.value(), (message.offset() or 0) + 1

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
-from streams.kafka.client import consumer_config, is_no_record
+from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -75,6 +75,6 @@ def _read(
             if not is_no_record(message):
                 messages.append(message)
                 size += len(message.key() or b"") + len(message.value() or b"")
-            elif message.error().code() == KafkaError._PARTITION_EOF:
+            elif is_end(message):
                 ended.add(message.partition())
     return messages

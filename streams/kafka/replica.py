@@ -5,7 +5,7 @@ their checkpoint is whole.
 
 What was published before the start may take seconds to read: a thread reads it.  From then on the loop that
 serves reads, for a share of its time and in slices of less than a millisecond: a thread would take the
-interpreter's lock each time that a kernel gives it away, and all its work would come between the events of one
+interpreter's lock each time that a kernel releases it, and all its work would come between the events of one
 micro-batch.
 
 Rows are kept on disk with their offset (streams/kafka/replica_store.py), so a restart reads the tail only.

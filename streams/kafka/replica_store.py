@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
@@ -52,11 +52,12 @@ class ReplicaStore:
     def saved(self) -> Saved | None:
         """Where the saved model ends; None if nothing was saved."""
         checkpoint = self._store.get(CHECKPOINT_KEY)
-        return None if checkpoint is None else Saved(checkpoint, int(self._store.get(_NEXT)))
+        return None if checkpoint is None else Saved(checkpoint, int(self._store.get(_NEXT) or 0))
 
     def slices(self) -> Iterator[list[Row]]:
         """All saved rows, `LOADED_ROWS` at a time."""
-        rows = ((k, v) for k, v in self._store.items() if k not in (CHECKPOINT_KEY, _NEXT))
+        rows: Iterator[Any] = self._store.items()
+        rows = ((key, value) for key, value in rows if key not in (CHECKPOINT_KEY, _NEXT))
         while part := list(islice(rows, LOADED_ROWS)):
             yield part
 

@@ -8,6 +8,8 @@ from streams.kafka.client import producer_config
 from streams.settings import Settings
 
 TIMEOUT_S = 5.0
+BY_KEY = -1
+"""The partition that lets librdkafka choose one by the key."""
 
 
 class Sender:
@@ -35,14 +37,13 @@ class Sender:
                 producer_config(self._settings, **{"message.timeout.ms": int(TIMEOUT_S * 1000)})
             )
         delivered: list[tuple[KafkaError | None, Message]] = []
-        where = {} if partition is None else {"partition": partition}
         self._producer.produce(
             self._settings.topic(topic),
             value,
             key,
+            BY_KEY if partition is None else partition,
             headers=list(headers),
             on_delivery=lambda error, message: delivered.append((error, message)),
-            **where,
         )
         self._producer.flush(2 * TIMEOUT_S)
         error, message = delivered[0] if delivered else (KafkaError(KafkaError._TIMED_OUT), None)

@@ -62,7 +62,7 @@ class ConstantRecommender:
     """Recommends the same list to everybody: measures the plumbing alone."""
 
     checkpoint = 0
-    checkpoint_time = None
+    checkpoint_time: int | None = None
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """K items that are always the same."""

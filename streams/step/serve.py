@@ -42,10 +42,13 @@ class Record(Protocol):
 class Recommender(Protocol):
     """The model that a step recommends from; it does not change while the step runs."""
 
-    checkpoint: int
-    """Number of the model's checkpoint; 0: nothing learnt yet."""
-    checkpoint_time: int | None
-    """Wall time at which the checkpoint was published, ms."""
+    @property
+    def checkpoint(self) -> int:
+        """Number of the model's checkpoint; 0: nothing learnt yet."""
+
+    @property
+    def checkpoint_time(self) -> int | None:
+        """Wall time at which the checkpoint was published, ms; None: nothing learnt yet."""
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """Recommend k items for each query."""
@@ -90,11 +93,11 @@ def serve(
             continue
         new_users[partition] += user.offset < 0
         arrived = arrival(record.timestamp, record.headers)
-        user, verdict, counted = accept(user, event, record.offset, arrived, policy)
+        user, verdict, usable = accept(user, event, record.offset, arrived, policy)
         users[partition][key] = user
-        if counted is not None:
+        if usable is not None:
             counts.accepted += 1
-            accepted.append((record, counted))
+            accepted.append((record, usable))
         elif verdict is Verdict.DUPLICATE:
             counts.duplicates += 1
         else:
@@ -106,20 +109,20 @@ def serve(
     now = clock()
     recommendations, examples = outputs["recommendations"], outputs["examples"]
     ages = []
-    for record, event in accepted:
+    for record, counted in accepted:
         partition, key = record.partition, record.key
         assert key is not None
         user = users[partition][key]
-        taught = example(event, user)
+        taught = example(counted, user)
         if taught is not None:
             examples[partition].append((key, encode(taught), []))
-            if user.slate and event.answered:
+            if user.slate and counted.answered:
                 counts.predictions += 1
                 counts.recommended_hits += taught.shown is not None
                 counts.popular_hits += taught.item in popular
-        if event.answered:
+        if counted.answered:
             slate, age = next(slates), max(now - record.timestamp, 0)
-            recommendation = _recommendation(event, partition, slate, recommender, age, now)
+            recommendation = _recommendation(counted, partition, slate, recommender, age, now)
             recommendations[partition].append((key, encode(recommendation), []))
             ages.append(age)
             users[partition][key] = replace(
@@ -153,15 +156,15 @@ def _dead_letter(record: Record, topic: str, error: Malformed) -> OutputRecord:
 
 
 def _recommendation(
-    event: Accepted, partition: int, slate: Slate, recommender: Recommender, age: int, now: int
+    accepted: Accepted, partition: int, slate: Slate, recommender: Recommender, age: int, now: int
 ) -> Recommendation:
     published = recommender.checkpoint_time
     return Recommendation(
-        recommendation_id=f"{partition}-{event.offset}",
-        user=event.event.user,
+        recommendation_id=f"{partition}-{accepted.offset}",
+        user=accepted.event.user,
         time=now,
-        event_id=event.event.event_id,
-        event_type=event.event.type,
+        event_id=accepted.event.event_id,
+        event_type=accepted.event.type,
         items=list(map(Recommended, slate.items, slate.scores, slate.reasons)),
         checkpoint=recommender.checkpoint,
         age_ms=age,

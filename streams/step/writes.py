@@ -8,7 +8,7 @@ Headers = list[tuple[str, bytes]]
 OutputRecord = tuple[bytes | None, bytes | None, Headers]
 """Key, value, headers."""
 Outputs = dict[str, dict[int, list[OutputRecord]]]
-"""Records by topic (a key of `streams.topics.topics`) and partition, in the order of the events that caused them.
+"""Records by topic (a key of `streams.topics.topics`) and partition, in the order of their events.
 
 All topics of a user are partitioned alike: an event's outputs go to the partition that it came from.
 """
