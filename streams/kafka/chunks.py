@@ -52,7 +52,8 @@ class _OnLoop(driver.AIOKafkaConsumerThread):
     1,000 events a second that takes more time than the events do.
 
     The long poll is settable (Faust: 1500 ms).  aiokafka keeps one fetch in flight to a broker, and a
-    partition drained meanwhile waits until it returns: so the long poll bounds what a quiet topic adds to latency.
+    partition drained meanwhile waits until it returns: so the long poll bounds what a quiet topic adds to the
+    latency.
     """
 
     wait_for_shutdown = False
@@ -131,7 +132,7 @@ class ChunkConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> _OnLoop:
         return _OnLoop(self, loop=self.loop, beacon=self.beacon)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109  as in Faust
         """Yield (tp, message); `message.chunk` holds the records."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)

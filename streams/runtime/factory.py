@@ -22,6 +22,7 @@ def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
             settings.max_items,
             settings.admit_after,
             settings.seed,
+            settings.context_key,
             parameters=settings.model_parameters,
             rankers=dict.fromkeys((settings.ranker, *rankers)),
             rank_every=settings.rank_every,
@@ -50,7 +51,7 @@ def make_quality(settings: Settings, model: Model) -> LiveQuality:
     found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in settings.generators]
     if learnt:
         found.append(Contender("blend", model, Recommender(model, settings.generators)))
-    return LiveQuality(found, twins, settings.measure_every)
+    return LiveQuality(found, twins, settings.measure_every, settings.context_key)
 
 
 def make_recommender(settings: Settings, model: Model, threads: int = 1) -> Recommender:

@@ -19,8 +19,8 @@ from streams.settings import Settings
 FETCH_WAIT_MS = 2
 """Long poll of a serving worker: what a quiet topic may add to the age of a recommendation."""
 IDLE_WAIT_MS = 500
-"""Long poll of a learner, where Faust only elects a leader: each empty answer costs a quarter of a millisecond on
-both sides."""
+"""Long poll of a learner, where Faust only elects a leader: each empty answer costs a quarter of a
+millisecond on both sides."""
 CRASH_S = 10.0
 """Time that a crashed app has to end in order."""
 
@@ -40,8 +40,8 @@ class FreshetApp(ChunkApp):
     async def crash(self, reason: BaseException) -> None:
         """Crash as Faust does, but end after `CRASH_S`: Faust waits for chunks that nobody will ack.
 
-        Ending so is like being killed, and the state survives that.  A thread does it, because the loop may be
-        closed while another thread still holds the process.
+        Ending so is like being killed, and the state survives that.  A thread does it, because the loop may
+        be closed while another thread still holds the process.
         """
         end = threading.Timer(CRASH_S, os._exit, [1])
         end.daemon = True

@@ -1,4 +1,4 @@
-"""Which settings can be changed while the processes run, what a change does, and the settings after it.  Pure."""
+"""Settings that can be changed while the processes run, and what a change of each does.  Pure."""
 
 from collections.abc import Mapping
 from contextlib import suppress
