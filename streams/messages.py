@@ -1,9 +1,9 @@
 """The record on each topic: its fields, and how bytes become a record or `Malformed`.
 
 Everything is JSON in UTF-8, so that any language can publish and subscribe; `freshet schema NAME` prints the
-JSON Schema generated from these classes.  Records only ever gain optional fields: a reader ignores fields that
-it does not know and takes the default of missing ones, so that old and new producers and consumers run side
-by side.
+JSON Schema generated from these classes.  Records only ever gain optional fields: a reader ignores fields
+that it does not know and takes the default of missing ones, so that old and new producers and consumers run
+side by side.
 
 A record holds no cycle, so the garbage collector need not walk those that a step creates by the thousand
 (`gc=False`).

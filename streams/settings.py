@@ -52,8 +52,7 @@ class Settings(BaseSettings):
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     embedded: bool = Field(
-        False,
-        description="whether the broker is librdkafka's mock cluster, for the demo and tests",
+        False, description="whether the broker is librdkafka's mock cluster, for the demo and tests"
     )
 
     # Topics
@@ -114,33 +113,22 @@ class Settings(BaseSettings):
     # Model
     generators: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={
-            "next": 1.0,
-            "previous": 0.6,
-            "session-knn": 0.5,
-            "history": 0.2,
-            "embedding": 0.1,
-            "popularity": 0.05,
-            "trending": 0.05,
+            "next": 1.0, "previous": 0.6, "session-knn": 0.5, "history": 0.2, "embedding": 0.1,
+            "popularity": 0.05, "trending": 0.05,
         },
         description="candidate generators of the model, and the weight of each in the blend",
-    )
+    )  # fmt: skip
     ranker: str = Field(
-        "mlp",
-        description="orders the candidates, learnt online; blend: their weighted sum, not learnt",
+        "mlp", description="orders the candidates, learnt online; blend: their weighted sum, not learnt"
     )
     rank_every: int = Field(
-        2,
-        ge=1,
-        le=1000,
-        description="of a backlog, the ranker learns from one in this many examples",
+        2, ge=1, le=1000, description="of a backlog, the ranker learns from one in this many examples"
     )
     half_lives_h: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
-        default={},
-        description="half-life of events in hours, by generator, where it is not the default",
+        default={}, description="half-life of events in hours, by generator, where it is not the default"
     )
     model_parameters: dict[str, dict[str, Any]] = Field(
-        default={},
-        description='hyper-parameters by generator or ranker: {"next": {"neighbours": 32}}',
+        default={}, description='hyper-parameters by generator or ranker: {"next": {"neighbours": 32}}'
     )
     max_items: int = Field(
         1_000_000,
@@ -281,11 +269,8 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
 
 def _explain(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    why = (
-        "is not a setting"
-        if error["type"] == "extra_forbidden"
-        else error["msg"].removeprefix("Value error, ")
-    )
+    unknown = error["type"] == "extra_forbidden"
+    why = "is not a setting" if unknown else error["msg"].removeprefix("Value error, ")
     return f"{name}: {why}" if name else why
 
 

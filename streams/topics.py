@@ -35,7 +35,7 @@ class Topic:
     """A topic's name and configuration."""
 
     name: str
-    """With the prefix."""
+    """The full name, with the prefix."""
     key: str
     """What the key of its records is."""
     holds: str

@@ -31,7 +31,7 @@ class Saved(NamedTuple):
     """Where a saved model ends."""
 
     checkpoint: bytes
-    """As on the topic."""
+    """The encoded checkpoint, as on the topic."""
     next_offset: int
     """Offset in the topic of what comes after it."""
 

@@ -17,7 +17,7 @@ class Accepted(Struct, frozen=True, gc=False):
 
     event: Event
     offset: int
-    """In its partition of `events`."""
+    """Offset of the event in its partition of `events`."""
     time: int
     """Event time, made safe, ms."""
     before: tuple[str, ...]

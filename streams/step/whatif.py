@@ -14,7 +14,7 @@ from streams.step.policy import SessionLimits
 from streams.step.users import User, advance
 
 STEP_MS = 1000
-"""Between the last event and one that is added, and between those."""
+"""Time between the last event and the first one added, and between added ones, ms."""
 MOST = 50
 """Events that can be added."""
 
@@ -25,15 +25,15 @@ class Counterfactual(NamedTuple):
     dropped: frozenset[int] = frozenset()
     """Events that did not happen: 1 is the newest."""
     retyped: Mapping[int, str] = {}
-    """Events that were of another type: number, as above ▶ type."""
+    """Events of another type: the type by the event's number, as above."""
     added: tuple[tuple[str, str], ...] = ()
     """(type, item), in order."""
     context: Mapping[str, str | float] = {}
-    """Of the request: device, page ..."""
+    """Context of the request: device, page ..."""
 
 
 def effective(changes: Counterfactual, user: User) -> Counterfactual:
-    """Without those that change nothing: events that the user does not have, types that they are of."""
+    """The changes that have an effect: without events that the user lacks, and without the types they had."""
     types = dict(enumerate(reversed(user.types), 1))
     return changes._replace(
         dropped=changes.dropped & types.keys(),
