@@ -1,4 +1,4 @@
-"""Workers and learners as an operator starts them, on a broker, with topics of their own."""
+"""Start workers and learners as an operator does, on a broker, and read what they write to its topics."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ LONG_AGO = 1_500_000_000_000
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S, every: float = 0.1) -> Any:
-    """The first true value of `condition`; `TimeoutError` with `what` and its last value otherwise."""
+    """Return the first true value of `condition`; otherwise `TimeoutError` with `what` and the last value."""
     end, value = time.monotonic() + seconds, None
     while time.monotonic() < end:
         if value := condition():
@@ -54,7 +55,7 @@ class Process:
         )
 
     def get(self, path: str = "/") -> dict[str, Any] | None:
-        """A page as JSON; None if it does not answer."""
+        """A page as JSON; None if the process does not answer."""
         request = urllib.request.Request(self.url + path, headers={"Accept": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=5) as response:
@@ -63,25 +64,25 @@ class Process:
             return None
 
     def ready(self) -> bool:
-        """Whether it says so; raises with the log's end if the process ended."""
+        """Whether the process reports itself ready; fails with the end of the log if it has ended."""
         assert self._process.poll() is None, self.log.read_text()[-3000:]
         return self.get("/health/ready") is not None
 
     def signal(self, number: int) -> None:
-        """Send a signal, SIGSTOP say."""
+        """Send a signal, such as SIGSTOP, to the process."""
         self._process.send_signal(number)
 
     def wait(self, seconds: float) -> int:
-        """The exit status, once it ends by itself."""
+        """Wait until the process ends by itself, and return its exit status."""
         return self._process.wait(seconds)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill the process with SIGKILL."""
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Stop the process with SIGTERM, and return its exit status."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -92,12 +93,12 @@ class Process:
 
 
 class Cluster:
-    """One deployment: a topic prefix, its settings, its processes."""
+    """A deployment with a topic prefix, settings and processes of its own.  `with` ends the processes."""
 
     def __init__(self, brokers: str, folder: Path, **settings: Any) -> None:
         embedded = bool(settings.get("embedded"))
         self.folder = folder
-        self._given = {
+        self._configured = {
             "brokers": brokers,
             "topic_prefix": f"{folder.name}-",
             "partitions": PARTITIONS if embedded else 4,
@@ -105,7 +106,7 @@ class Cluster:
             "max_items": 10_000,
             "session_timeout_s": 6,
         } | settings
-        self.settings = Settings(**self._given)
+        self.settings = Settings(**self._configured)
         self._processes: list[Process] = []
         self._producer = Producer(producer_config(self.settings, **{"linger.ms": 5}))
 
@@ -119,13 +120,13 @@ class Cluster:
             process.stop()
 
     def start(self, command: str, name: str = "", **settings: Any) -> Process:
-        """Start `worker` or `learner`; the same name keeps its folder, but comes back on another port."""
+        """Start a `worker` or `learner`; with the same name again: the same folder, but another port."""
         name = name or command
-        given = self._given | {"data_dir": str(self.folder / name), "web_port": free_port()}
-        given |= {"worker_id": name} if command == "worker" else {}
+        own = {"data_dir": str(self.folder / name), "web_port": free_port()}
+        own |= {"worker_id": name} if command == "worker" else {}
         env = {
             f"FRESHET_{key.upper()}": value if isinstance(value, str) else json.dumps(value)
-            for key, value in (given | settings).items()
+            for key, value in (self._configured | own | settings).items()
             if value is not None
         }
         process = Process(command, env, self.folder / f"{name}.log")
@@ -133,7 +134,10 @@ class Cluster:
         return process
 
     def publish(self, events: Iterable[Event], copies: int = 1, at_event_time: bool = False) -> int:
-        """Publish events, keyed by user; how many."""
+        """Publish each event `copies` times, keyed by user; return the number of distinct events.
+
+        With `at_event_time` each record has the header `replay`, so that it arrived when it happened.
+        """
         count = 0
         for event in events:
             count += 1
@@ -144,16 +148,16 @@ class Cluster:
         return count
 
     def produce(self, value: bytes | None, key: bytes | None, headers: Any = None) -> None:
-        """One record to `events`."""
+        """Queue one record for `events`; `flush` waits until Kafka has it."""
         self._producer.produce(self.settings.topic("events"), value, key, headers=headers)
         self._producer.poll(0)
 
     def flush(self) -> None:
-        """Wait until everything is in Kafka."""
+        """Wait until Kafka has every queued record."""
         self._producer.flush()
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
-        """Everything that is in a topic now, each partition in order."""
+        """Read every record that is in a topic now, each partition in order."""
         config = {"group.id": "reader", "enable.partition.eof": True, "isolation.level": isolation}
         consumer = Consumer(confluent(self.settings, **config))
         name = self.settings.topic(topic)
@@ -170,38 +174,70 @@ class Cluster:
         consumer.close()
         return messages
 
-    def written(self, topic: str) -> int:
-        """Records ever written to a topic: its end offsets, much cheaper than reading it."""
-        consumer = Consumer(confluent(self.settings, **{"group.id": "reader"}))
+    def record_count(self, topic: str) -> int:
+        """The number of records ever written to a topic, by its end offsets: much cheaper than `read`."""
+        with self._consumer() as consumer:
+            return sum(self._end_offsets(consumer, topic).values())
+
+    def lag(self) -> int:
+        """The number of events whose offset the workers have not committed yet.
+
+        A worker commits an event once its recommendation, example and user record are in Kafka.  So at 0
+        every event has had its effect, and nothing more comes.
+        """
+        with self._consumer() as consumer:
+            ends = self._end_offsets(consumer, "events")
+            committed = {tp.partition: tp.offset for tp in consumer.committed(list(ends), 10)}
+        return sum(end - max(committed[tp.partition], 0) for tp, end in ends.items())
+
+    @contextmanager
+    def _consumer(self) -> Iterator[Consumer]:
+        """A consumer that asks on behalf of the workers' group, without joining it."""
+        group = self.settings.topic(topics.SERVING_APP)
+        consumer = Consumer(confluent(self.settings, **{"group.id": group}))
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
+    def _end_offsets(self, consumer: Consumer, topic: str) -> dict[TopicPartition, int]:
         name = self.settings.topic(topic)
         partitions = consumer.list_topics(name, 10).topics[name].partitions
-        ends = [consumer.get_watermark_offsets(TopicPartition(name, p), 10)[1] for p in partitions]
-        consumer.close()
-        return sum(ends)
+        assigned = [TopicPartition(name, partition) for partition in partitions]
+        return {tp: consumer.get_watermark_offsets(tp, 10)[1] for tp in assigned}
 
     def checkpoints(self) -> list[Checkpoint]:
-        """What was published of the model, in order."""
+        """The published checkpoints, in order."""
         return [Checkpoint.decode(m.value() or b"") for m in self.read("model") if m.key() == CHECKPOINT_KEY]
 
-    def learnt(self, examples: int) -> Callable[[], bool]:
-        """A condition: so many examples are in the published model."""
-        return lambda: bool((found := self.checkpoints()) and found[-1].examples >= examples)
+    def has_learnt(self, examples: int) -> Callable[[], bool]:
+        """A condition for `wait_for`: the published model has learnt at least so many examples."""
+        return lambda: any(checkpoint.examples >= examples for checkpoint in self.checkpoints()[-1:])
 
     def model(self) -> Model:
-        """The published model, read anew."""
+        """A model with the rows that are published now."""
         model = Model(self.settings.generators, self.settings.max_items)
         rows = [(m.key(), m.value()) for m in self.read("model") if m.key() != CHECKPOINT_KEY]
         model.apply(model.prepare(rows))
         return model
 
     def users(self) -> dict[str, User]:
-        """The users table as its changelog says."""
-        found = {m.key(): m.value() for m in self.read(topics.USERS_CHANGELOG)}
-        return {key.decode(): decode_user(value) for key, value in found.items()}
+        """The user records by user id, as the changelog has them."""
+        latest = {m.key(): m.value() for m in self.read(topics.USERS_CHANGELOG)}
+        return {key.decode(): decode_user(value) for key, value in latest.items()}
+
+    def events_applied(self) -> int:
+        """The number of events applied to users, duplicates not counted."""
+        return sum(user.events for user in self.users().values())
+
+    def answers(self) -> dict[str, str]:
+        """Event id by recommendation id: an event that was answered twice is in it once."""
+        recommendations = (decode_recommendation(m.value()) for m in self.read("recommendations"))
+        return {r.recommendation_id: r.event_id for r in recommendations}
 
 
 def embedded_cluster(broker: EmbeddedBroker, folder: Path, **settings: Any) -> Cluster:
-    """A deployment on the mock broker."""
+    """A deployment on the embedded broker."""
     cluster = Cluster(broker.brokers, folder, embedded=True, **settings)
     broker.create(*(t.name for t in topics.topics(cluster.settings).values()))
     return cluster
@@ -210,24 +246,18 @@ def embedded_cluster(broker: EmbeddedBroker, folder: Path, **settings: Any) -> C
 def clicks(
     n: int, users: int = 200, items: int = 300, seed: int = 1, start: int = LONG_AGO
 ) -> Iterator[Event]:
-    """Seeded clicks with structure, one second apart, as if of years ago."""
+    """Generate `n` seeded clicks, one second apart from `start` (ms), that a model can learn from."""
     rng = random.Random(seed)
-    at: dict[int, int] = {}
+    latest: dict[int, int] = {}
     for k in range(n):
         user = rng.randrange(users)
-        item = at[user] = (at.get(user, user) * 7 + rng.randrange(3)) % items
+        item = latest[user] = (latest.get(user, user) * 7 + rng.randrange(3)) % items
         yield Event(
             event_id=f"{seed}-{k}", user=f"u{user}", type="view", item=f"i{item}", time=start + 1000 * k
         )
 
 
-def answered(cluster: Cluster) -> dict[str, str]:
-    """Recommendation id ▶ event id, as a consumer that drops doubles sees it."""
-    found = (decode_recommendation(m.value()) for m in cluster.read("recommendations"))
-    return {r.recommendation_id: r.event_id for r in found}
-
-
-def counts(model: Model) -> dict[str, int]:
-    """Item ▶ events learnt."""
+def event_counts(model: Model) -> dict[str, int]:
+    """Number of events learnt, by item."""
     events = model.generators["popularity"].events  # type: ignore[attr-defined]
     return {item: int(events[row]) for row, item in enumerate(model.items.ids) if item}

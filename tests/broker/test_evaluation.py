@@ -1,4 +1,4 @@
-"""One log through Kafka and through evaluate: the same lists."""
+"""A log gives the same lists through Kafka as through `freshet evaluate`."""
 
 import pytest
 
@@ -10,15 +10,15 @@ from streams.offline.options import Options
 from streams.offline.plan import Taken, plan
 from streams.runtime.factory import make_model, make_recommender
 from streams.step.policy import ServingPolicy
-from tests.broker.cluster import Cluster, answered, clicks, wait_for
+from tests.broker.cluster import Cluster, clicks, wait_for
 
 GENERATORS = {"next": 1.0, "previous": 0.6, "popularity": 0.05}
-"""They learn one event at a time: what a learner happens to read at once makes no difference.  (To a ranker
-it does: it learns from what the model proposed before.)"""
+"""Generators whose model does not depend on how many examples the learner reads at once.  (A learnt ranker's
+does: it learns from what the model proposed before.)"""
 
 
-class Recorded:
-    """A recommender that keeps the lists that it was asked for."""
+class RecordingRecommender:
+    """A recommender that records the lists that it makes."""
 
     def __init__(self, recommender) -> None:
         self._recommender, self.lists = recommender, []
@@ -33,51 +33,52 @@ class Recorded:
 
 
 def test_a_log_through_kafka_and_through_evaluate_gives_the_same_lists(kafka, tmp_path):
-    """The first half teaches.  Before each event of the second half its user asks for a list: that list."""
+    """The first half teaches.  Before each event of the second half its user requests a list."""
     n = 1_000
     events = list(clicks(2 * n, users=40, items=150))
-    teaching, asking = events[:n], []
+    first_half, second_half = events[:n], []
     for event in events[n:]:
         request = Event(event_id=f"ask-{event.event_id}", user=event.user, type="request", time=event.time)
-        asking += [request, event]
+        second_half += [request, event]
     with Cluster(kafka.brokers, tmp_path, partitions=1, generators=GENERATORS, ranker="blend") as cluster:
         worker, learner = cluster.start("worker"), cluster.start("learner")
         wait_for(worker.ready, "worker ready")
-        cluster.publish(teaching, at_event_time=True)
-        wait_for(cluster.learnt(n), "the first half learnt")
+        cluster.publish(first_half, at_event_time=True)
+        wait_for(cluster.has_learnt(n), "the first half learnt")
         learner.stop()
         last = cluster.checkpoints()[-1]
         assert last.examples == n
         wait_for(lambda: worker.get()["model"]["checkpoint"] == last.number, "the worker has that model")
-        cluster.publish(asking, at_event_time=True)
-        wait_for(lambda: len(answered(cluster)) == n + len(asking), "every event answered")
+        cluster.publish(second_half, at_event_time=True)
+        wait_for(lambda: len(cluster.answers()) == n + len(second_half), "every event answered")
         served = {}
         for message in cluster.read("recommendations"):
-            made = decode_recommendation(message.value())
-            served[made.event_id] = [one.item for one in made.items], [one.score for one in made.items]
+            sent = decode_recommendation(message.value())
+            served[sent.event_id] = [item.item for item in sent.items], [item.score for item in sent.items]
         settings = cluster.settings
 
     options = Options(protocol="holdout", split="50/0/50", ks=(settings.list_length,))
-    found = list(take(teaching + asking, ServingPolicy.from_settings(settings), options, Read()))
-    examples = [one for one, _ in found]
-    taken = Taken(examples, [label for _, label in found])
+    labelled = list(take(first_half + second_half, ServingPolicy.from_settings(settings), options, Read()))
+    examples = [example for example, _ in labelled]
+    taken = Taken(examples, [label for _, label in labelled])
     model = make_model(settings)
-    recorded = Recorded(make_recommender(settings, model))
-    about = facts(examples)
-    steps = plan(options, taken, about)
+    recorder = RecordingRecommender(make_recommender(settings, model))
+    log_facts = facts(examples)
+    steps = plan(options, taken, log_facts)
     result = run(
         examples,
-        about.users,
+        log_facts.users,
         steps,
-        [Contender("all", model, recorded)],
+        [Contender("all", model, recorder)],
         [],
         latest(examples),
         settings.list_length,
     )
     assert result.scored.tolist() == list(range(n, 2 * n))
     assert result.learnt == n
-    assert len(recorded.lists) == n
-    assert sum(len(items) for items, _ in recorded.lists) > 15 * n
-    for number, (items, scores) in zip(result.scored.tolist(), recorded.lists, strict=True):
-        there, theirs = served[f"ask-{events[number].event_id}"]
-        assert there == items and theirs == pytest.approx(scores, abs=1e-4), "a record's scores are rounded"
+    assert len(recorder.lists) == n
+    assert sum(len(items) for items, _ in recorder.lists) > 15 * n
+    for number, (items, scores) in zip(result.scored.tolist(), recorder.lists, strict=True):
+        sent_items, sent_scores = served[f"ask-{events[number].event_id}"]
+        assert sent_items == items
+        assert sent_scores == pytest.approx(scores, abs=1e-4), "a record's scores are rounded"

@@ -1,4 +1,4 @@
-"""State exact after kill -9, with every event published twice, on a real broker."""
+"""After a crash the state is exact, and no event, recommendation or example is lost: on a real broker."""
 
 import random
 import signal
@@ -10,28 +10,29 @@ from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams.kafka.model_writer import Fenced, ModelWriter
 from streams.messages import decode_example
-from tests.broker.cluster import LONG_AGO, Cluster, answered, clicks, counts, wait_for
+from tests.broker.cluster import LONG_AGO, Cluster, clicks, event_counts, wait_for
 
 
 def test_worker_killed_three_times_and_every_event_published_twice(kafka, tmp_path):
-    """Killed while it works; ids remember one event only, so that a replay is caught by offsets alone."""
+    """A user remembers one event id only: events replayed after a crash are recognised by offsets alone."""
     n, rng = 40_000, random.Random(5)
     with Cluster(kafka.brokers, tmp_path, dedupe_events=1) as cluster:
         events = list(clicks(n))
         cluster.publish(events, copies=2, at_event_time=True)
         for _ in range(3):
-            before, worker = cluster.written("recommendations"), cluster.start("worker")
+            before, worker = cluster.record_count("recommendations"), cluster.start("worker")
             wait_for(
-                lambda n=before: cluster.written("recommendations") > n, "some events answered", every=0.01
+                lambda n=before: cluster.record_count("recommendations") > n,
+                "some events answered",
+                every=0.01,
             )
-            time.sleep(rng.random() / 5)
+            time.sleep(rng.random() / 5)  # the seeded moment of the crash
             worker.kill()
-        assert 0 < applied(cluster) < n, "killed while there was work"
+        assert 0 < cluster.events_applied() < n, "killed while there was work"
         cluster.start("worker")
-        wait_for(lambda: applied(cluster) >= n, "every event applied")
-        time.sleep(1)
-        assert applied(cluster) == n
-        ids = list(answered(cluster).values())
+        wait_for(lambda: cluster.lag() == 0, "every record of every event committed")
+        assert cluster.events_applied() == n
+        ids = list(cluster.answers().values())
         assert len(ids) == len(set(ids)) == n, "as many recommendations as accepted events"
         examples = {(m.partition(), decode_example(m.value()).offset) for m in cluster.read("examples")}
         assert len(examples) == n
@@ -39,32 +40,27 @@ def test_worker_killed_three_times_and_every_event_published_twice(kafka, tmp_pa
         assert {name: u.items[-1] for name, u in cluster.users().items()} == last
 
 
-def applied(cluster: Cluster) -> int:
-    """Events applied, over all users."""
-    return sum(user.events for user in cluster.users().values())
-
-
-def test_a_worker_that_wakes_after_its_time_ends_and_loses_nothing(kafka, tmp_path):
-    """Stopped with chunks in flight until another has taken over, then woken."""
+def test_a_worker_resumed_after_its_session_timed_out_ends_and_loses_nothing(kafka, tmp_path):
+    """A worker is suspended with chunks in flight until another has taken over, then resumed."""
     n = 60_000
     with Cluster(kafka.brokers, tmp_path) as cluster:
         sleeper = cluster.start("worker", "sleeper", worker_id=None)
         wait_for(sleeper.ready, "worker ready")
         cluster.publish(clicks(n), at_event_time=True)
-        wait_for(lambda: cluster.written("recommendations"), "some events answered", every=0.01)
+        wait_for(lambda: cluster.record_count("recommendations"), "some events answered", every=0.01)
         sleeper.signal(signal.SIGSTOP)
-        assert applied(cluster) < n, "stopped while there was work"
+        assert cluster.events_applied() < n, "suspended while there was work"
         successor = cluster.start("worker", "successor", worker_id=None)
-        wait_for(lambda: applied(cluster) == n, "the successor applied the rest")
+        wait_for(lambda: cluster.events_applied() == n, "the successor applied the rest")
         sleeper.signal(signal.SIGCONT)
         assert sleeper.wait(40) != 0
-        assert b"took 6 s" in sleeper.log.read_bytes(), "it says why"
-        wait_for(successor.ready, "the successor goes on")
-        assert set(answered(cluster).values()) == {event.event_id for event in clicks(n)}
+        assert b"took 6 s" in sleeper.log.read_bytes(), "the log says why"
+        wait_for(successor.ready, "the successor continues")
+        assert set(cluster.answers().values()) == {event.event_id for event in clicks(n)}
 
 
 def test_learner_killed_three_times_once_with_another_standing_by(kafka, tmp_path):
-    """Counts equal those of an uninterrupted run, no half checkpoint, nothing from a zombie."""
+    """The counts equal those of an uninterrupted run, and every checkpoint is whole and of one learner."""
     n, rng = 30_000, random.Random(6)
     with Cluster(kafka.brokers, tmp_path) as cluster:
         worker = cluster.start("worker")
@@ -78,11 +74,11 @@ def test_learner_killed_three_times_once_with_another_standing_by(kafka, tmp_pat
             standby = cluster.start("learner", f"learner-{part + 1}") if part == 1 else None
             if standby:
                 wait_for(standby.ready, "standby ready")
-            time.sleep(rng.random() * 2)
+            time.sleep(rng.random() * 2)  # the seeded moment of the crash
             learner.kill()
             learner = standby or cluster.start("learner", f"learner-{part + 1}")
 
-        wait_for(cluster.learnt(n), "every example learnt", 90)
+        wait_for(cluster.has_learnt(n), "every example learnt", 90)
         rows, published = 0, []
         for message in cluster.read("model"):
             rows += 1
@@ -95,8 +91,8 @@ def test_learner_killed_three_times_once_with_another_standing_by(kafka, tmp_pat
         assert published[-1].examples == n
         expected = Model(cluster.settings.generators, 10_000)
         expected.learn([decode_example(m.value()) for m in cluster.read("examples")])
-        assert counts(cluster.model()) == counts(expected)
-        assert sum(counts(expected).values()) == n
+        assert event_counts(cluster.model()) == event_counts(expected)
+        assert sum(event_counts(expected).values()) == n
         overview = wait_for(
             lambda: (o := worker.get()) and o["model"]["checkpoint"] == published[-1].number and o,
             "replica up to date",
@@ -105,22 +101,22 @@ def test_learner_killed_three_times_once_with_another_standing_by(kafka, tmp_pat
 
 
 def test_a_zombie_learner_publishes_nothing(kafka, tmp_path):
-    """Stopped long enough to lose its place, then woken: fenced, it ends, and only the successor counts."""
+    """A learner suspended until another took over, then resumed, is fenced and ends."""
     with Cluster(kafka.brokers, tmp_path) as cluster:
         worker, zombie = cluster.start("worker"), cluster.start("learner", "zombie")
         wait_for(worker.ready, "worker ready")
         events = list(clicks(4_000))
         cluster.publish(events[:2_000], at_event_time=True)
-        wait_for(cluster.learnt(2_000), "first half learnt")
+        wait_for(cluster.has_learnt(2_000), "first half learnt")
         zombie.signal(signal.SIGSTOP)
         successor = cluster.start("learner", "successor")
         cluster.publish(events[2_000:], at_event_time=True)
-        wait_for(cluster.learnt(4_000), "second half learnt by the successor")
+        wait_for(cluster.has_learnt(4_000), "second half learnt by the successor")
         before = cluster.checkpoints()
         zombie.signal(signal.SIGCONT)
         cluster.publish(clicks(1_000, seed=2, start=LONG_AGO + 5_000_000), at_event_time=True)
-        wait_for(cluster.learnt(5_000), "more learnt by the successor")
-        assert zombie.wait(30) != 0, "a fenced learner ends, and says so"
+        wait_for(cluster.has_learnt(5_000), "more learnt by the successor")
+        assert zombie.wait(30) != 0, "a fenced learner ends"
         assert b"another learner took over" in zombie.log.read_bytes()
         numbers = [c.number for c in cluster.checkpoints()]
         assert numbers == list(range(1, len(numbers) + 1))
@@ -129,8 +125,8 @@ def test_a_zombie_learner_publishes_nothing(kafka, tmp_path):
         assert successor.get("/health/live") is not None
 
 
-def test_a_publisher_fenced_amid_a_checkpoint_says_so(kafka, tmp_path):
-    """Its rows fill the time until Kafka's refusal comes, so that it is a produce that fails."""
+def test_a_writer_fenced_within_a_checkpoint_raises_fenced(kafka, tmp_path):
+    """So many rows that Kafka's refusal comes while they are produced, before the commit."""
     with Cluster(kafka.brokers, tmp_path) as cluster:
         zombie, successor = ModelWriter(cluster.settings), ModelWriter(cluster.settings)
         rows = {b"popularity/%d" % row: b"" for row in range(300_000)}

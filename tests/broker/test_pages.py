@@ -70,13 +70,13 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
 
         log = list(clicks(EVENTS, USERS))
         cluster.publish(log[: EVENTS // 2], at_event_time=True)
-        wait_for(cluster.learnt(EVENTS // 2), "half learnt")  # there are lists to hit from now on
+        wait_for(cluster.has_learnt(EVENTS // 2), "half learnt")  # there are lists to hit from now on
         cluster.publish(log[EVENTS // 2 :], at_event_time=True)
         for _ in range(POISON):
             cluster.produce(b"{", b"u1")
         cluster.publish(list(clicks(3, USERS)))  # seen before
         wait_for(lambda: sum(sample(w, "freshet_events_total") for w in workers) == EVENTS + 3, "all served")
-        wait_for(cluster.learnt(EVENTS), "everything learnt")
+        wait_for(cluster.has_learnt(EVENTS), "everything learnt")
         number = cluster.checkpoints()[-1].number
         expected = {
             "accepted": EVENTS, "recommendations": EVENTS, "duplicates": 3, "late": 0, "replayed": 0,

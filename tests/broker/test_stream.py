@@ -1,4 +1,4 @@
-"""Poison, rebalances, and time: on a real broker."""
+"""Unusable records, rebalances and wrong event times on a real broker; end to end without Java."""
 
 import random
 import time
@@ -8,9 +8,11 @@ import pytest
 
 from models.core import Query
 from streams.messages import DeadLetter, Event, encode
-from tests.broker.cluster import LONG_AGO, Cluster, answered, clicks, counts, embedded_cluster, wait_for
+from tests.broker.cluster import LONG_AGO, Cluster, clicks, embedded_cluster, event_counts, wait_for
 from tests.test_messages import body
 
+BATCH, BATCHES_PER_S = 500, 10
+"""The steady load during which partitions move."""
 POISON = [
     (b"", "empty"),
     (b'{"event_id": "1", "user"', "malformed-json"),
@@ -34,8 +36,8 @@ def test_ten_thousand_poisons_of_ten_kinds_among_ten_thousand_good_events(kafka,
             cluster.produce(POISON[n % 10][0], event.user.encode())
         cluster.produce(b"x" * 999_000, b"big")
         cluster.flush()
-        wait_for(lambda: len(answered(cluster)) == 10_000, "every good event answered")
-        wait_for(lambda: len(cluster.read("dead-letter")) == 10_001, "every poison in its place")
+        wait_for(lambda: len(cluster.answers()) == 10_000, "every good event answered")
+        wait_for(lambda: len(cluster.read("dead-letter")) == 10_001, "every other record a dead letter")
         reasons = Counter()
         for message in cluster.read("dead-letter"):
             letter = DeadLetter.from_headers(message.headers())
@@ -52,7 +54,7 @@ def test_ten_thousand_poisons_of_ten_kinds_among_ten_thousand_good_events(kafka,
 
 
 def test_one_worker_two_workers_one_worker(kafka, tmp_path):
-    """Partitions move while events flow: each is applied once and answered once, and nothing is lost."""
+    """Partitions move while events are served: each is applied once and answered once, and none is lost."""
     n = 20_000
     with Cluster(kafka.brokers, tmp_path) as cluster:
         first = cluster.start("worker", "first", worker_id=None)
@@ -60,9 +62,9 @@ def test_one_worker_two_workers_one_worker(kafka, tmp_path):
         events = list(clicks(n))
 
         def publish(share: int) -> None:
-            for start in range(share * n // 4, (share + 1) * n // 4, 500):
-                cluster.publish(events[start : start + 500], at_event_time=True)
-                time.sleep(0.1)
+            for start in range(share * n // 4, (share + 1) * n // 4, BATCH):
+                cluster.publish(events[start : start + BATCH], at_event_time=True)
+                time.sleep(1 / BATCHES_PER_S)
 
         publish(0)
         second = cluster.start("worker", "second", worker_id=None)
@@ -75,20 +77,19 @@ def test_one_worker_two_workers_one_worker(kafka, tmp_path):
         assert both[0]["user"] == both[1]["user"] == user, "any worker answers for any user"
         assert second.stop() == 0
         publish(3)
-        wait_for(lambda: sum(u.events for u in cluster.users().values()) >= n, "every event applied")
-        time.sleep(1)
-        assert sum(u.events for u in cluster.users().values()) == n
+        wait_for(lambda: cluster.lag() == 0, "every event committed")
+        assert cluster.events_applied() == n
         recommendations = cluster.read("recommendations")
-        assert len(answered(cluster)) == len(recommendations) == n, "a graceful move doubles nothing"
+        assert len(cluster.answers()) == len(recommendations) == n, "a graceful move repeats nothing"
 
 
-def test_the_same_log_fast_and_slow_and_with_a_few_lies(kafka, tmp_path):
-    """As fast as possible, at 50 times event time, and with stamps a month ahead: one and the same model."""
+def test_the_same_log_fast_and_slow_and_with_a_few_wrong_times(kafka, tmp_path):
+    """The model is the same as fast as possible, at 50 times event time, and with times a month ahead."""
     log = list(clicks(1_500, users=30, items=40))  # 25 minutes of event time: half a minute at 50x
     rng, month = random.Random(3), 30 * 24 * 3_600_000
-    lies = set(rng.sample(range(1_500), 5))
-    found = {}
-    for name in ("fast", "slow", "lies"):
+    wrong = set(rng.sample(range(1_500), 5))
+    results = {}
+    for name in ("fast", "slow", "wrong"):
         folder = tmp_path / f"{tmp_path.name}-{name}"
         folder.mkdir()
         with Cluster(kafka.brokers, folder) as cluster:
@@ -100,14 +101,14 @@ def test_the_same_log_fast_and_slow_and_with_a_few_lies(kafka, tmp_path):
                 wait = (event.time_ms - LONG_AGO) / 50_000 - (time.monotonic() - began)
                 if name == "slow" and wait > 0:
                     time.sleep(wait)
-                stamped = event.time_ms + month * (name == "lies" and n in lies)
-                told = Event(
-                    event_id=event.event_id, user=event.user, type="view", item=event.item, time=stamped
+                time_ms = event.time_ms + month * (name == "wrong" and n in wrong)
+                published = Event(
+                    event_id=event.event_id, user=event.user, type="view", item=event.item, time=time_ms
                 )
                 header = [("replay", str(event.time_ms).encode())]
-                cluster.produce(encode(told), event.user.encode(), header)
+                cluster.produce(encode(published), event.user.encode(), header)
             cluster.flush()
-            wait_for(cluster.learnt(len(log)), "all learnt")
+            wait_for(cluster.has_learnt(len(log)), "all learnt")
             model = cluster.model()
             sessions = {
                 u: (r.items, r.times, r.sessions, r.session_start) for u, r in cluster.users().items()
@@ -117,25 +118,25 @@ def test_the_same_log_fast_and_slow_and_with_a_few_lies(kafka, tmp_path):
                 proposed = model.generators["next"].propose(model.queries([Query((item,), 1, 0)]), 48)
                 names = [model.items.ids[row] for row in proposed.rows[0] if row >= 0]
                 neighbours[item] = dict(zip(names, proposed.scores[0].tolist(), strict=False))
-            found[name] = counts(model), sessions, neighbours
-    for name in ("slow", "lies"):
-        assert found[name][0] == found["fast"][0], "counts"
-        assert found[name][1] == found["fast"][1], "sessions"
-        for item, scores in found["fast"][2].items():
-            assert found[name][2][item] == pytest.approx(scores, rel=1e-4), "neighbours"
+            results[name] = event_counts(model), sessions, neighbours
+    for name in ("slow", "wrong"):
+        assert results[name][0] == results["fast"][0], "counts"
+        assert results[name][1] == results["fast"][1], "sessions"
+        for item, scores in results["fast"][2].items():
+            assert results[name][2][item] == pytest.approx(scores, rel=1e-4), "neighbours"
 
 
 def test_the_embedded_broker_end_to_end(embedded, tmp_path):
-    """Without Java: events in, a learnt model and recommendations from it out."""
+    """Without Java too, events become a learnt model and recommendations from it."""
     with embedded_cluster(embedded, tmp_path) as cluster:
         worker, learner = cluster.start("worker"), cluster.start("learner")
         wait_for(worker.ready, "worker ready")
         wait_for(learner.ready, "learner ready")
         cluster.publish(clicks(3_000), at_event_time=True)
-        wait_for(cluster.learnt(3_000), "all learnt")
+        wait_for(cluster.has_learnt(3_000), "all learnt")
         wait_for(lambda: worker.get()["model"]["checkpoint"] == cluster.checkpoints()[-1].number, "replica")
         cluster.publish(clicks(100, seed=2), at_event_time=True)
-        wait_for(lambda: len(answered(cluster)) == 3_100, "all answered")
-        assert worker.get()["model"]["items"] == len(counts(cluster.model()))
+        wait_for(lambda: len(cluster.answers()) == 3_100, "all answered")
+        assert worker.get()["model"]["items"] == len(event_counts(cluster.model()))
         assert worker.stop() == 0
         assert learner.stop() == 0

@@ -78,7 +78,7 @@ def shop(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]
         for value in POISON:
             cluster.produce(value, b"u1")
         cluster.flush()
-        wait_for(cluster.learnt(EVENTS + len(HOSTILE)), "all learnt")
+        wait_for(cluster.has_learnt(EVENTS + len(HOSTILE)), "all learnt")
         for worker in (first, second):
             wait_for(lambda w=worker: w.get()["counts"]["accepted"] == EVENTS + len(HOSTILE), "all counted")
         wait_for(lambda: len(first.get("/map")["items"]) > 3, "the map", 75)
