@@ -1,1 +1,4 @@
-"""`make bench`: what the project promises in figures, measured here and now on a real Kafka."""
+"""Benchmarks: the figures that the project promises, measured on this machine against a real Kafka.
+
+make bench        python -m tests.bench --help
+"""

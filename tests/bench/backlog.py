@@ -1,4 +1,4 @@
-"""A backlog of events, loaded before the clock starts, and a watch on how fast it is answered."""
+"""A backlog of events, written before the clock starts, and the rate at which it is answered."""
 
 import time
 from collections.abc import Sequence
@@ -14,29 +14,29 @@ from tests.bench.clicks import EVENTS_A_USER, clicks, event
 from tests.bench.process import START_S, Process
 
 WARM_UP = 0.1
-"""Of the backlog: left out of the rate."""
+"""Share of the backlog that is left out of the rate."""
 EVERY_S = 0.1
 PATIENCE_S = 60
-"""Without another answer."""
+"""Time without another answer after which a run fails."""
 
 
 class NoAnswers(Exception):
-    """Nothing came for too long."""
+    """No answer came for too long."""
 
 
 class Point(NamedTuple):
-    """Of the curve of a backlog being answered."""
+    """A point of the curve of a backlog being answered."""
 
     s: float
     """Time, from any origin."""
     answers: int
-    """So far."""
+    """Answers so far."""
     cpu_s: float = 0.0
-    """CPU time of the process so far."""
+    """CPU time of the process so far, s."""
 
 
 def load(settings: Settings, n: int, seed: int, users: int = 0) -> None:
-    """Put n events on the topic `events`: by default of n / `EVENTS_A_USER` users."""
+    """Write n events to the topic `events`, of n / `EVENTS_A_USER` users unless `users` is given."""
     producer = Producer(
         producer_config(
             settings,
@@ -50,10 +50,10 @@ def load(settings: Settings, n: int, seed: int, users: int = 0) -> None:
     )
     topic = settings.topic("events")
     for number, click in enumerate(clicks(n, users or max(n // EVENTS_A_USER, 1), seed, walk=1)):
-        made = event(number, click)
+        one = event(number, click)
         while True:
             try:
-                producer.produce(topic, encode(made), made.user)
+                producer.produce(topic, encode(one), one.user)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -67,7 +67,7 @@ def _delivered(error: object, message: object) -> None:
 
 
 class Watch:
-    """How many records a topic ever got: asks Kafka for its end offsets, which costs next to nothing."""
+    """Counts the records ever written to a topic by its end offsets, which are cheap to ask for."""
 
     def __init__(self, settings: Settings, topic: str = "recommendations") -> None:
         self._admin = AdminClient({"bootstrap.servers": settings.brokers})
@@ -76,11 +76,11 @@ class Watch:
         self._ends = {TopicPartition(name, number): OffsetSpec.latest() for number in partitions}
 
     def count(self) -> int:
-        """Now."""
+        """The number of records by now."""
         return sum(future.result(30).offset for future in self._admin.list_offsets(self._ends).values())
 
     def until(self, n: int, process: Process) -> list[Point]:
-        """Wait for n records; the curve, some points a second."""
+        """Wait for n records; returns the curve, ten points a second.  `NoAnswers` if it stands still."""
         curve: list[Point] = []
         changed = time.monotonic()
         while not curve or curve[-1].answers < n:
@@ -96,7 +96,7 @@ class Watch:
 
 
 def rate(curve: Sequence[Point]) -> tuple[float, float]:
-    """Answers a second and CPU seconds an answer, from when `WARM_UP` of them were there until all were.
+    """Answers a second and CPU seconds an answer, from the first `WARM_UP` of the answers to the last one.
 
     >>> rate([Point(0, 0), Point(5, 10, 1), Point(6, 55, 5), Point(7, 100, 10)])
     (45.0, 0.1)

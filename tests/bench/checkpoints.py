@@ -1,4 +1,4 @@
-"""The checkpoints that were published to a model topic."""
+"""Read the checkpoints that were published to a `model` topic."""
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
@@ -8,7 +8,7 @@ from streams.settings import Settings
 
 
 def checkpoints(settings: Settings) -> list[Checkpoint]:
-    """All that the topic has now, in order; compaction may have taken old ones."""
+    """The checkpoints that the topic has now, in order; compaction may have removed old ones."""
     consumer = Consumer(
         confluent(
             settings,
@@ -21,14 +21,14 @@ def checkpoints(settings: Settings) -> list[Checkpoint]:
         )
     )
     consumer.assign([TopicPartition(settings.topic("model"), 0, OFFSET_BEGINNING)])
-    found = []
+    published = []
     try:
         while True:
             for message in consumer.consume(10_000, 0.2):
                 if error := message.error():
                     if error.code() == KafkaError._PARTITION_EOF:
-                        return found
+                        return published
                 elif message.key() == CHECKPOINT_KEY:
-                    found.append(Checkpoint.decode(message.value() or b"{}"))
+                    published.append(Checkpoint.decode(message.value() or b"{}"))
     finally:
         consumer.close()

@@ -1,7 +1,7 @@
-"""Synthetic clicks that a model can learn from: users in sessions that walk a Markov chain over items.
+"""Synthetic clicks that a model can learn from: users whose sessions walk a Markov chain over items.
 
-Each item has `SUCCESSORS` of its own kind that follow it, the first most often.  A session begins at any
-item, by a popularity that falls with a power of the rank, and jumps to any item now and then.  The chain
+Each item has `SUCCESSORS` of its own kind that follow it, the first most often.  A session begins at an item
+drawn by a popularity that falls with a power of the rank, and at times jumps to another such item.  The chain
 depends on the seed alone, the walk also on `walk`: a model can be filled by one walk and measured on another.
 
 The constants are such that, over 300,000 clicks, an item gets about as many neighbours as on the log of a
@@ -20,15 +20,15 @@ from streams.messages import Event
 ITEMS = 40_000
 SUCCESSORS = 8
 KIND = 40
-"""Items of a kind."""
+"""Number of items of a kind."""
 JUMP = 0.1
 SESSION_CLICKS = 8
 EVENTS_A_USER = 15
-"""In a backlog; a user's record grows with its history."""
+"""Number of events of a user in a backlog; a user's record grows with its history."""
 
 
 class Click(NamedTuple):
-    """Who clicked what, in which of their sessions."""
+    """A user's click on an item, in a session of that user."""
 
     user: int
     item: int
@@ -36,7 +36,7 @@ class Click(NamedTuple):
 
 
 def clicks(n: int, users: int, seed: int, walk: int = 0, items: int = ITEMS) -> Iterator[Click]:
-    """n clicks of so many users, each equally often and in random order.
+    """Generate n clicks of so many users, each equally often and in random order.
 
     >>> list(clicks(3, 2, seed=1)) == list(clicks(3, 2, seed=1))
     True
@@ -47,7 +47,7 @@ def clicks(n: int, users: int, seed: int, walk: int = 0, items: int = ITEMS) -> 
     popularity = chain.permutation((1.0 + np.arange(items)) ** -0.7)
     popularity /= popularity.sum()
     rng = np.random.default_rng([seed, walk])
-    where, session = [-1] * users, [0] * users
+    current, session = [-1] * users, [0] * users
     for at in range(0, n, 100_000):
         size = min(100_000, n - at)
         draws = zip(
@@ -61,13 +61,13 @@ def clicks(n: int, users: int, seed: int, walk: int = 0, items: int = ITEMS) -> 
         for user, popular, jumps, begins, successor in draws:
             if begins:
                 session[user] += 1
-            here = where[user]
-            where[user] = popular if begins or jumps or here < 0 else successors[here][successor]
-            yield Click(user, where[user], session[user])
+            item = current[user]
+            current[user] = popular if begins or jumps or item < 0 else successors[item][successor]
+            yield Click(user, current[user], session[user])
 
 
 def event(number: int, click: Click) -> Event:
-    """The click as an event of now."""
+    """The click as an event that happens now."""
     return Event(
         event_id=f"bench-{number}",
         user=f"u{click.user}",
@@ -79,5 +79,5 @@ def event(number: int, click: Click) -> Event:
 
 
 def number(event_id: str) -> int:
-    """The inverse of `event`'s id; -1 for another's."""
+    """The number of the event with this id; -1 if it is not an id of `event`."""
     return int(event_id[6:]) if event_id.startswith("bench-") else -1

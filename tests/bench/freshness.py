@@ -1,4 +1,9 @@
-"""Freshness: from a click until the first recommendation, anybody's, made by a model that includes it."""
+"""Freshness: time from a click until a consumer reads a recommendation of a model that includes it.
+
+Unit: s, p50 and p99 over the clicks of 60 s at 1,000 events/s.  The recommendation is the first of any user.
+
+    python -m tests.bench freshness
+"""
 
 import threading
 import time
@@ -9,35 +14,38 @@ from models.learning import CHECKPOINT_KEY, Checkpoint
 from streams.clients.subscribe import follow, records
 from streams.settings import Settings
 from tests.bench.clicks import ITEMS
-from tests.bench.figures import Row, quantile
-from tests.bench.filled import fill_model
-from tests.bench.site import Bench, say
-from tests.bench.steady import Load, Sent
-from tests.bench.warm import warm_up
+from tests.bench.deployment import Bench, progress
+from tests.bench.prefill import fill_model
+from tests.bench.report import Row, quantile
+from tests.bench.steady_load import Sent, SteadyLoad
+from tests.bench.warm_up import warm_up
 
 RATE, SECONDS, SKIP_S, REST_S = 1000, 60, 5, 5
-"""The clicks of the last `REST_S` are not asked for: the load has to go on until a model includes them."""
+"""The clicks of the last `REST_S` are not measured: the load has to continue until a model includes them."""
 
 
 def freshness(bench: Bench) -> list[Row]:
-    """p50 and p99 over the clicks of a steady load."""
+    """Measure p50 and p99 over the clicks of a steady load."""
     warm_up(bench)
-    say(f"freshness: {RATE:,} events/s")
+    progress(f"freshness: {RATE:,} events/s")
     seconds = SKIP_S + bench.scaled(SECONDS)
-    with bench.site("freshness") as site:
-        fill_model(site.settings, bench)
-        site.learner().wait_active()
-        site.worker().wait_ready()
-        with Published(site.settings) as published, Load(site.settings, RATE, bench.seed) as load:
+    with bench.deploy("freshness") as deployment:
+        fill_model(deployment.settings, bench)
+        deployment.learner().wait_active()
+        deployment.worker().wait_ready()
+        with (
+            CheckpointReader(deployment.settings) as published,
+            SteadyLoad(deployment.settings, RATE, bench.seed) as load,
+        ):
             time.sleep(seconds + REST_S)
     begin = min(sent.at for sent in load.sent.values()) + SKIP_S
-    asked = [s for s in load.sent.values() if begin <= s.at < begin - SKIP_S + seconds]
-    waits = waits_s(asked, published.checkpoints, load.checkpoints)
+    clicks = [s for s in load.sent.values() if begin <= s.at < begin - SKIP_S + seconds]
+    waits = waits_s(clicks, published.checkpoints, load.checkpoints)
     missing = sum(wait is None for wait in waits)
-    found = sorted(float("inf") if wait is None else wait for wait in waits)
+    ordered = sorted(float("inf") if wait is None else wait for wait in waits)
     gaps = [b.time - a.time for a, b in zip(published.checkpoints, published.checkpoints[1:], strict=False)]
-    about = {
-        "events": len(asked),
+    details = {
+        "events": len(clicks),
         "never": missing,
         "checkpoints": len(published.checkpoints),
         "between_checkpoints_ms_p50": quantile(gaps, 0.5),
@@ -47,8 +55,8 @@ def freshness(bench: Bench) -> list[Row]:
     if missing:
         note += f"; {missing:,} NEVER"
     return [
-        Row("freshness", f"click in the served model, {name}", _finite(quantile(found, share)), "s",
-            at_most=bar, note=note, details=about)
+        Row("freshness", f"click in the served model, {name}", _finite(quantile(ordered, share)), "s",
+            at_most=bar, note=note, details=details)
         for name, share, bar in (("p50", 0.5, 1), ("p99", 0.99, 2))
     ]  # fmt: skip
 
@@ -56,13 +64,13 @@ def freshness(bench: Bench) -> list[Row]:
 def waits_s(
     sent: Iterable[Sent], checkpoints: Sequence[Checkpoint], served: Mapping[int, float]
 ) -> list[float | None]:
-    """Of each event, how long until a recommendation from a checkpoint that includes it; None: never.
+    """The time until a recommendation from a checkpoint that includes it, for each event; None: never.
 
     `served` is when the first recommendation from a checkpoint was read.  A worker may skip checkpoints,
     so a later one counts too.
 
-    >>> made = [Checkpoint(number=n, learnt_to={0: last}) for n, last in ((1, 5), (2, 9), (3, 20))]
-    >>> waits_s([Sent(10.0, 0, 5), Sent(10.0, 0, 6), Sent(10.0, 1, 0)], made, {1: 11.0, 3: 12.0})
+    >>> checkpoints = [Checkpoint(number=n, learnt_to={0: last}) for n, last in ((1, 5), (2, 9), (3, 20))]
+    >>> waits_s([Sent(10.0, 0, 5), Sent(10.0, 0, 6), Sent(10.0, 1, 0)], checkpoints, {1: 11.0, 3: 12.0})
     [1.0, 2.0, None]
     """
     first: dict[int, float] = {}
@@ -72,22 +80,22 @@ def waits_s(
     numbers = [c.number for c in checkpoints]
     ends = {p: [c.learnt_to.get(p, -1) for c in checkpoints] for p in {s.partition for s in sent}}
     waits: list[float | None] = []
-    for one in sent:
-        at = bisect_left(ends[one.partition], one.offset)
-        when = first[numbers[at]] if at < len(numbers) else float("inf")
-        waits.append(None if when == float("inf") else when - one.at)
+    for event in sent:
+        position = bisect_left(ends[event.partition], event.offset)
+        read_at = first[numbers[position]] if position < len(numbers) else float("inf")
+        waits.append(None if read_at == float("inf") else read_at - event.at)
     return waits
 
 
-class Published:
-    """The checkpoints published from `with` to its end: read at once, because compaction takes old ones."""
+class CheckpointReader:
+    """Collects the checkpoints published between `with` and its end, before compaction removes old ones."""
 
     def __init__(self, settings: Settings) -> None:
         self.checkpoints: list[Checkpoint] = []
         self._consumer, self._stopping = follow(settings, "model"), threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
 
-    def __enter__(self) -> "Published":
+    def __enter__(self) -> "CheckpointReader":
         self._thread.start()
         return self
 

@@ -1,4 +1,4 @@
-"""What the figures were measured on: hardware, versions, seed, command, date."""
+"""The header of a report: hardware, versions, seed, command, date."""
 
 import os
 import platform
@@ -14,8 +14,8 @@ LIBRARIES = ("faust-streaming", "aiokafka", "confluent-kafka", "numba", "numpy",
 
 
 def header(command: str, seed: int) -> dict[str, str]:
-    """Name ▶ value, in the order to print.  Takes the load of the machine as it is now: at the start."""
-    found = {
+    """The header's values by name, in the order to print; `load` is that of the moment of the call."""
+    values = {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "command": command,
         "seed": str(seed),
@@ -30,12 +30,12 @@ def header(command: str, seed: int) -> dict[str, str]:
             ]
         ),
     }
-    if given := [f"{name}={value}" for name, value in sorted(os.environ.items()) if _is_of_interest(name)]:
-        found["settings"] = " ".join(given)
-    return found
+    if settings := [f"{name}={value}" for name, value in sorted(os.environ.items()) if _is_shown(name)]:
+        values["settings"] = " ".join(settings)
+    return values
 
 
-def _is_of_interest(name: str) -> bool:
+def _is_shown(name: str) -> bool:
     return name.startswith(PREFIX) and not any(word in name for word in ("SASL", "SSL", "BROKERS", "DIR"))
 
 
@@ -51,6 +51,6 @@ def _memory_gib() -> float:
 
 
 def _kafka() -> str:
-    """As the broker is fetched: the jars may not be there yet."""
-    found = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>(.+?)</version>", POM.read_text())
-    return found[1] if found else "?"
+    """The version of Kafka that is fetched; the jars may not exist yet."""
+    version = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>(.+?)</version>", POM.read_text())
+    return version[1] if version else "?"

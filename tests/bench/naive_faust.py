@@ -1,9 +1,9 @@
-"""A Faust agent as its tutorial would write it: one event at a time, JSON, a table, `send`; no model.
+"""A program to compare with: a Faust agent as in Faust's tutorial, one event at a time, without a model.
 
     python -m tests.bench.naive_faust BROKERS PREFIX FOLDER
 
-To compare with: it answers with a constant list, as `FRESHET_RECOMMENDER=constant` does, and keeps the last
-eight items of each user in a table with a changelog.
+It answers with a constant list, as `FRESHET_RECOMMENDER=constant` does, and keeps the last eight items of
+each user in a table with a changelog.
 """
 
 import sys
@@ -14,7 +14,7 @@ ITEMS = [f"item-{n}" for n in range(20)]
 
 
 def naive(brokers: str, prefix: str, folder: str) -> faust.App:
-    """The app."""
+    """A Faust app that reads `events` and writes `recommendations`."""
     app = faust.App(
         f"{prefix}naive",
         broker=f"kafka://{brokers}",
@@ -38,5 +38,5 @@ def naive(brokers: str, prefix: str, folder: str) -> faust.App:
 
 
 if __name__ == "__main__":
-    made = naive(*sys.argv[1:])
-    faust.Worker(made, loglevel="WARN").execute_from_commandline()
+    app = naive(*sys.argv[1:])
+    faust.Worker(app, loglevel="WARN").execute_from_commandline()

@@ -1,4 +1,9 @@
-"""A newcomer's path: from typing the command to the first recommendation on the page."""
+"""Newcomer: time from typing the command to the first recommendation on the page.
+
+Unit: s.  Of `freshet demo`, and with --fresh also of `make demo` in a new clone.
+
+    python -m tests.bench newcomer --fresh
+"""
 
 import json
 import os
@@ -12,29 +17,29 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.bench.figures import Row
+from tests.bench.deployment import Bench, progress
 from tests.bench.process import ROOT, Ended, die_with_parent
-from tests.bench.site import Bench, say
+from tests.bench.report import Row
 
 SECONDS = 20
 OURS = {"PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL"}
-"""Variables of this environment that a newcomer has not."""
+"""Variables of this environment that a newcomer does not have."""
 PIP = "from the network or pip's cache, torch and all"
 URL = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
 def newcomer(bench: Bench) -> list[Row]:
-    """`freshet demo` as installed here; with --fresh also `make demo` in a clone, everything made anew."""
-    say("newcomer: freshet demo")
+    """Measure `freshet demo` as installed; with --fresh also `make demo` in a new clone and environment."""
+    progress("newcomer: freshet demo")
     command = [sys.executable, "-m", "streams", "demo", "--seconds", str(SECONDS)]
     plain = {name: value for name, value in os.environ.items() if name not in OURS}
     rows = _timed("freshet demo", command, ROOT, plain | {"PYTHONPATH": str(ROOT)}, bench.folder)
     if bench.fresh:
-        say("newcomer: git clone, make demo (some minutes)")
-        clone, began = bench.folder / "clone", time.monotonic()
+        progress("newcomer: git clone, make demo (some minutes)")
+        clone, start = bench.folder / "clone", time.monotonic()
         subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ROOT, clone], check=True)
-        cloned = time.monotonic() - began
-        rows.append(Row("newcomer", "git clone, from this disk", cloned, "s"))
+        clone_s = time.monotonic() - start
+        rows.append(Row("newcomer", "git clone, from this disk", clone_s, "s"))
         rows += _timed("make demo in a fresh clone", ["make", "demo"], clone, plain, bench.folder, PIP)
         shutil.rmtree(clone)
     return rows
@@ -43,8 +48,8 @@ def newcomer(bench: Bench) -> list[Row]:
 def _timed(
     what: str, command: Sequence[str], cwd: Path, environ: Mapping[str, str], folder: Path, note: str = ""
 ) -> list[Row]:
-    said, began = folder / "demo.txt", time.monotonic()
-    with said.open("wb") as out:
+    log, start = folder / "demo.txt", time.monotonic()
+    with log.open("wb") as out:
         demo = subprocess.Popen(
             command, cwd=cwd, env=dict(environ), stdin=subprocess.DEVNULL, stdout=out,
             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
@@ -53,12 +58,12 @@ def _timed(
         page = first = None
         while first is None:
             if demo.poll() is not None:
-                raise Ended(f"{what} ended with {demo.returncode}:\n{said.read_text()[-2000:]}")
+                raise Ended(f"{what} ended with {demo.returncode}:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)
-            if page is None and (found := URL.search(said.read_text())):
-                page, port = time.monotonic() - began, int(found[1])
+            if page is None and (address := URL.search(log.read_text())):
+                page, port = time.monotonic() - start, int(address[1])
             if page is not None and _recommendations(port):
-                first = time.monotonic() - began
+                first = time.monotonic() - start
     finally:
         if demo.poll() is None:
             os.killpg(demo.pid, signal.SIGINT)
@@ -70,7 +75,7 @@ def _timed(
 
 
 def _recommendations(port: int) -> int:
-    """As the page counts them."""
+    """The number of recommendations that the page shows."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Accept": "application/json"})
     with urllib.request.urlopen(request, timeout=5) as answer:
         return int(json.loads(answer.read())["counts"]["recommendations"])

@@ -1,9 +1,9 @@
-"""What many teams would write first: one thread, a confluent-kafka loop, co-visitation in a dict.
+"""A program to compare with: one thread, a confluent-kafka loop, co-visitation in a dict, nothing durable.
 
     python -m tests.bench.plain_loop BROKERS PREFIX
 
-To compare with.  It learns and recommends one click at a time and keeps all of it in memory: a restart
-begins with nothing, commits are automatic, rows grow without bound.
+It learns and recommends one click at a time and keeps everything in memory: a restart begins with nothing,
+commits are automatic, rows grow without bound.
 """
 
 import json
@@ -18,7 +18,7 @@ RECENT, LENGTH = 5, 20
 
 
 class CoVisits:
-    """How often two items were in one session, near each other."""
+    """Counts how often two items are near each other in a session."""
 
     def __init__(self) -> None:
         self._together: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -47,7 +47,7 @@ class CoVisits:
 
 
 def loop(brokers: str, prefix: str) -> None:
-    """For ever."""
+    """Learn from every event and answer it, for ever."""
     consumer = Consumer(
         {"bootstrap.servers": brokers, "group.id": f"{prefix}plain", "auto.offset.reset": "earliest"}
     )

@@ -1,9 +1,9 @@
-"""`streams/kafka` alone: chunks in, one value of 150 bytes a user, one constant answer an event, all durable.
+"""A program that measures `streams/kafka` alone: a value of 150 bytes a user, a constant answer an event.
 
     python -m tests.bench.plumbing BROKERS PREFIX FOLDER
 
-No events are decoded and nobody is recommended to: what is left is what Kafka, RocksDB and the changelog
-cost.  Exactness is paid for: each value holds the offset of the last event applied.
+No event is decoded and nothing is recommended: the cost is that of Kafka, RocksDB and the changelog.  State
+is exact as in a worker: each value holds the offset of the last event applied.
 """
 
 import struct
@@ -23,7 +23,7 @@ FILLING = b"x" * 142
 
 
 def plumbing(brokers: str, prefix: str, folder: str) -> faust.App:
-    """The app."""
+    """A Faust app that answers each event with `ANSWER`."""
     settings = Settings(brokers=brokers, topic_prefix=prefix, data_dir=folder, web_port=free_port())
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     app = make_app(SERVING_APP, settings, chunk_topics=("events",))
@@ -52,5 +52,5 @@ def plumbing(brokers: str, prefix: str, folder: str) -> faust.App:
 
 
 if __name__ == "__main__":
-    made = plumbing(*sys.argv[1:])
-    faust.Worker(made, loglevel="WARN").execute_from_commandline()
+    app = plumbing(*sys.argv[1:])
+    faust.Worker(app, loglevel="WARN").execute_from_commandline()

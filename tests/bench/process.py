@@ -1,4 +1,4 @@
-"""A process under measurement: started with settings of its own, watched, ended whatever happens."""
+"""A process under measurement: started with settings of its own, watched, and ended whatever happens."""
 
 import ctypes
 import json
@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 START_S = 240
-"""Kernels are compiled at the first start, which takes a minute or two on a busy machine."""
+"""Time for a start: the first one compiles kernels, which takes a minute or two on a busy machine."""
 STOP_S = 20
 TAIL_LINES = 25
 _LIBC = ctypes.CDLL(None)
@@ -24,11 +24,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Ended(Exception):
-    """A process ended, or never became ready; the message has the tail of its log."""
+    """A process ended, or did not become ready in time; the message has the tail of its log, or its path."""
 
 
 class Process:
-    """`python ARGUMENTS`, with these variables over those of this process; its output goes to `log`."""
+    """`python ARGUMENTS`, with `environ` added to this process's variables; its output goes to `log`."""
 
     def __init__(
         self, arguments: Sequence[str], log: Path, environ: Mapping[str, str] | None = None, port: int = 0
@@ -42,35 +42,38 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                start_new_session=True,  # a Ctrl-C is ours to pass on
+                start_new_session=True,  # a Ctrl-C reaches this process alone, which ends it
                 preexec_fn=die_with_parent,
             )
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self._process.pid
 
     def check(self) -> None:
-        """`Ended` if it has."""
+        """`Ended` if the process has ended."""
         if self._process.poll() is not None:
             tail = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
             raise Ended("\n".join([f"a process ended with {self._process.returncode}; its log ends:", *tail]))
 
     def wait_ready(self) -> float:
-        """Wait until its page /health/ready says so; seconds since the start of the process."""
+        """Wait until /health/ready answers 200; returns the seconds since the start of the process."""
         return self.wait_for("/health/ready")
 
     def wait_active(self) -> float:
-        """The same for a learner: until it has the model, and learns."""
+        """Wait until a learner has read the model and learns; returns the seconds since its start."""
         return self.wait_for("/", lambda page: page["state"] == "active")
 
-    def wait_for(self, path: str, right: Callable[[Any], bool] = lambda page: True) -> float:
-        """Wait until a page answers, and answers right; seconds since the start of the process."""
+    def wait_for(self, path: str, expected: Callable[[Any], bool] = lambda page: True) -> float:
+        """Wait until a page answers as expected; returns the seconds since the start of the process.
+
+        `Ended` if the process ends, or after `START_S`.
+        """
         until = time.monotonic() + START_S
         while True:
             try:
-                if right(self.page(path)):
+                if expected(self.page(path)):
                     return time.time() - self.started
             except OSError:  # refused, or an HTTP error
                 pass
@@ -80,14 +83,14 @@ class Process:
             time.sleep(0.02)
 
     def page(self, path: str = "/") -> Any:
-        """A page's JSON.  `OSError` where it does not answer, or not well."""
+        """A page as JSON; `OSError` if it does not answer, or with an error."""
         url = f"http://127.0.0.1:{self.port}{path}"
         request = urllib.request.Request(url, headers={"Accept": "application/json"})
         with urllib.request.urlopen(request, timeout=5) as answer:
             return json.loads(answer.read())
 
     def logged(self, text: str) -> float | None:
-        """When it last logged a line with this text, s since the epoch; None: never."""
+        """Time of the last log line with this text, s since the epoch; None if there is none."""
         at = None
         for line in self.log.read_text(errors="replace").splitlines():
             if text in line and (stamp := re.match(r"\[(\d{4}-\S+ \S+?),(\d{3})\]", line)):
@@ -109,12 +112,12 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill the process with SIGKILL."""
         self._signal(signal.SIGKILL)
         self._process.wait()
 
     def stop(self) -> None:
-        """End it in good order, or after `STOP_S` without mercy."""
+        """Stop the process with SIGTERM, or with SIGKILL after `STOP_S`."""
         self._signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_S)
@@ -127,5 +130,8 @@ class Process:
 
 
 def die_with_parent() -> None:
-    """Between fork and exec: a benchmark that is killed -9 leaves no process behind."""
+    """Have the kernel kill this process when its parent dies; for `preexec_fn`.
+
+    A benchmark that is killed with SIGKILL then leaves no process behind.
+    """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic and command line; the figures are for `make bench`."""
+"""The arithmetic and the command line of the benchmarks; `make bench` measures."""
 
 import json
 import subprocess
@@ -8,9 +8,9 @@ import pytest
 
 from tests.bench.__main__ import PARTS
 from tests.bench.clicks import EVENTS_A_USER, ITEMS, clicks, event, number
-from tests.bench.figures import Row, as_json, lines, markdown
 from tests.bench.naive_faust import naive
 from tests.bench.process import ROOT
+from tests.bench.report import Row, as_json, lines, markdown
 
 ROWS = [
     Row("age", "ours, p50", 4.2, "ms", at_most=6, note="learner at work"),
@@ -26,22 +26,22 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_every_part():
-    said = bench("--help")
-    assert said.returncode == 0
-    assert all(f"\n  {name} " in said.stdout for name in PARTS)
+    result = bench("--help")
+    assert result.returncode == 0
+    assert all(f"\n  {name} " in result.stdout for name in PARTS)
 
 
 @pytest.mark.parametrize("arguments", [["speed"], ["--repeat", "0"]])
-def test_what_cannot_be_measured_is_refused(arguments):
-    said = bench(*arguments)
-    assert (said.returncode, said.stdout) == (2, "")
+def test_invalid_arguments_are_refused(arguments):
+    result = bench(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
 
 
-def test_a_figure_that_could_not_be_had_misses_its_bar():
+def test_a_figure_that_could_not_be_measured_misses_its_bar():
     assert [row.verdict for row in ROWS] == ["ok", "MISSED", "MISSED", ""]
 
 
-def test_the_table_is_aligned_and_whole():
+def test_the_table_is_aligned_and_complete():
     *head, blank, names, first, second, third, fourth = lines({"seed": "1"}, ROWS)
     assert (head, blank) == (["seed       1"], "")
     assert names.index("verdict") == first.index("ok") == second.index("MISSED")
@@ -57,12 +57,12 @@ def test_markdown_has_a_line_a_figure():
 
 
 def test_json_has_the_details():
-    found = json.loads(json.dumps(as_json({"seed": "1"}, ROWS)))
-    assert found["rows"][1]["details"] == {"turns": [7999.0]}
-    assert found["rows"][1]["verdict"] == "MISSED"
+    report = json.loads(json.dumps(as_json({"seed": "1"}, ROWS)))
+    assert report["rows"][1]["details"] == {"turns": [7999.0]}
+    assert report["rows"][1]["verdict"] == "MISSED"
 
 
-def test_clicks_repeat_themselves_and_are_all_different_walks():
+def test_clicks_are_seeded_and_each_walk_differs():
     once, again, other = (list(clicks(5000, 300, seed, walk)) for seed, walk in ((1, 1), (1, 1), (1, 2)))
     assert once == again != other
     assert {c.user for c in once} == set(range(300))
@@ -70,7 +70,7 @@ def test_clicks_repeat_themselves_and_are_all_different_walks():
     assert len(once) / 300 == pytest.approx(EVENTS_A_USER, abs=2)
 
 
-def test_event_ids_lead_back_to_the_event():
+def test_the_number_of_an_event_is_in_its_id():
     (click,) = clicks(1, 1, seed=1)
     assert number(event(41, click).event_id) == 41
     assert number("another's") == -1

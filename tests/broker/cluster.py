@@ -133,19 +133,16 @@ class Cluster:
         self._processes.append(process)
         return process
 
-    def publish(self, events: Iterable[Event], copies: int = 1, at_event_time: bool = False) -> int:
-        """Publish each event `copies` times, keyed by user; return the number of distinct events.
+    def publish(self, events: Iterable[Event], copies: int = 1, at_event_time: bool = False) -> None:
+        """Publish each event `copies` times, keyed by user.
 
         With `at_event_time` each record has the header `replay`, so that it arrived when it happened.
         """
-        count = 0
         for event in events:
-            count += 1
             headers = [("replay", str(event.time_ms).encode())] if at_event_time else None
             for _ in range(copies):
                 self.produce(encode(event), event.user.encode(), headers)
         self.flush()
-        return count
 
     def produce(self, value: bytes | None, key: bytes | None, headers: Any = None) -> None:
         """Queue one record for `events`; `flush` waits until Kafka has it."""

@@ -1,4 +1,4 @@
-"""A figure beside its bar, and how a set of them is printed: for people, as Markdown, as JSON."""
+"""Figures beside their bars, printed as text, as Markdown or as JSON."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,18 +7,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure.  A bar is what the project promised; without one it is there for comparison."""
+    """One figure, with the bar that the project promised; a figure without a bar is there for comparison."""
 
     part: str
     what: str
     value: float | None
-    """None: it could not be had, and a bar is missed."""
+    """None if it could not be measured: its bar is then missed."""
     unit: str
     at_least: float | None = None
     at_most: float | None = None
     note: str = ""
     details: dict[str, Any] = field(default_factory=dict)
-    """What the figure was made from; printed in the JSON only."""
+    """The measurements behind the figure; in the JSON only."""
 
     @property
     def figure(self) -> str:
@@ -31,14 +31,14 @@ class Row:
 
     @property
     def bar(self) -> str:
-        """The bar with its unit, or nothing."""
+        """The bar with its unit; empty without a bar."""
         if self.at_least is not None:
             return f"≥ {_number(self.at_least, self.unit)}"
         return f"≤ {_number(self.at_most, self.unit)}" if self.at_most is not None else ""
 
     @property
     def verdict(self) -> str:
-        """`ok` or `MISSED`; nothing without a bar.
+        """`ok` or `MISSED`; empty without a bar.
 
         >>> Row("p", "w", 9, "ms", at_most=6).verdict, Row("p", "w", 9, "ms", at_least=6).verdict
         ('MISSED', 'ok')
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row of the table."""
+        """The cells of the table's row."""
         return (self.part, self.what, self.figure, self.bar, self.verdict, self.note)
 
 
@@ -68,7 +68,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The value below which a share of them lies; None of nothing.
+    """The value below which a share of the values lies; None without values.
 
     >>> quantile([3, 1, 2], 0.5)
     2
@@ -78,7 +78,7 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def lines(header: dict[str, str], rows: Iterable[Row]) -> Iterable[str]:
-    """The header and the table, for a terminal."""
+    """The header and the table as lines of text."""
     for name, value in header.items():
         yield f"{name:10} {value}"
     yield ""
@@ -89,7 +89,7 @@ def lines(header: dict[str, str], rows: Iterable[Row]) -> Iterable[str]:
 
 
 def markdown(header: dict[str, str], rows: Iterable[Row]) -> Iterable[str]:
-    """The same as a section of docs/results.md."""
+    """The header and the table as Markdown, for docs/results.md."""
     yield from (f"- {name}: {value}" for name, value in header.items())
     yield ""
     for cells in (HEAD, ("---", "---", "---:", "---:", "---", "---"), *(row.cells for row in rows)):
@@ -97,5 +97,5 @@ def markdown(header: dict[str, str], rows: Iterable[Row]) -> Iterable[str]:
 
 
 def as_json(header: dict[str, str], rows: Iterable[Row]) -> dict[str, Any]:
-    """The same for programs, with the details."""
+    """The header and the figures as JSON, with the details."""
     return {"header": header, "rows": [asdict(row) | {"verdict": row.verdict} for row in rows]}

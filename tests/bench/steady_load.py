@@ -1,4 +1,4 @@
-"""A steady load, and its answers as an outside consumer gets them."""
+"""A steady load of events, and the times at which a consumer reads their recommendations."""
 
 import gc
 import threading
@@ -18,14 +18,14 @@ from tests.bench.clicks import clicks, event, number
 USERS = 20_000
 ENDLESS = 100_000_000
 DRAIN_S = 30.0
-"""Answers that are missing after the last event are waited for so long."""
+"""Time for which missing answers are waited for after the last event."""
 
 
 class Sent(NamedTuple):
     """An event that Kafka has."""
 
     at: float
-    """When it was handed to the client, s since the epoch."""
+    """Time at which the event was passed to the producer, s since the epoch."""
     partition: int
     offset: int
 
@@ -34,66 +34,70 @@ class Answer(NamedTuple):
     """The first recommendation for an event."""
 
     at: float
+    """Time at which the recommendation was read, s since the epoch."""
     checkpoint: int
-    made: float
-    """When the step began that made it, s, by the worker's clock."""
+    step_start: float
+    """Time at which the step began that made it, s since the epoch, by the worker's clock."""
 
 
 class _Recommendation(msgspec.Struct):
-    """As much of one as is looked at; a plain loop's has no checkpoint."""
+    """The fields of a recommendation that are read; those of the plain loop have no checkpoint."""
 
     event_id: str
     checkpoint: int = 0
     time: int = 0
 
 
-class Load:
-    """Events at a steady rate, from `with` to its end, in two threads: one sends, one reads.
+class SteadyLoad:
+    """Events at a steady rate from `with` to its end, by two threads: one sends, one reads.
 
-    The age of an event is from the call that hands it to the client until the call that reads its
-    recommendation returns, both in this process and by one clock.
+    The age of an event is the time from the call that passes it to the producer until the call returns that
+    reads its recommendation, both in this process and by one clock.
     """
 
     def __init__(self, settings: Settings, events_per_s: float, seed: int, first: int = 0) -> None:
         self.sent: dict[int, Sent] = {}
         self.answers: dict[int, Answer] = {}
         self.checkpoints: dict[int, float] = {}
-        """Number of a checkpoint ▶ when the first recommendation made from it was read."""
+        """Time at which the first recommendation from a checkpoint was read, by its number."""
         self.lateness: list[float] = []
-        """By how much an event was sent after its time, s: what this process could not keep up with."""
+        """Delay with which each event was sent, s: how far this process could not keep up."""
         self._settings, self._rate, self._seed, self._first = settings, events_per_s, seed, first
         self._consumer = follow(settings, "recommendations")
-        self._sending, self._reading = threading.Event(), threading.Event()
+        self._stop_sending, self._stop_reading = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._send, self._read)]
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> "SteadyLoad":
         gc.collect()
-        gc.disable()  # no pause of ours in the ages
+        gc.disable()  # no pause of this process in the ages
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._sending.set()
+        self._stop_sending.set()
         self._threads[0].join()
         until = time.monotonic() + (DRAIN_S if error[0] is None else 0)
         while self.unanswered and time.monotonic() < until:
             time.sleep(0.2)
-        self._reading.set()
+        self._stop_reading.set()
         self._threads[1].join()
         self._consumer.close()
         gc.enable()
 
-    def ages_ms(self, skip_s: float, until_made: bool = False) -> list[float]:
-        """Of the answered events, without those of the first `skip_s`; or how long until the step began."""
+    def ages_ms(self, skip_s: float, until_step: bool = False) -> list[float]:
+        """Ages of the answered events without those of the first `skip_s`, ms.
+
+        With `until_step`, the times until the step began that served them.
+        """
         begin = min(sent.at for sent in self.sent.values()) + skip_s
         return [
-            1000 * ((answer.made if until_made else answer.at) - sent.at)
+            1000 * ((answer.step_start if until_step else answer.at) - sent.at)
             for sent, answer in self._answered(begin)
         ]
 
     def ages_between_ms(self, begin: float, end: float) -> list[float]:
-        """Of the answered events that were sent between two times, s since the epoch."""
+        """Ages of the answered events that were sent between two times (s since the epoch), ms."""
         return [1000 * (answer.at - sent.at) for sent, answer in self._answered(begin) if sent.at < end]
 
     def _answered(self, begin: float) -> list[tuple[Sent, Answer]]:
@@ -101,28 +105,30 @@ class Load:
 
     @property
     def unanswered(self) -> int:
-        """Events that Kafka has and nobody answered."""
+        """The number of events that are in Kafka and have no recommendation."""
         return len(self.sent.keys() - self.answers.keys())
 
     def _send(self) -> None:
         producer = Producer(producer_config(self._settings, **{"linger.ms": 0, "log_level": 3}))
-        topic, made = self._settings.topic("events"), clicks(ENDLESS, USERS, self._seed, walk=3)
+        topic, stream = self._settings.topic("events"), clicks(ENDLESS, USERS, self._seed, walk=3)
         start = time.time()
         for n in count():
             due = start + n / self._rate
             while (wait := due - time.time()) > 0:
                 producer.poll(0)
                 time.sleep(wait)
-            if self._sending.is_set():
+            if self._stop_sending.is_set():
                 break
-            one = event(self._first + n, next(made))
+            upcoming = event(self._first + n, next(stream))
             at = time.time()
             self.lateness.append(at - due)
-            producer.produce(topic, encode(one), one.user, on_delivery=self._keep(self._first + n, at))
+            producer.produce(
+                topic, encode(upcoming), upcoming.user, on_delivery=self._on_delivery(self._first + n, at)
+            )
             producer.poll(0)
         producer.flush()
 
-    def _keep(self, n: int, at: float):  # type: ignore[no-untyped-def]
+    def _on_delivery(self, n: int, at: float):  # type: ignore[no-untyped-def]
         def delivered(error, message) -> None:  # type: ignore[no-untyped-def]
             if error is None:
                 self.sent[n] = Sent(at, message.partition(), message.offset())
@@ -131,10 +137,10 @@ class Load:
 
     def _read(self) -> None:
         decode = msgspec.json.Decoder(_Recommendation).decode
-        while not self._reading.is_set():
-            found = records(self._consumer, 0.1)
+        while not self._stop_reading.is_set():
+            fetched = records(self._consumer, 0.1)
             now = time.time()
-            for record in found:
-                made = decode(record.value() or b"")
-                self.answers.setdefault(number(made.event_id), Answer(now, made.checkpoint, made.time / 1000))
-                self.checkpoints.setdefault(made.checkpoint, now)
+            for record in fetched:
+                read = decode(record.value() or b"")
+                self.answers.setdefault(number(read.event_id), Answer(now, read.checkpoint, read.time / 1000))
+                self.checkpoints.setdefault(read.checkpoint, now)

@@ -1,4 +1,4 @@
-"""State that is there before a measurement: a model that knows the items, users with a history."""
+"""State written before a measurement: a model that knows the items, users with a history."""
 
 import random
 import time
@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from models.core import HISTORY, Example
+from models.kernels.decay import DAY_MS
 from models.learning import Checkpoint
 from streams import topics
 from streams.kafka.client import producer_config
@@ -18,52 +19,53 @@ from streams.runtime.factory import make_model
 from streams.settings import Settings
 from streams.step.users import User, encode_user
 from tests.bench.clicks import EVENTS_A_USER, ITEMS, clicks
-from tests.bench.site import Bench, say
+from tests.bench.deployment import Bench, progress
 
 CLICKS = 600_000
-"""Learnt beforehand: 15 an item."""
+"""Clicks that the model has learnt, 15 an item."""
 ROWS_A_CHECKPOINT = 50_000
 
 
 def fill_model(settings: Settings, bench: Bench) -> None:
     """Publish a model that has learnt `CLICKS` clicks and knows every item."""
-    publisher, checkpoint = ModelWriter(settings), Checkpoint()
+    writer, checkpoint = ModelWriter(settings), Checkpoint()
     rows_of_all = _rows(settings.max_items, bench.scaled(CLICKS), bench.seed)
     for rows in batches(rows_of_all.items(), ROWS_A_CHECKPOINT):
         checkpoint.number += 1
         checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
-        publisher.publish(dict(rows), checkpoint)
-    publisher.close()
+        writer.publish(dict(rows), checkpoint)
+    writer.close()
 
 
 @cache
 def _rows(max_items: int, n: int, seed: int) -> dict[bytes, bytes | None]:
-    say(f"filling a model: {n:,} clicks on {ITEMS:,} items")
+    progress(f"filling a model: {n:,} clicks on {ITEMS:,} items")
     settings = Settings(max_items=max_items, seed=seed)
     model = make_model(settings)
     now = int(time.time() * 1000)
     model.learn([Example("u", 0, now, "click", f"i{item}") for item in range(ITEMS)])
-    for part in batches(examples(n, seed, now), settings.learn_batch):
-        model.learn(part)
+    for batch in batches(examples(n, seed, now), settings.learn_batch):
+        model.learn(batch)
     return model.dump_touched()
 
 
 def examples(n: int, seed: int, now: int) -> Iterator[Example]:
-    """n clicks as examples, with what the user had before."""
+    """Generate n clicks as examples, each with the history of its user."""
     recent: dict[int, tuple[int, int, tuple[str, ...]]] = {}
     for click in clicks(n, n // EVENTS_A_USER, seed, walk=2):
-        session, size, before = recent.get(click.user, (-1, 0, ()))
+        session, size, history = recent.get(click.user, (-1, 0, ()))
         size = min(size, HISTORY) if session == click.session else 0
         item = f"i{click.item}"
-        yield Example(f"u{click.user}", 0, now, "click", item, 1.0, None, before, size, click.session)
-        recent[click.user] = click.session, size + 1, (*before, item)[-HISTORY:]
+        yield Example(f"u{click.user}", 0, now, "click", item, 1.0, None, history, size, click.session)
+        recent[click.user] = click.session, size + 1, (*history, item)[-HISTORY:]
 
 
 def fill_users(settings: Settings, n: int, seed: int, events: int = 20) -> int:
-    """Write n users' records, each with so many events, to the users' changelog; bytes written."""
+    """Write n user records of `events` events each to the users' changelog; returns the bytes written."""
     rng = random.Random(seed)
     producer = Producer(producer_config(settings, **{"linger.ms": 50, "log_level": 3}))
-    topic, now, size = settings.topic(topics.USERS_CHANGELOG), int(time.time() * 1000), 0
+    topic, size = settings.topic(topics.USERS_CHANGELOG), 0
+    start = int(time.time() * 1000 - DAY_MS)
     for number in range(n):
         items = tuple(f"i{rng.randrange(ITEMS)}" for _ in range(events + settings.list_length))
         value = encode_user(
@@ -71,11 +73,11 @@ def fill_users(settings: Settings, n: int, seed: int, events: int = 20) -> int:
                 events=events,
                 items=items[:events],
                 types=("click",) * events,
-                times=tuple(range(now - 86_400_000, now - 86_400_000 + 1000 * events, 1000)),
+                times=tuple(range(start, start + 1000 * events, 1000)),
                 session=f"{number}.0",
-                session_start=now - 86_400_000,
+                session_start=start,
                 sessions=1,
-                last=now - 86_400_000 + 1000 * events,
+                last=start + 1000 * events,
                 seen=rng.randbytes(8 * events),
                 slate_id=f"0-{number}",
                 slate=items[events:],
@@ -94,7 +96,7 @@ def fill_users(settings: Settings, n: int, seed: int, events: int = 20) -> int:
 
 
 def batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of so many, the last of what is left."""
+    """Split values into lists of `size`; the last may be shorter."""
     upcoming = iter(values)
     while batch := list(islice(upcoming, size)):
         yield batch
