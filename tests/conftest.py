@@ -1,7 +1,7 @@
-"""Brokers for the tests: Apache Kafka where Java and Maven are, librdkafka's mock everywhere.
+"""Brokers for the tests: Apache Kafka where Java and Maven are installed, librdkafka's mock everywhere.
 
-A test that takes the fixture `kafka`, or is marked so, is skipped where there is no Java or Maven, one that
-is marked `browser` where there is no Chromium; the summary says so loudly, and with CI=true they fail.
+A test with the fixture or the marker `kafka` is skipped without Java or Maven, one with the marker `browser`
+without Chromium.  The summary lists what was skipped; with CI=true these tests fail instead.
 """
 
 import os
@@ -16,14 +16,15 @@ from deploy.kafka import KafkaBroker, available
 from streams.kafka.embedded import EmbeddedBroker
 from tests.browser import chromium
 
-NEEDED: dict[str, Callable[[], str | None]] = {"kafka": available, "browser": chromium.missing}
-"""Marker ▶ why what it needs is missing."""
+REQUIREMENTS: dict[str, Callable[[], str | None]] = {"kafka": available, "browser": chromium.missing}
+"""By marker: why what its tests need is missing; None if nothing is."""
 _skipped: dict[str, str] = {}
+"""Reason by test."""
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    """A real broker, one for all tests: use topics of your own, or a `topic_prefix`."""
+    """A real broker, shared by all tests: each uses topics or a `topic_prefix` of its own."""
     folder = tmp_path_factory.mktemp("kafka")
     with KafkaBroker(folder) as broker:
         yield broker
@@ -32,18 +33,18 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
 
 @pytest.fixture(scope="session")
 def embedded() -> EmbeddedBroker:
-    """The mock broker, one for all tests."""
+    """The embedded broker, shared by all tests."""
     return EmbeddedBroker()
 
 
 def pytest_configure() -> None:
-    """A shell's job in the background ignores Ctrl-C; so would all that the tests start and stop by it."""
+    """Restore SIGINT: a background job of a shell ignores it, and so would the processes that tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever takes the fixture is marked, so that `-m 'not kafka'` leaves all of them out."""
+    """Mark the tests that use the fixture `kafka`, so that `-m 'not kafka'` leaves them out."""
     for item in items:
         if "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker("kafka")
@@ -51,17 +52,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip or fail before any fixture is made."""
-    for what, missing in NEEDED.items():
-        if item.get_closest_marker(what) and (reason := missing()):
+    """Skip or fail a test that cannot run, before its fixtures are set up."""
+    for marker, missing in REQUIREMENTS.items():
+        if item.get_closest_marker(marker) and (reason := missing()):
             if os.environ.get("CI") == "true":
-                pytest.fail(f"CI must run the {what} tests, but {reason}", pytrace=False)
-            _skipped[item.nodeid] = f"no real {what}: {reason}"
+                pytest.fail(f"CI must run the {marker} tests, but {reason}", pytrace=False)
+            _skipped[item.nodeid] = f"no real {marker}: {reason}"
             pytest.skip(_skipped[item.nodeid])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was not tested."""
+    """List what was not tested, and why."""
     if _skipped:
         terminalreporter.section(f"{len(_skipped)} TESTS WERE SKIPPED", sep="!", red=True, bold=True)
         for reason, count in Counter(_skipped.values()).items():

@@ -1,4 +1,4 @@
-"""Dependencies point one way, and serving does not pay for torch."""
+"""Rules on imports: models know no Kafka, serving does not import torch, one module reads the environment."""
 
 import ast
 import subprocess
@@ -12,7 +12,7 @@ ALLOWED = {"models", "numpy", "numba", "torch", "usearch"} | set(sys.stdlib_modu
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "models").rglob("*.py")), ids=lambda p: p.name)
-def test_models_know_nothing_of_kafka_and_faust(path):
+def test_models_import_neither_kafka_nor_faust(path):
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -28,8 +28,8 @@ def test_serving_does_not_import_torch():
         "streams.app.serving.recommender.recommend([Query(('a',), 1, 0)], 5);"
         "sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert result.returncode == 0, result.stderr.decode()[-2000:]
 
 
 def test_the_environment_is_read_in_one_place():

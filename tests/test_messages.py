@@ -1,4 +1,4 @@
-"""Bytes in, record or `Malformed` out; schemas that say the same."""
+"""Records are decoded or refused as `Malformed` with the right reason, and match their JSON Schemas."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ def test_good_events(value):
     jsonschema.validate(json.loads(value), messages.schema("events"))
 
 
-def test_both_ways_to_write_a_time_mean_the_same():
+def test_a_time_in_ms_and_in_rfc_3339_are_the_same():
     assert decode_event(body(time="2023-11-14T22:13:20Z")).time_ms == decode_event(body()).time_ms
 
 
@@ -86,7 +86,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("value", "reason"), BAD)
-def test_bad_events_say_why(value, reason):
+def test_invalid_events_have_their_reason(value, reason):
     with pytest.raises(Malformed) as bad:
         decode_event(value)
     assert bad.value.reason == reason, bad.value.detail
@@ -94,7 +94,7 @@ def test_bad_events_say_why(value, reason):
     assert bad.value.detail
 
 
-def test_every_field_of_every_wrong_type_is_malformed_and_nothing_else():
+def test_a_field_of_a_wrong_type_raises_only_malformed():
     for name in (*GOOD, "session", "value", "recommendation_id", "context", "version"):
         for wrong in (True, [], [1], {"a": {}}, {}, -1.5, "", "x" * 300):
             with contextlib.suppress(Malformed):
@@ -138,5 +138,5 @@ def test_examples_round_trip():
         "u", 7, 5, "click", "i", 2.0, 3.5, ("a", "b"), 1, 3, Shown("0-5", 3), {"device": "phone"}
     )
     assert messages.decode_example(encode(example)) == example
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="missing required field `user`"):
         messages.decode_example(b"{}")

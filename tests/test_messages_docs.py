@@ -1,4 +1,4 @@
-"""What docs/messages.md shows is what the program reads and writes."""
+"""The records, reasons and headers in docs/messages.md are those that the program reads and writes."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def test_the_example_is_a_record_with_every_field(name):
     assert set(json.loads(example)) == fields - {"version"}
 
 
-def test_the_request_is_one():
+def test_the_example_of_a_request_is_a_valid_event():
     (example,) = re.findall(r"`(\{.*?\})`", SECTIONS["events"])
     assert messages.decode_event(example.encode()).type == "request"
 
