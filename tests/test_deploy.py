@@ -1,4 +1,4 @@
-"""What `deploy/` and its page in docs/ promise: a local Kafka, files that are valid, names that exist."""
+"""The local Kafka runs, the files of `deploy/` are valid, and every name in them and in docs/ exists."""
 
 import json
 import os
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "freshet"}
+SERVICES = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "freshet"}
 
 METRICS = {
     "freshet_events_total",
@@ -57,7 +57,7 @@ METRICS = {
     "freshet_learner_active",
     "freshet_uncommitted_events",
 }
-"""What the dashboard shows; alerts and docs name no other, and the pages have them all."""
+"""Metrics that the dashboard shows: alerts and docs name no others, and the pages have all of them."""
 
 
 # The local Kafka
@@ -71,7 +71,7 @@ def publish(brokers: str, topic: str, values: list[bytes], key: bytes | None = N
 
 
 def read(brokers: str, topic: str, count: int, seconds: float = 120) -> list[bytes]:
-    """The first `count` values of a topic, or what came of them in time."""
+    """Read the first `count` values of a topic, or those that came within `seconds`."""
     config = {
         "bootstrap.servers": brokers,
         "group.id": "test",
@@ -80,13 +80,13 @@ def read(brokers: str, topic: str, count: int, seconds: float = 120) -> list[byt
     }
     consumer = Consumer(config | {"enable.auto.commit": False})
     consumer.subscribe([topic])
-    found, until = [], time.monotonic() + seconds
-    while len(found) < count and time.monotonic() < until:
+    values, until = [], time.monotonic() + seconds
+    while len(values) < count and time.monotonic() < until:
         message = consumer.poll(0.2)
         if message is not None and message.error() is None:
-            found.append(message.value())
+            values.append(message.value())
     consumer.close()
-    return found
+    return values
 
 
 def create(brokers: str, topic: str) -> None:
@@ -109,7 +109,7 @@ def test_a_broker_keeps_its_data_and_address(tmp_path: Path) -> None:
         kafka.kill()
         kafka.start()
         assert read(kafka.brokers, "kept", 100) == values
-        with pytest.raises(KafkaFailed, match="already runs"):
+        with pytest.raises(KafkaFailed, match="already running"):
             KafkaBroker(tmp_path).start()
         with pytest.raises(KafkaFailed, match=f"port {kafka.port} is taken"):
             KafkaBroker(tmp_path / "other", kafka.port).start()
@@ -120,7 +120,7 @@ def test_a_broker_keeps_its_data_and_address(tmp_path: Path) -> None:
 def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(KafkaFailed, match=r"Invalid value no-number for configuration num\.io\.threads"):
         KafkaBroker(tmp_path, config={"num.io.threads": "no-number"}).start()
-    with pytest.raises(KafkaFailed, match=r"(?s)ended at start.*kafka.log says:.*no-such-class"):
+    with pytest.raises(KafkaFailed, match=r"(?s)ended during its start.*kafka.log:.*no-such-class"):
         KafkaBroker(tmp_path, config={"authorizer.class.name": "no-such-class"}).start()
 
 
@@ -128,38 +128,40 @@ def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
 def test_the_command_line(tmp_path: Path) -> None:
     def kafka(*arguments: str) -> str:
         command = [sys.executable, DEPLOY / "kafka.py", *arguments, "--folder", tmp_path]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-        return done.stdout.splitlines()[-1]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        return result.stdout.splitlines()[-1]
 
     port = str(free_port())
     try:
-        assert kafka("start", "--port", port).startswith(f"Kafka runs at 127.0.0.1:{port}")
-        assert kafka("start") == f"Kafka already runs at 127.0.0.1:{port}"
-        assert kafka("status").startswith(f"Kafka runs at 127.0.0.1:{port}, process ")
+        assert kafka("start", "--port", port).startswith(f"Kafka is running at 127.0.0.1:{port}")
+        assert kafka("start") == f"Kafka is already running at 127.0.0.1:{port}"
+        assert kafka("status").startswith(f"Kafka is running at 127.0.0.1:{port}, process ")
     finally:
         assert kafka("stop") == "Kafka has stopped"
-    assert kafka("stop") == kafka("status") == "Kafka does not run"
+    assert kafka("stop") == kafka("status") == "Kafka is not running"
 
 
-def test_what_is_missing_is_said_on_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_is_one_line_without_java_or_maven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    assert "there is no java: install Java 17" in str(available())
+    assert "java not found: install Java 17" in str(available())
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
     java.chmod(0o755)
     assert "is Java 11: install Java 17" in str(available())
     java.write_text("#!/bin/sh\necho 'openjdk version \"21\"' >&2\n")
-    assert "there is no mvn" in str(available(jars=tmp_path / "none"))
-    with pytest.raises(KafkaFailed, match="there is no mvn"):
+    assert "mvn not found" in str(available(jars=tmp_path / "none"))
+    with pytest.raises(KafkaFailed, match="mvn not found"):
         KafkaBroker(tmp_path / "broker", jars=tmp_path / "none").start()
 
 
 # TLS, SASL and access rights, as in docs/operations.md
 
 
-def documented_rights() -> Iterator[AclBinding]:
-    """The rights that the page's kafka-acls.sh commands give."""
+def documented_acls() -> Iterator[AclBinding]:
+    """The ACLs that the kafka-acls.sh commands of docs/operations.md add."""
     text = (ROOT / "docs/operations.md").read_text().replace("\\\n", " ")
     for line in re.findall(r"^kafka-acls\.sh .*", text, re.MULTILINE):
         words = shlex.split(line)
@@ -180,10 +182,10 @@ def documented_rights() -> Iterator[AclBinding]:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[tuple[KafkaBroker, dict[str, str]]]:
-    """A broker that also listens with TLS and SASL; settings of a user who may what the page says."""
+def secured(tmp_path: Path) -> Iterator[tuple[KafkaBroker, dict[str, str]]]:
+    """A broker that also listens with TLS and SASL, and settings of a user with the documented ACLs."""
     key_store, authority, port = tmp_path / "broker.p12", tmp_path / "ca.pem", free_port()
-    home = os.environ.get("JAVA_HOME")  # comes with every Java, but is on the path of the system's only
+    home = os.environ.get("JAVA_HOME")  # every Java has keytool, but only the system's is on the path
     keytool = f"{home}/bin/keytool" if home else "keytool"
     entry = ["-alias", "broker", "-keystore", key_store, "-storepass", "changeit"]
     name = ["-dname", "CN=localhost", "-ext", "san=ip:127.0.0.1"]
@@ -193,26 +195,26 @@ def guarded(tmp_path: Path) -> Iterator[tuple[KafkaBroker, dict[str, str]]]:
     ):
         subprocess.run(command, check=True, capture_output=True)
     kafka = KafkaBroker(tmp_path / "broker")
-    of_sasl = "listener.name.guarded.{}.sasl.jaas.config"
-    of_tls = "listener.name.guarded.ssl.keystore"
+    sasl = "listener.name.secured.{}.sasl.jaas.config"
+    tls = "listener.name.secured.ssl.keystore"
     kafka.config = {
-        "listeners": f"{kafka.listeners},GUARDED://127.0.0.1:{port}",
-        "advertised.listeners": f"PLAINTEXT://{kafka.brokers},GUARDED://127.0.0.1:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_SSL",
-        "listener.name.guarded.sasl.enabled.mechanisms": "SCRAM-SHA-512",
-        of_sasl.format("scram-sha-512"): "org.apache.kafka.common.security.scram.ScramLoginModule required;",
-        f"{of_tls}.type": "PKCS12",
-        f"{of_tls}.location": key_store,
-        f"{of_tls}.password": "changeit",
+        "listeners": f"{kafka.listeners},SECURED://127.0.0.1:{port}",
+        "advertised.listeners": f"PLAINTEXT://{kafka.brokers},SECURED://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL",
+        "listener.name.secured.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        sasl.format("scram-sha-512"): "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+        f"{tls}.type": "PKCS12",
+        f"{tls}.location": key_store,
+        f"{tls}.password": "changeit",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS",  # whoever comes by the plain listener, this test and the broker
+        "super.users": "User:ANONYMOUS",  # clients of the plain listener: this test and the broker
     }
     with kafka:
         admin = AdminClient({"bootstrap.servers": kafka.brokers, "log_level": 0})
         credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         user = UserScramCredentialUpsertion("freshet", credential, b"secret")
         admin.alter_user_scram_credentials([user])["freshet"].result(30)
-        for future in admin.create_acls(list(documented_rights())).values():
+        for future in admin.create_acls(list(documented_acls())).values():
             future.result(30)
         yield (
             kafka,
@@ -230,10 +232,10 @@ def guarded(tmp_path: Path) -> Iterator[tuple[KafkaBroker, dict[str, str]]]:
 
 
 @pytest.mark.kafka
-def test_it_runs_with_the_documented_rights_over_tls_and_sasl(
-    guarded: tuple[KafkaBroker, dict[str, str]], tmp_path: Path
+def test_it_runs_with_the_documented_acls_over_tls_and_sasl(
+    secured: tuple[KafkaBroker, dict[str, str]], tmp_path: Path
 ) -> None:
-    kafka, settings = guarded
+    kafka, settings = secured
     command, environ = [sys.executable, "-m", "streams"], os.environ | settings
     subprocess.run([*command, "topics"], env=environ, cwd=ROOT, check=True, timeout=120)
     running, ports, logs = {}, {}, {name: tmp_path / f"{name}.log" for name in ("worker", "learner")}
@@ -252,8 +254,8 @@ def test_it_runs_with_the_documented_rights_over_tls_and_sasl(
         assert len(read(kafka.brokers, "shop.recommendations", 20)) == 20, logs["worker"].read_text()
         assert read(kafka.brokers, "shop.model", 1), logs["learner"].read_text()
         assert [process.poll() for process in running.values()] == [None, None]
-        served = metrics(ports["worker"]) | metrics(ports["learner"])
-        assert served >= METRICS
+        exposed = metrics(ports["worker"]) | metrics(ports["learner"])
+        assert exposed >= METRICS
     finally:
         for process in running.values():
             process.kill()
@@ -261,13 +263,13 @@ def test_it_runs_with_the_documented_rights_over_tls_and_sasl(
 
 
 def metrics(port: int) -> set[str]:
-    """The names on a process's page for Prometheus."""
+    """The names of Freshet's metrics on the page /metrics of a process."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         return set(re.findall(r"freshet_\w+", answer.read().decode()))
 
 
-def test_events_may_be_compressed_in_any_way_that_kafka_knows() -> None:
-    """Not with gzip alone: at a record that aiokafka cannot unpack, a worker would end, again and again."""
+def test_events_may_be_compressed_with_any_codec_of_kafka() -> None:
+    """A worker would end again and again at a record that aiokafka cannot decompress."""
     assert codec.has_gzip()
     assert codec.has_snappy()
     assert codec.has_lz4()
@@ -277,7 +279,7 @@ def test_events_may_be_compressed_in_any_way_that_kafka_knows() -> None:
 # Files
 
 
-def test_every_setting_that_is_named_exists() -> None:
+def test_every_setting_named_in_files_exists() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {FILE}
     files = [ROOT / "README.md", ROOT / "Makefile", *ROOT.glob("docs/**/*.md"), *DEPLOY.rglob("*")]
     named = {
@@ -292,15 +294,15 @@ def test_every_setting_that_is_named_exists() -> None:
 def test_compose_file_is_valid() -> None:
     compose = ["docker", "compose"]
     if not shutil.which("docker") or subprocess.run([*compose, "version"], capture_output=True).returncode:
-        pytest.skip("there is no docker compose")
+        pytest.skip("docker compose is not installed")
     command = [*compose, "--file", DEPLOY / "compose.yaml", "config", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_compose_runs_every_command_and_publishes_on_loopback_only() -> None:
-    assert {service["command"][0] for service in OURS.values()} == {"topics", "worker", "learner"}
-    assert {service["command"][0] for service in OURS.values()} <= set(cli.commands)
+    assert {service["command"][0] for service in SERVICES.values()} == {"topics", "worker", "learner"}
+    assert {service["command"][0] for service in SERVICES.values()} <= set(cli.commands)
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
@@ -309,7 +311,7 @@ def test_compose_runs_every_command_and_publishes_on_loopback_only() -> None:
 
 
 def test_each_process_in_compose_has_a_name_a_folder_and_an_address_of_its_own() -> None:
-    running = {name: service for name, service in OURS.items() if service["command"] != ["topics"]}
+    running = {name: service for name, service in SERVICES.items() if service["command"] != ["topics"]}
     ids = [service["environment"]["FRESHET_WORKER_ID"] for service in running.values()]
     folders = [service["volumes"][0] for service in running.values()]
     assert len(set(ids)) == len(set(folders)) == len(running) == 3
@@ -317,21 +319,21 @@ def test_each_process_in_compose_has_a_name_a_folder_and_an_address_of_its_own()
         assert service["environment"]["FRESHET_WEB_ADVERTISED_HOST"] == name
 
 
-def test_prometheus_reads_every_process() -> None:
+def test_prometheus_scrapes_every_process() -> None:
     prometheus = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
-    read_from = [t for group in prometheus["scrape_configs"][0]["static_configs"] for t in group["targets"]]
+    scraped = [t for group in prometheus["scrape_configs"][0]["static_configs"] for t in group["targets"]]
     port = Settings.model_fields["web_port"].default
-    assert sorted(read_from) == sorted(f"{n}:{port}" for n, s in OURS.items() if s["command"] != ["topics"])
+    assert sorted(scraped) == sorted(f"{n}:{port}" for n, s in SERVICES.items() if s["command"] != ["topics"])
 
 
-def test_the_dashboard_the_alerts_and_the_docs_use_metrics_that_there_are() -> None:
+def test_the_dashboard_the_alerts_and_the_docs_use_metrics_that_exist() -> None:
     dashboard = json.loads((DEPLOY / "grafana/dashboards/freshet.json").read_text())
     shown = {target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
     assert set(re.findall(r"freshet_\w+", " ".join(shown))) == METRICS
     rules = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]
     assert all(rule["alert"] and rule["annotations"]["summary"] and rule["for"] for rule in rules)
-    asked = " ".join(rule["expr"] for rule in rules)
-    assert set(re.findall(r"freshet_\w+", asked)) <= METRICS
+    expressions = " ".join(rule["expr"] for rule in rules)
+    assert set(re.findall(r"freshet_\w+", expressions)) <= METRICS
     page = (ROOT / "docs/operations.md").read_text()
     assert set(re.findall(r"`(freshet_\w+)", page)) <= METRICS
 
@@ -342,14 +344,14 @@ def test_systemd_unit_is_valid(unit: Path, tmp_path: Path) -> None:
     assert command
     assert command[1] in cli.commands
     if not shutil.which("systemd-analyze"):
-        pytest.skip("there is no systemd-analyze")
+        pytest.skip("systemd-analyze is not installed")
     copy = tmp_path / unit.name.replace("@", "@6066")
     copy.write_text(unit.read_text().replace("/opt/freshet/bin/freshet", "/bin/true"))  # must be there
-    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_the_image_copies_what_there_is_and_nothing_that_is_ignored() -> None:
+def test_the_image_copies_exactly_what_the_build_context_holds() -> None:
     copied = re.findall(r"^COPY (.*) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     sent = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().split() if line[0] == "!"}
     assert sent == set(" ".join(copied).split())
