@@ -21,8 +21,8 @@ PHRASE = re.compile(
 )
 """The same, unless a clause follows after a comma: "After a crash, the chunk is replayed"."""
 CLAUSE_FOLLOWS = re.compile(r"[^,]*, (?!and\b|or\b|but\b)|From [^,]* to [^,]*: ")
-SHORT_AND_WHOLE = re.compile(r"See `|\w+\d\[")
-"""A reference to the protocol that a method implements; the type and shape of an array."""
+SHORT_AND_WHOLE = re.compile(r"See `|.*\b[a-z]+\d+\[|\w+\(.*\)\.$")
+"""A reference to the protocol that a method implements; the type and shape of an array; a formula."""
 
 
 def docstrings(source: str) -> Iterator[tuple[int, str]]:
@@ -77,6 +77,8 @@ def test_a_fragment_is_found(fragment):
         "Whether the process answers.",
         "What a change of each setting does, and when.",
         "int32[n].",
+        "w, float32[features].",
+        "max(x, 0).",
         "See `Component`.",
     ],
 )

@@ -34,7 +34,6 @@ def fill_model(settings: Settings, bench: Bench) -> None:
         checkpoint.number += 1
         checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
         writer.publish(dict(rows), checkpoint)
-    writer.close()
 
 
 @cache

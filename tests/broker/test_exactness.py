@@ -132,6 +132,4 @@ def test_a_writer_fenced_within_a_checkpoint_raises_fenced(kafka, tmp_path):
         rows = {b"popularity/%d" % row: b"" for row in range(300_000)}
         with pytest.raises(Fenced, match="another learner took over"):
             zombie.publish(rows, Checkpoint(number=1, rows=len(rows)))
-        zombie.close()
-        successor.close()
         assert cluster.read("model") == []

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from models.core import Query
+from models.kernels.decay import DAY_MS
 from streams.messages import DeadLetter, Event, encode
 from tests.broker.cluster import LONG_AGO, Cluster, clicks, embedded_cluster, event_counts, wait_for
 from tests.test_messages import body
@@ -86,7 +87,7 @@ def test_one_worker_two_workers_one_worker(kafka, tmp_path):
 def test_the_same_log_fast_and_slow_and_with_a_few_wrong_times(kafka, tmp_path):
     """The model is the same as fast as possible, at 50 times event time, and with times a month ahead."""
     log = list(clicks(1_500, users=30, items=40))  # 25 minutes of event time: half a minute at 50x
-    rng, month = random.Random(3), 30 * 24 * 3_600_000
+    rng, month = random.Random(3), int(30 * DAY_MS)
     wrong = set(rng.sample(range(1_500), 5))
     results = {}
     for name in ("fast", "slow", "wrong"):
