@@ -27,6 +27,8 @@ from streams.settings import Settings
 from streams.step.users import User, decode_user
 
 PATIENCE_S = 60
+TAIL = 10_000
+"""Offsets at the end of the topic `model` in which the latest checkpoint is looked for: the topic is long."""
 LONG_AGO = 1_500_000_000_000
 """Event time of the first click, ms."""
 
@@ -153,22 +155,26 @@ class Cluster:
         """Wait until Kafka has every queued record."""
         self._producer.flush()
 
-    def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
-        """Read every record that is in a topic now, each partition in order."""
-        config = {"group.id": "reader", "enable.partition.eof": True, "isolation.level": isolation}
-        consumer = Consumer(confluent(self.settings, **config))
-        name = self.settings.topic(topic)
-        partitions = consumer.list_topics(name, 10).topics[name].partitions
-        consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in partitions])
+    def read(self, topic: str, latest: int | None = None) -> list[Message]:
+        """Read the committed records that are in a topic now, each partition in order.
+
+        With `latest`, only those within so many offsets of the end of each partition.
+        """
         messages, ended = [], set()
-        while len(ended) < len(partitions):
-            for message in consumer.consume(5000, 0.2):
-                if error := message.error():
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        ended.add(message.partition())
-                else:
-                    messages.append(message)
-        consumer.close()
+        with self._consumer(
+            **{"enable.partition.eof": True, "isolation.level": "read_committed"}
+        ) as consumer:
+            ends = self._end_offsets(consumer, topic)
+            for tp, end in ends.items():
+                tp.offset = OFFSET_BEGINNING if latest is None else max(end - latest, 0)
+            consumer.assign(list(ends))
+            while len(ended) < len(ends):
+                for message in consumer.consume(5000, 0.2):
+                    if error := message.error():
+                        if error.code() == KafkaError._PARTITION_EOF:
+                            ended.add(message.partition())
+                    else:
+                        messages.append(message)
         return messages
 
     def record_count(self, topic: str) -> int:
@@ -188,10 +194,10 @@ class Cluster:
         return sum(end - max(committed[tp.partition], 0) for tp, end in ends.items())
 
     @contextmanager
-    def _consumer(self) -> Iterator[Consumer]:
-        """A consumer that asks on behalf of the workers' group, without joining it."""
-        group = self.settings.topic(topics.SERVING_APP)
-        consumer = Consumer(confluent(self.settings, **{"group.id": group}))
+    def _consumer(self, **config: Any) -> Iterator[Consumer]:
+        """A consumer that knows the offsets of the workers' group, without joining it or committing."""
+        group = {"group.id": self.settings.topic(topics.SERVING_APP), "enable.auto.commit": False}
+        consumer = Consumer(confluent(self.settings, **group, **config))
         try:
             yield consumer
         finally:
@@ -205,11 +211,13 @@ class Cluster:
 
     def checkpoints(self) -> list[Checkpoint]:
         """The published checkpoints, in order."""
-        return [Checkpoint.decode(m.value() or b"") for m in self.read("model") if m.key() == CHECKPOINT_KEY]
+        return _checkpoints(self.read("model"))
 
     def has_learnt(self, examples: int) -> Callable[[], bool]:
-        """A condition for `wait_for`: the published model has learnt at least so many examples."""
-        return lambda: any(checkpoint.examples >= examples for checkpoint in self.checkpoints()[-1:])
+        """A condition for `wait_for`: the latest checkpoint has learnt at least so many examples."""
+        return lambda: any(
+            checkpoint.examples >= examples for checkpoint in _checkpoints(self.read("model", TAIL))[-1:]
+        )
 
     def model(self) -> Model:
         """A model with the rows that are published now."""
@@ -231,6 +239,10 @@ class Cluster:
         """Event id by recommendation id: an event that was answered twice is in it once."""
         recommendations = (decode_recommendation(m.value()) for m in self.read("recommendations"))
         return {r.recommendation_id: r.event_id for r in recommendations}
+
+
+def _checkpoints(rows: Iterable[Message]) -> list[Checkpoint]:
+    return [Checkpoint.decode(row.value() or b"") for row in rows if row.key() == CHECKPOINT_KEY]
 
 
 def embedded_cluster(broker: EmbeddedBroker, folder: Path, **settings: Any) -> Cluster:
