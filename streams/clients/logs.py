@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import msgspec
 
+from streams.errors import UserError
 from streams.messages import MAX_TIME_MS, Event
 
 NAMES = {
@@ -49,7 +50,7 @@ MAYBE_SECONDS = 10**8, 10**11
 UNIT_MS = {"ms": 1, "s": 1000}
 
 
-class BadLog(Exception):
+class BadLog(UserError):
     """A log that cannot be read at all; the message says why, on one line."""
 
 

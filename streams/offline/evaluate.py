@@ -138,17 +138,11 @@ def measure(options: Options, settings: Settings, taken: Taken, about: Facts, sh
     return result
 
 
-def weigh(settings: Settings, weights: str | None) -> Settings:
-    """The settings with weights of event types, `click=1,*=0`; `*` is every other type.  `ValueError`."""
-    if not weights:
-        return settings
-    given = {}
-    for part in weights.split(","):
-        name, _, weight = part.partition("=")
-        given[name.strip()] = float(weight)
-    others = given.pop("*", None)
-    if others is None:
-        update: dict[str, Any] = {"event_weights": settings.event_weights | given}
+def weigh(settings: Settings, weights: Mapping[str, float]) -> Settings:
+    """The settings with these weights of event types; `*` is every other type."""
+    named = {name: weight for name, weight in weights.items() if name != "*"}
+    if "*" not in weights:
+        update: dict[str, Any] = {"event_weights": settings.event_weights | named}
     else:
-        update = {"event_weights": given, "unknown_event_weight": others}
+        update = {"event_weights": named, "unknown_event_weight": weights["*"]}
     return settings.model_copy(update=update)

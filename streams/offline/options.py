@@ -3,12 +3,16 @@
 import re
 from dataclasses import dataclass
 
+from streams.errors import UserError
+
 SECOND_MS, DAY_MS = 1000, 86_400_000
 UNIT_MS = {"ms": 1, "s": SECOND_MS, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 
 
-class BadPlan(Exception):
+class BadPlan(UserError):
     """Options that do not fit together or the log; the message says which, on one line."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)

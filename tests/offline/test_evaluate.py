@@ -138,13 +138,11 @@ def test_filters_and_weights(log):
     kept = taken(log, Options(drop_reloads=True)).examples
     assert 570 < len(kept) < 600
     assert not any(e.history and e.history[-1] == e.item for e in kept)
-    weighed = weigh(SMALL, "view=0,purchase=2")
+    weighed = weigh(SMALL, {"view": 0, "purchase": 2})
     found = taken(log, Options(), weighed).examples
     assert {(e.type, e.weight) for e in found} == {("purchase", 2.0)}
     assert len(found) == 60
-    assert len(taken(log, Options(), weigh(SMALL, "*=0,view=1")).examples) == 540
-    with pytest.raises(ValueError):
-        weigh(SMALL, "view")
+    assert len(taken(log, Options(), weigh(SMALL, {"*": 0, "view": 1})).examples) == 540
 
 
 # protocols
@@ -284,14 +282,14 @@ def test_the_table_and_the_plot(log, tmp_path):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--refresh", "soon"], "soon is no span of time: 500ms, 1s, 10m, 1h, 7d"),
-        (["--model-delay", "5"], "5 is no span of time"),
+        (["--refresh", "soon"], "invalid interval 'soon': expected a number followed by ms, s,"),
+        (["--model-delay", "5"], "invalid duration '5': expected a number followed by ms, s, m, h or d,"),
         (["--types", "sale"], "no event of type sale teaches"),
-        (["--weights", "view"], "view are no weights: click=1,purchase=3,*=0"),
-        (["--warm-up", "all"], "all is no part of the events: 10%, or 5000"),
+        (["--weights", "view"], "invalid weights 'view': expected TYPE=WEIGHT,..., such as click=1,"),
+        (["--warm-up", "all"], "invalid warm-up 'all': expected a percentage or a number of events"),
         (["--warm-up", "600"], "nothing was predicted"),
-        (["--windows", "a"], "a are no windows: 1-7, say"),
-        (["--at", "0"], "0 are no lengths of lists"),
+        (["--windows", "a"], "invalid windows 'a': expected a number or a range, such as 1-7"),
+        (["--at", "0"], "invalid list lengths '0': expected numbers from 1 to 200, such as 20,10"),
         (["--without", "nothing"], "--without nothing: there are next, popularity"),
         (["--target", "last"], "--target is for --protocol windows or holdout or leave-one-out"),
         (["--windows", "1-3"], "--windows is for --protocol windows"),
@@ -327,22 +325,22 @@ def test_what_one_would_want_to_know_of_the_log_is_said(tmp_path):
     made = rows(100)
     shuffled = written(tmp_path / "shuffled.csv", random.Random(1).sample(made, len(made)))
     said = run("evaluate", shuffled, "--weights", "vew=2").stderr
-    assert "of 100 rows teach nothing, as on the stream" in said
+    assert "of 100 rows are not learnt, as on the stream" in said
     assert "sort the log by time" in said
-    assert "--weights vew: no row is of this type; there are purchase, view" in said
+    assert "--weights vew: no row has this event type; the log has purchase, view" in said
     assert "not used: part" in said
     assert "seconds" not in said
     seconds = [row | {"time": int(str(row["time"])) // 1000} for row in made]
     assert "is --time-unit s missing?" in run("evaluate", written(tmp_path / "s.csv", seconds)).stderr
     twice = written(tmp_path / "twice.csv", [row | {"event_id": n // 2} for n, row in enumerate(made)])
-    assert "have the event id of a row before them" in run("evaluate", twice).stderr
+    assert "have the event id of an earlier row and count once" in run("evaluate", twice).stderr
 
 
 def test_a_log_of_nothing_but_a_header_is_one_line(tmp_path):
     (tmp_path / "header.csv").write_text("time,user,item\n")
     result = run("evaluate", str(tmp_path / "header.csv"))
     assert result.exit_code == 1
-    assert result.stderr.endswith("header.csv has no row that is an event\n")
+    assert result.stderr.endswith("header.csv has no row that is a valid event\n")
 
 
 def test_a_column_that_is_not_there_is_one_line(log):

@@ -124,8 +124,8 @@ def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--generators", "nothing"], "nothing is none of next, previous"),
-        (["--rankers", "nothing"], "nothing is none of blend, linear"),
+        (["--generators", "nothing"], "unknown --generators 'nothing': expected one of next, previous"),
+        (["--rankers", "nothing"], "unknown --rankers 'nothing': expected one of blend, linear"),
         (["--protocol", "windows"], "--windows: say on which to tune"),
         (["--protocol", "holdout", "--part", "test"], "--part test is for the report"),
         (["--part", "valid"], "--part is for --protocol holdout or leave-one-out"),
