@@ -25,7 +25,7 @@ class FreshetGroup(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run a command and exit with its code; not in standalone mode, return it and raise what it raises."""
+        """Run a command and exit with its code; if not in standalone mode, return it and raise errors."""
         run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
