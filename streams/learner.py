@@ -23,6 +23,7 @@ from streams.runtime.background import keep, thread
 from streams.runtime.factory import make_model, make_quality, set_half_lives
 from streams.runtime.faust_app import make_app, prepare, quiet_logs
 from streams.runtime.settings_topic import SettingsTopic
+from streams.runtime.warm_up import warm_up_learner
 from streams.settings import load_or_exit
 from streams.web import learner_page as learner_pages
 
@@ -66,7 +67,7 @@ class Learning:
     def run(self, stop: threading.Event) -> None:
         """Take over and learn.  `Fenced` when another took over from us."""
         model = make_model(settings)
-        model.warm_up()  # before the predecessor is fenced: until then it goes on
+        warm_up_learner(settings)  # before the predecessor is fenced: until then it continues
         self.quality = quality = make_quality(settings, model)
         twins = [twin.model for twin in quality.twins]
         publisher, by = ModelWriter(settings), None

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from models.core import Query, Slate
+from models.core import Slate
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.model_reader import ModelReader
 from streams.kafka.table import ChunkTable
 from streams.kafka.writer import BatchWriter
 from streams.monitor.counts import Metrics
 from streams.runtime.factory import make_model, make_recommender
+from streams.runtime.warm_up import queries_for_warm_up
 from streams.settings import Settings
 from streams.step.serve import Record, ServingPolicy, Written, serve
 from streams.step.users import User, decode_user
@@ -123,7 +124,8 @@ class Serving:
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""
         sys.setswitchinterval(SWITCH_S)
-        self.recommender.recommend([Query((), 0, 0)], self.settings.list_length)
+        for queries in queries_for_warm_up():
+            self.recommender.recommend(queries, self.settings.list_length)
         self.replica.start()
 
     async def loaded(self) -> None:
