@@ -8,13 +8,13 @@ Examples of one partition keep the order of its events, hence that is enough.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from models.core import Example
 from models.model import Model
 
 
-class ExampleRecord(Protocol):
+class ExampleRecord(NamedTuple):
     """A record of `examples`."""
 
     partition: int
@@ -41,6 +41,15 @@ class Checkpoint:
     """Skipped because they were learnt before."""
     unusable: int = 0
     """Skipped because they could not be read."""
+
+    @property
+    def read(self) -> int:
+        """Records of `examples` read, whatever became of them."""
+        return self.examples + self.repeated + self.unusable
+
+    def copy(self) -> "Checkpoint":
+        """A checkpoint of its own, equal to this one."""
+        return Checkpoint.decode(self.encode())
 
     def encode(self) -> bytes:
         """As a row of the model topic."""

@@ -1,11 +1,11 @@
-"""The record on each topic: bytes in, record or `Malformed` out.
+"""The record on each topic: its fields, and how bytes become a record or `Malformed`.
 
-Everything is JSON in UTF-8, so that any language can publish and subscribe; `freshet schema NAME`
-prints the JSON Schema made from these classes.  Records only ever gain optional fields: a reader
-ignores what it does not know and takes the default of what is missing, so that old and new producers
-and consumers run side by side.
+Everything is JSON in UTF-8, so that any language can publish and subscribe; `freshet schema NAME` prints the
+JSON Schema generated from these classes.  Records only ever gain optional fields: a reader ignores fields that
+it does not know and takes the default of missing ones, so that old and new producers and consumers run side
+by side.
 
-A record holds no cycle, so the garbage collector need not walk those that a step makes by the thousand
+A record holds no cycle, so the garbage collector need not walk those that a step creates by the thousand
 (`gc=False`).
 """
 
@@ -33,7 +33,7 @@ Context = Annotated[
 
 
 class Malformed(Exception):
-    """A record that cannot be used: `reason` is one of `REASONS`, `detail` says what and where."""
+    """A record that cannot be used: `reason` is one of `REASONS`, `detail` says what is wrong and where."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -41,14 +41,14 @@ class Malformed(Exception):
 
 
 REASONS = {
-    "empty": "no bytes at all",
+    "empty": "the record has no value",
     "too-large": "more bytes than max_event_bytes",
-    "invalid-utf8": "bytes that are no UTF-8",
-    "malformed-json": "not one JSON value; NaN and Infinity are no JSON",
-    "missing-field": "a required field is not there",
-    "wrong-type": "a field of another type, or the record is no object",
-    "out-of-range": "an id or string too short or too long, a number outside its range",
-    "time-out-of-range": "a time before 1970, after 9999, or that is none",
+    "invalid-utf8": "bytes that are not UTF-8",
+    "malformed-json": "not one JSON value; NaN and Infinity are not JSON",
+    "missing-field": "a required field is missing",
+    "wrong-type": "a field has another type, or the record is not an object",
+    "out-of-range": "an id or string is too short or too long, or a number outside its range",
+    "time-out-of-range": "a time before 1970 or after 9999, or not a time",
     "wrong-key": "the record's key is not the user's id",
     "unknown-type": "an event type not in event_weights, with accept_unknown_types off",
 }
@@ -57,7 +57,7 @@ REASONS = {
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """On `events`, key = user id: something that a user did, or a `request` to recommend now."""
 
-    event_id: Annotated[Id, Meta(description="says which event it is: sent again, it counts once")]
+    event_id: Annotated[Id, Meta(description="identifies the event: published again, it counts once")]
     user: Id
     type: Annotated[
         Name, Meta(description="click, view, purchase, impression, cart, favorite, rating, request ...")
@@ -65,10 +65,12 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     time: Milliseconds | Timestamp
     item: Id | None = None
     session: Annotated[
-        Id | None, Meta(description="ends the session before it; without: inactivity does")
+        Id | None, Meta(description="a new id ends the session before it; without ids inactivity does")
     ] = None
     value: Annotated[float | None, Meta(description="price × quantity, or the rating")] = None
-    recommendation_id: Annotated[Id | None, Meta(description="the recommendation that it came from")] = None
+    recommendation_id: Annotated[
+        Id | None, Meta(description="the recommendation that the event came from")
+    ] = None
     context: Context = {}
     schema: Annotated[int, Meta(ge=1, description="version of the record")] = msgspec.field(
         default=1, name="version"
@@ -76,7 +78,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     @property
     def time_ms(self) -> int:
-        """The event's own time in ms since the epoch, whichever way it was written."""
+        """Time that the event carries, in ms since the epoch, whichever way it was written."""
         return self.time if isinstance(self.time, int) else round(self.time.timestamp() * 1000)
 
 
@@ -89,24 +91,28 @@ class Recommended(Struct, frozen=True, gc=False):
 
 
 class Recommendation(Struct, frozen=True, kw_only=True, gc=False):
-    """On `recommendations`, key = user id, compacted: the last one is the current one."""
+    """On `recommendations`, key = user id, compacted: a user's latest one is the current one."""
 
     recommendation_id: Annotated[
-        str, Meta(description="the same when an event is answered twice after a crash")
+        str, Meta(description="the same if an event is answered twice after a crash")
     ]
     user: str
-    time: Annotated[int, Meta(description="when it was made, ms since the epoch")]
+    time: Annotated[int, Meta(description="time at which it was made, ms since the epoch")]
     event_id: Annotated[str, Meta(description="the event that caused it")]
     event_type: str
     items: Annotated[list[Recommended], Meta(description="best first")]
-    checkpoint: Annotated[int, Meta(description="of the model that it came from; 0: nothing learnt yet")]
-    age_ms: Annotated[int, Meta(description="from the event in Kafka to this recommendation")]
-    model_age_ms: Annotated[int | None, Meta(description="age of the checkpoint; null: nothing learnt yet")]
+    checkpoint: Annotated[
+        int, Meta(description="checkpoint of the model that it came from; 0: nothing learnt yet")
+    ]
+    age_ms: Annotated[int, Meta(description="ms from the event's arrival in Kafka to this recommendation")]
+    model_age_ms: Annotated[
+        int | None, Meta(description="age of the checkpoint, ms; null: nothing learnt yet")
+    ]
     schema: int = msgspec.field(default=1, name="version")
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
-    """The headers of a record on `dead-letter`; its key and value are the bytes as they came."""
+    """The headers of a record on `dead-letter`; its key and value are those of the rejected record."""
 
     reason: Annotated[str, Meta(description=", ".join(REASONS))]
     detail: str
@@ -116,46 +122,46 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     time: Annotated[int, Meta(description="Kafka's timestamp of the record, ms since the epoch")]
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """As Kafka headers, each value UTF-8 text."""
+        """Kafka headers, each value UTF-8 text."""
         return [(name, str(getattr(self, name)).encode()) for name in self.__struct_fields__]
 
     @classmethod
     def from_headers(cls, headers: list[tuple[str, bytes]]) -> "DeadLetter":
-        """The inverse of `headers`; unknown headers are ignored."""
+        """The dead letter of Kafka headers, the inverse of `headers`; unknown headers are ignored."""
         return msgspec.convert({name: value.decode() for name, value in headers}, cls, strict=False)
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """What a process is, in its row `now` on `metrics`."""
+    """Identity and state of a process, in its row `now` on `metrics`."""
 
     kind: Annotated[str, Meta(description="serving or learning")]
-    url: Annotated[str, Meta(description="of its pages")]
-    started: Annotated[int, Meta(description="ms since the epoch")]
+    url: Annotated[str, Meta(description="address of its pages")]
+    started: Annotated[int, Meta(description="start of the process, ms since the epoch")]
     ready: bool
     waiting_for: Annotated[list[str], Meta(description="why it is not ready, in words")] = []
-    partitions: Annotated[list[int], Meta(description="of events, that it has")] = []
+    partitions: Annotated[list[int], Meta(description="partitions of events assigned to it")] = []
 
 
 class MetricsRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """On `metrics`, key = process/span/slot, or process/now: what a process counted in a stretch of time."""
+    """On `metrics`, key = process/span/slot, or process/now: what a process counted in an interval."""
 
-    time: Annotated[int, Meta(description="start of the stretch, ms since the epoch")]
-    until: Annotated[int, Meta(description="what is counted came before, ms since the epoch")]
+    time: Annotated[int, Meta(description="start of the interval, ms since the epoch")]
+    until: Annotated[int, Meta(description="end of what is counted, ms since the epoch")]
     counts: Annotated[
-        dict[str, int | float], Meta(description="name or name:label ▶ count; they add up")
+        dict[str, int | float], Meta(description="count by name or name:label; counts of several rows add up")
     ] = {}
-    gauges: Annotated[dict[str, int | float], Meta(description="name or name:label ▶ last value")] = {}
-    process: Annotated[Process | None, Meta(description="in a row `now`")] = None
+    gauges: Annotated[dict[str, int | float], Meta(description="latest value by name or name:label")] = {}
+    process: Annotated[Process | None, Meta(description="present in a row `now`")] = None
 
 
 class SettingChange(Struct, frozen=True, kw_only=True):
-    """On `settings`, key = the setting's name, compacted: what it was changed to while workers run."""
+    """On `settings`, key = the setting's name, compacted: its value as changed while workers run."""
 
     setting: str
-    value: Annotated[Any, Meta(description="null: as each worker is configured")]
-    old: Annotated[Any, Meta(description="what it was before")]
-    who: Annotated[str, Meta(description="as they said", min_length=1, max_length=100)]
-    time: Annotated[int, Meta(description="ms since the epoch")]
+    value: Annotated[Any, Meta(description="the new value; null: as each process is configured")]
+    old: Annotated[Any, Meta(description="the value before")]
+    who: Annotated[str, Meta(description="who changed it, as they gave it", min_length=1, max_length=100)]
+    time: Annotated[int, Meta(description="time of the change, ms since the epoch")]
 
 
 RECORDS: dict[str, Any] = {
@@ -176,7 +182,7 @@ _decode_event = msgspec.json.Decoder(Event).decode
 
 
 def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
-    """An event from the bytes of a record; `Malformed` with its reason where they are none.
+    """The event of a record's value; `Malformed` with the reason if it is not a valid event.
 
     >>> decode_event(b'{"event_id":"1","user":"u","type":"click","item":"i","time":5}').time_ms
     5
@@ -218,7 +224,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def _invalid(message: str) -> str:
-    """The reason behind a message of msgspec's."""
+    """The reason that a message of msgspec stands for."""
     if "`$.time`" in message and "Object missing" not in message:
         return "wrong-type" if message.startswith("Expected `int | datetime`") else "time-out-of-range"
     if "missing required field" in message:
@@ -237,6 +243,6 @@ def _unreadable(value: bytes) -> str:
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the record on a topic.  `KeyError` for a topic that has none."""
-    made = msgspec.json.schema(RECORDS[name])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, **made}
+    """The JSON Schema (2020-12) of the record on a topic; `KeyError` for a topic that has none."""
+    generated = msgspec.json.schema(RECORDS[name])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, **generated}

@@ -1,7 +1,7 @@
-"""Every setting, once: the only reader of the environment.
+"""Every setting; the only module that reads the environment.
 
 A setting comes from, strongest first: an environment variable `FRESHET_<NAME>`, the TOML file that
-`FRESHET_FILE` names, the default below.  An unknown or bad one is refused by name, at start.
+`FRESHET_FILE` names, the default below.  An unknown or invalid one is refused by name, at start.
 
     >>> Settings(partitions=6).partitions
     6
@@ -21,6 +21,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -37,12 +38,12 @@ def _loopback_or_named(host: str) -> str:
 
 
 class Settings(BaseSettings):
-    """One frozen object, read at start; `freshet settings` prints it with where each value is from."""
+    """The settings of a process, read at start; `freshet settings` prints them, with the origin of each."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     # Kafka
-    brokers: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")
+    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how both Kafka clients connect"
     )
@@ -54,20 +55,22 @@ class Settings(BaseSettings):
     sasl_password: SecretStr | None = None
     embedded: bool = Field(
         False,
-        description="the broker is librdkafka's mock cluster (demo, tests): topics appear by themselves",
+        description="whether the broker is librdkafka's mock cluster, for the demo and tests",
     )
 
     # Topics
     topic_prefix: str = Field(
-        "", max_length=100, pattern=r"^[A-Za-z0-9._-]*$", description="before every name"
+        "", max_length=100, pattern=r"^[A-Za-z0-9._-]*$", description="prefix of every topic name"
     )
     partitions: int = Field(
-        12, ge=1, le=1000, description="of events, recommendations, examples, dead-letter"
+        12, ge=1, le=1000, description="partitions of events, recommendations, examples, dead-letter"
     )
-    replication: int = Field(1, ge=1, le=9, description="copies of each topic; 3 in production")
-    events_retention_h: float = Field(168, gt=0)
-    examples_retention_h: float = Field(168, gt=0, description="examples are an offline training set too")
-    dead_letter_retention_h: float = Field(720, gt=0)
+    replication: int = Field(1, ge=1, le=9, description="replicas of each topic; 3 in production")
+    events_retention_h: float = Field(168, gt=0, description="hours for which events are kept")
+    examples_retention_h: float = Field(
+        168, gt=0, description="hours for which examples are kept; they are an offline training set, too"
+    )
+    dead_letter_retention_h: float = Field(720, gt=0, description="hours for which dead letters are kept")
 
     # Events
     event_weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(
@@ -75,23 +78,33 @@ class Settings(BaseSettings):
             "click": 1.0, "view": 1.0, "purchase": 1.0, "cart": 1.0, "favorite": 1.0, "rating": 1.0,
             "impression": 0.0, "request": 0.0,
         },
-        description="how much an event of each type teaches; 0: neither taught nor part of the session",
+        description="how much an event of each type teaches; 0: not learnt, and not part of the history",
     )  # fmt: skip
-    unknown_event_weight: float = Field(1.0, ge=0, le=100, description="of a type not listed above")
-    accept_unknown_types: bool = Field(True, description="else they go to the dead-letter topic")
+    unknown_event_weight: float = Field(
+        1.0, ge=0, le=100, description="weight of a type that event_weights does not list"
+    )
+    accept_unknown_types: bool = Field(
+        True, description="whether types that event_weights does not list are accepted; else: dead letters"
+    )
     unanswered_types: frozenset[str] = Field(
         frozenset({"impression"}), description="event types that cause no recommendation"
     )
-    max_event_bytes: int = Field(65_536, ge=256, le=10_000_000)
+    max_event_bytes: int = Field(65_536, ge=256, le=10_000_000, description="larger events are dead letters")
     max_ahead_s: float = Field(
-        300, ge=0, description="an event stamped further ahead of its arrival gets its arrival as time"
+        300,
+        ge=0,
+        description="seconds; an event stamped further ahead of its arrival gets its arrival as time",
     )
-    grace_s: float = Field(3600, ge=0, description="a late event younger than this is ordered in")
+    grace_s: float = Field(
+        3600, ge=0, description="seconds; a late event younger than this is put in its place"
+    )
 
     # Users
-    session_gap_s: float = Field(1800, gt=0, description="inactivity that ends a session")
+    session_gap_s: float = Field(1800, gt=0, description="seconds of inactivity that end a session")
     history_length: int = Field(50, ge=1, le=1000, description="events kept of a user")
-    dedupe_events: int = Field(128, ge=1, le=10_000, description="latest event ids of a user remembered")
+    dedupe_events: int = Field(
+        128, ge=1, le=10_000, description="event ids remembered of a user, to drop duplicates"
+    )
 
     # Recommendations
     list_length: int = Field(20, ge=1, le=200, description="items in a recommendation")
@@ -111,68 +124,89 @@ class Settings(BaseSettings):
             "popularity": 0.05,
             "trending": 0.05,
         },
-        description="the parts of the model and their weight in the blend",
+        description="candidate generators of the model, and the weight of each in the blend",
     )
     ranker: str = Field(
         "mlp",
-        description="what orders their candidates, learnt online; blend: their weighted sum, not learnt",
+        description="orders the candidates, learnt online; blend: their weighted sum, not learnt",
     )
     rank_every: int = Field(
         2,
         ge=1,
         le=1000,
-        description="the ranker learns from one in so many examples where the learner is behind",
+        description="of a backlog, the ranker learns from one in this many examples",
     )
     half_lives_h: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
         default={},
-        description="hours after which an event counts half, by generator, where not the defaults",
+        description="half-life of events in hours, by generator, where it is not the default",
     )
     model_parameters: dict[str, dict[str, Any]] = Field(
         default={},
-        description='of the parts, by name, where not the defaults: {"next": {"neighbours": 32}}',
+        description='hyper-parameters by generator or ranker: {"next": {"neighbours": 32}}',
     )
-    max_items: int = Field(1_000_000, ge=100, le=20_000_000, description="rows of every item table")
+    max_items: int = Field(
+        1_000_000,
+        ge=100,
+        le=20_000_000,
+        description="rows of every item table: the least recently used items leave",
+    )
     admit_after: int = Field(1, ge=1, le=255, description="events before an item gets a row")
-    publish_interval_s: float = Field(0.5, gt=0, le=60, description="between checkpoints of the model")
+    publish_interval_s: float = Field(
+        0.5, gt=0, le=60, description="seconds between checkpoints of the model"
+    )
     frozen_twin_h: float = Field(
         24,
         ge=0,
-        description="a twin is refreshed only so often, to show what freshness is worth; 0: none",
+        description="hours between refreshes of a copy that shows what freshness is worth; 0: no copy",
     )
     measure_every: int = Field(
         50,
         ge=1,
         le=100_000,
-        description="one example in so many measures every part of the model, before it is learnt",
+        description="one example in this many is used to measure every part of the model before it is learnt",
     )
-    learn_batch: int = Field(2000, ge=1, le=100_000, description="examples learnt at once, at the most")
-    seed: int = 0
+    learn_batch: int = Field(
+        2000, ge=1, le=100_000, description="examples in a micro-batch of the learner, at most"
+    )
+    seed: int = Field(0, description="seed of all random numbers of the model")
+    context_key: str = Field(
+        "device",
+        min_length=1,
+        max_length=64,
+        description="name in the events' context that context-* generators use",
+    )
 
     # Worker
-    data_dir: Path = Field(Path("data"), description="local state; one folder a worker")
+    data_dir: Path = Field(Path("data"), description="folder of the local state; each worker has its own")
     worker_id: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9._-]+$", description="stable name: a restart keeps its partitions"
+        None,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="stable name of a worker: after a restart it gets its partitions back",
     )
     ranking_threads: int = Field(
-        min(os.cpu_count() or 1, 4), ge=1, le=64, description="that rank a backlog at once, in one worker"
+        min(os.cpu_count() or 1, 4), ge=1, le=64, description="threads that rank a backlog, in one worker"
     )
-    chunk_events: int = Field(1000, ge=1, le=20_000, description="events in a micro-batch, at the most")
+    chunk_events: int = Field(
+        1000, ge=1, le=20_000, description="events in a micro-batch of a worker, at most"
+    )
     web_host: Annotated[str, AfterValidator(_loopback_or_named)] = Field(
         "127.0.0.1", description="address the pages listen on"
     )
-    web_port: int = Field(6066, ge=0, le=65_535)
+    web_port: int = Field(6066, ge=0, le=65_535, description="port the pages listen on")
     web_advertised_host: str | None = Field(
-        None, description="name by which other workers reach this one's pages; default: web_host"
+        None, description="name by which other workers reach the pages of this one; default: web_host"
     )
     web_allowed_hosts: frozenset[str] = Field(
         frozenset(),
-        description="other names in a browser's address for these pages, of a proxy say; else 421",
+        description="further Host names that requests may have, of a proxy for example; others get 421",
     )
     web_token: SecretStr | None = Field(
-        None, min_length=8, description="whoever knows it may change settings and replay; without: nobody"
+        None,
+        min_length=8,
+        description="token for changing settings and re-sending dead letters; without one nobody can",
     )
     session_timeout_s: float = Field(
-        10, ge=6, le=300, description="until Kafka gives a dead worker's partitions away"
+        10, ge=6, le=300, description="seconds until Kafka reassigns the partitions of a dead worker"
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -198,7 +232,7 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def settings_customise_sources(
+    def settings_customise_sources(  # noqa: D102  pydantic's hook
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
@@ -211,26 +245,26 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, *toml)
 
     def topic(self, name: str) -> str:
-        """The full name of one of `topics.TOPICS`."""
+        """The full name of a topic, with the prefix."""
         return self.topic_prefix + name
 
     @property
     def name(self) -> str:
-        """Of this process among the others: its id, else where it listens, with a name that others know."""
+        """The name of this process: its worker_id, else the address of its pages as others know it."""
         host = self.web_advertised_host or self.web_host
-        if host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::"):
+        if host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::"):  # noqa: S104  compared, not bound
             host = gethostname()
         return self.worker_id or f"{host}:{self.web_port}"
 
 
 class BadSetting(UserError):
-    """A setting that cannot be used; the message names it and says why, on one line."""
+    """An invalid setting; the message names it and says why, on one line."""
 
     exit_code = 2
 
 
 def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
-    """The settings of this process.  `BadSetting` names whatever is unknown or wrong."""
+    """The settings of this process; `BadSetting` if one is unknown or invalid."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {FILE}
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
     if unknown:
@@ -244,7 +278,7 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise BadSetting("; ".join(_explain(e) for e in error.errors(include_input=False))) from None
-    except Exception as error:  # pydantic-settings on a value that is no JSON, tomllib on a broken file
+    except (SettingsError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         cause = error.__cause__
         raise BadSetting(f"{error}{f' ({cause})' if cause else ''}") from None
 
@@ -260,23 +294,23 @@ def _explain(error: Any) -> str:
 
 
 def origins(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Where the value of each setting is from: `environment`, `file`, `default` or `command line`."""
+    """The origin of each setting's value: `environment`, `file`, `default` or `command line`."""
     in_file: set[str] = set()
     if file := environ.get(FILE):
         in_file = set(tomllib.loads(Path(file).read_text()))
-    found = {}
+    origin = {}
     for name in Settings.model_fields:
         if PREFIX + name.upper() in environ:
-            found[name] = "environment"
+            origin[name] = "environment"
         elif name in in_file:
-            found[name] = "file"
+            origin[name] = "file"
         else:
-            found[name] = "command line" if name in settings.model_fields_set else "default"
-    return found
+            origin[name] = "command line" if name in settings.model_fields_set else "default"
+    return origin
 
 
 def load_or_exit(**overrides: Any) -> Settings:
-    """`load`, or one line on stderr and exit code 2."""
+    """The settings of this process; exits with 2 and a line on stderr if one is invalid."""
     try:
         return load(**overrides)
     except BadSetting as error:

@@ -18,7 +18,7 @@ def topics(brokers: str | None, check: bool) -> int:
 
     Prints what differs from the settings; the exit code is 1 if anything does.
     """
-    from streams.topics import create, differences
+    from streams.kafka.admin import create, differences
 
     settings = connect(brokers)
     for name in [] if check else create(settings):

@@ -88,7 +88,7 @@ def _read(
     from streams.offline.options import Options
     from streams.offline.plan import Taken
     from streams.settings import load
-    from streams.step.serve import ServingPolicy
+    from streams.step.policy import ServingPolicy
 
     seed, weights = protocol.pop("seed"), protocol.pop("weights") or {}
     chosen = Options(**protocol, **further)
@@ -99,7 +99,7 @@ def _read(
     log = open_log(file, "e", **reading)
     examples, labels, counts = [], [], Read()
     with progress(log.fraction) as show:
-        for example, label in take(log, ServingPolicy.of(settings), chosen, counts):
+        for example, label in take(log, ServingPolicy.from_settings(settings), chosen, counts):
             examples.append(example)
             labels.append(label)
             show(lambda: f"{len(examples):,} events read")

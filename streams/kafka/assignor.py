@@ -1,8 +1,8 @@
-"""Faust's assignor, for a worker that comes back at another address.
+"""Faust's assignor, for a worker that restarts at another address.
 
-A static member gets its old assignment back without a rebalance, and in it the address of its pages as they
-were.  Faust asserts that the address is still the same, inside aiokafka's coordinator: a worker restarted
-on another port or host would stand still for ever, without a word.
+A static member gets its old assignment back without a rebalance, and in it the former address of its pages.
+Faust asserts that the address is still the same, inside aiokafka's coordinator: a worker restarted on another
+port or host would hang without an error.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ class MovableAssignor(PartitionAssignor):
     """Takes over an assignment that was made for this worker's former address."""
 
     def on_assignment(self, assignment: Any) -> None:
-        """Called with what the group's leader assigned to this member, or had assigned before."""
+        """Take over what the group's leader assigned to this member, now or before a restart."""
         former = ClientMetadata.loads(self._decompress(assignment.user_data)).url
         here = str(self._url)
         if former == here:
@@ -26,8 +26,8 @@ class MovableAssignor(PartitionAssignor):
         except AssertionError as error:
             if error.args:  # the partitions differ, and not the address
                 raise
-        self.changelog_distribution = _moved(self.changelog_distribution, former, here)
-        self.external_topic_distribution = _moved(self.external_topic_distribution, former, here)
+        for name in ("changelog_distribution", "external_topic_distribution"):
+            setattr(self, name, _moved(getattr(self, name), former, here))
 
 
 def _moved(distribution: Any, former: str, here: str) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""Chunks in: a Faust consumer that hands a whole fetch to the stream as one event.
+"""A Faust consumer that passes a chunk of records to the stream as one event.
 
-Faust spends up to 1 ms of Python on every message; one event for up to `chunk_events` records divides
-that.  The event is the last record of its chunk, `event.message.chunk` holds all of them, of all the
-partitions that the fetch had something of, and an ack of the event is one of them all.
-Changelogs come the same way, but each partition's by itself, see `ChunkTable`.
+Faust spends up to 1 ms of Python on every message; one event for up to `chunk_events` records divides that.
+The event is the last record of its chunk, `event.message.chunk` holds all records, of all the partitions that
+the fetch returned records of, and an ack of the event acks them all.  Changelogs come the same way, but each
+partition by itself, see `ChunkTable`.
 
     app = ChunkApp("id", chunk_topics={"events"}, ...)
 
-Besides, it mends three things of faust-streaming 0.15: acks forgotten before the commit at a rebalance,
-records dropped when a fetch races with a seek, and a partition without a commit that is not rewound.
+It also fixes three faults of faust-streaming 0.15: acks dropped before the commit at a rebalance, records
+dropped when a fetch races with a seek, and a partition without a commit that is not rewound.
 """
 
 import asyncio
@@ -22,36 +22,38 @@ from faust.types import TP
 from mode.utils.futures import maybe_async
 
 FETCH_MIN_BYTES = 16 * 1024
-"""A fetch comes back when it has so much, or after the long poll.  At 1 a broker that gets 1,000 events a
-second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
+"""A fetch returns when it has this many bytes, or after the long poll.  At 1 a broker that gets 1,000 events
+a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
 QUIET_WAIT_MS = 50
-"""After a tenth of a second without a record a fetch comes back with the first one, or after so long: who has
-nothing to do should do nothing."""
+"""After a tenth of a second without a record, a fetch returns with the first one or after this long: an idle
+worker should cost next to nothing."""
 
 
-class _ReadOffsets(defaultdict):
-    """Faust drops what is at or below the highest offset that it ever delivered; not so for chunks.
+class _ReadOffsets(defaultdict[TP, int | None]):
+    """The highest offsets delivered, by partition, without those of chunk topics.
 
-    After a seek back that would drop records which were queued, then cleared: commits would stall.
+    Faust drops records at or below them.  After a seek back that would drop records that were queued and then
+    cleared, and commits would stall.
     """
 
     def __init__(self, exempt: Collection[str]) -> None:
         super().__init__(lambda: None)
         self._exempt = exempt
 
-    def __setitem__(self, tp: TP, offset: int) -> None:
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
         if tp.topic not in self._exempt:
             super().__setitem__(tp, offset)
 
 
 class _OnLoop(driver.AIOKafkaConsumerThread):
-    """What Faust gives a thread and a loop of its own, on the app's loop.
+    """Faust's consumer on the app's loop, instead of on a loop in a thread of its own.
 
-    Two threads hand each other the interpreter's lock, and each fetch, several times a chunk.  At 1,000
-    events a second that takes more time than the events do.
+    Two threads would pass the interpreter's lock to each other, and each fetch, several times a chunk.  At
+    1,000 events a second that takes more time than the events do.
 
     The long poll is settable (Faust: 1500 ms).  aiokafka keeps one fetch in flight to a broker, and a
-    partition drained meanwhile waits until it returns: so it bounds what a quiet topic adds to latency.
+    partition drained meanwhile waits until it returns: so the long poll bounds what a quiet topic adds to the
+    latency.
     """
 
     wait_for_shutdown = False
@@ -85,7 +87,7 @@ class _OnLoop(driver.AIOKafkaConsumerThread):
         return consumer
 
     def expect(self, quiet: bool) -> None:
-        """Of the next fetches."""
+        """Set how long the next fetches wait, by whether the latest one returned nothing."""
         fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
         quiet = quiet and self.app.waits_when_quiet
         fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
@@ -93,12 +95,12 @@ class _OnLoop(driver.AIOKafkaConsumerThread):
 
 
 def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dict[TP, int], list[Any]]]:
-    """The records of a fetch, in chunks of at most `size`; with each, the last offset by partition.
+    """Split the records of a fetch into chunks of at most `size`, each with its last offset by partition.
 
     >>> from types import SimpleNamespace as R
     >>> a, b = TP("t", 0), TP("t", 1)
-    >>> found = chunks({a: [R(offset=1), R(offset=2)], b: [R(offset=7), R(offset=8)]}, size=3)
-    >>> [([end for end in ends.values()], len(records)) for ends, records in found]
+    >>> parts = chunks({a: [R(offset=1), R(offset=2)], b: [R(offset=7), R(offset=8)]}, size=3)
+    >>> [([end for end in ends.values()], len(records)) for ends, records in parts]
     [([2, 7], 3), ([8], 1)]
     """
     ends: dict[TP, int] = {}
@@ -118,7 +120,7 @@ def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dic
 
 
 class ChunkConsumer(driver.Consumer):
-    """Delivers chunks; commits up to the last chunk of an unbroken run of acked ones."""
+    """Delivers chunks, and commits up to the last chunk of an unbroken run of acked ones."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._ends: dict[TP, deque[int]] = defaultdict(deque)  # last offsets of delivered chunks
@@ -130,7 +132,7 @@ class ChunkConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> _OnLoop:
         return _OnLoop(self, loop=self.loop, beacon=self.beacon)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109  as in Faust
         """Yield (tp, message); `message.chunk` holds the records."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
@@ -146,7 +148,7 @@ class ChunkConsumer(driver.Consumer):
         if not self.flow_active:  # a rebalance began during the fetch
             try:
                 await self.perform_seek()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  the next rebalance seeks again
                 self.log.warning("seek while the flow is stopped: %r", error)
             return
         generation = self.app.consumer_generation_id
@@ -168,7 +170,7 @@ class ChunkConsumer(driver.Consumer):
                     return
                 yield tp, self._chunk(tp, fetched[start : start + size])
         for ends, chunk in chunks(source, self.app.chunk_events):
-            while self.app.rebalancing and fresh():
+            while self.app.rebalancing and fresh():  # noqa: ASYNC110  Faust has a flag, and no event
                 await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
             if not fresh():
                 return
@@ -185,7 +187,7 @@ class ChunkConsumer(driver.Consumer):
         return message
 
     def ack(self, message: Any) -> bool:
-        """One ack of all partitions that a chunk has records of."""
+        """Ack all records of a chunk, in each of its partitions."""
         first = not message.acked
         done: bool = super().ack(message)
         if first and message.topic in self._chunked:
@@ -200,7 +202,8 @@ class ChunkConsumer(driver.Consumer):
 
     def _new_offset(self, tp: TP) -> int | None:
         if tp.topic not in self._chunked:
-            return super()._new_offset(tp)
+            plain: int | None = super()._new_offset(tp)
+            return plain
         ends, acked, last = self._ends[tp], self._acked_index[tp], None
         while ends and ends[0] in acked:
             last = ends.popleft()
@@ -209,10 +212,10 @@ class ChunkConsumer(driver.Consumer):
         return None if last is None else last + 1
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish and commit the chunks in work before Faust's own steps.
+        """Finish and commit the chunks in progress before Faust's own steps.
 
-        Faust forgets its acks first and commits after, hence nothing: every rebalance would replay up
-        to a commit interval.
+        Faust drops its acks first and then has nothing to commit: every rebalance would replay up to a
+        commit interval.
         """
         self.stop_flow()
         self.app.flow_control.suspend()
@@ -221,7 +224,7 @@ class ChunkConsumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
-        """Back to the committed offsets: every chunk fetched until now is history."""
+        """Seek to the committed offsets; every chunk fetched before is dropped."""
         async with self._seek_lock:
             self._seeks += 1
             await super().perform_seek()
@@ -232,7 +235,7 @@ class ChunkConsumer(driver.Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Aiokafka leaves a partition without a commit where it is; rewind that one too."""
-        offsets = await super().seek_to_committed()
+        offsets: Mapping[TP, int] = await super().seek_to_committed()
         unset = [tp for tp, at in offsets.items() if not at and tp.topic in self._chunked]
         if unset:
             await self._thread.seek_to_beginning(*unset)
@@ -240,8 +243,10 @@ class ChunkConsumer(driver.Consumer):
 
 
 class _Producer(driver.Producer):
-    """Idempotent: else aiokafka gives up a batch after a while and sends the one behind it, and whoever
-    skips what is not after the last offset that he saw would skip the first one for good.
+    """An idempotent producer.
+
+    Otherwise aiokafka gives up a batch after a while and sends the one behind it, and a reader that skips
+    what is not after the last offset that it read would skip the first batch for good.
     """
 
     def _settings_extra(self) -> Mapping[str, Any]:

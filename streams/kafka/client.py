@@ -1,4 +1,4 @@
-"""How both Kafka clients connect: one setting each, passed to confluent-kafka and to Faust."""
+"""Configuration of both Kafka clients, confluent-kafka and Faust's, from the same settings."""
 
 import ssl
 from typing import Any
@@ -9,11 +9,11 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from streams.settings import Settings
 
 EMBEDDED_WAIT_MS = 2
-"""Of a fetch from the embedded broker, which always takes that long."""
+"""Wait of a fetch from the embedded broker, which always takes that long."""
 
 
 def confluent(settings: Settings, **more: Any) -> dict[str, Any]:
-    """Configuration of a confluent-kafka client.  It writes keys where Java's clients write them.
+    """Configuration of a confluent-kafka client; `more` is added to it.
 
     >>> confluent(Settings(brokers="kafka:9092"))["bootstrap.servers"]
     'kafka:9092'
@@ -36,13 +36,13 @@ def confluent(settings: Settings, **more: Any) -> dict[str, Any]:
 
 
 def producer_config(settings: Settings, **more: Any) -> dict[str, Any]:
-    """As `confluent`, for a producer: idempotent, and partitioned by key as Java's clients do."""
+    """Configuration of a producer: idempotent, and partitioned by key as Java's clients do."""
     safe = {} if settings.embedded else {"enable.idempotence": True}
     return confluent(settings, partitioner="murmur2_random", **safe, **more)
 
 
 def consumer_config(settings: Settings, wait_ms: int = 100, **more: Any) -> dict[str, Any]:
-    """As `confluent`, for a consumer that is assigned its partitions and commits nothing.
+    """Configuration of a consumer that is assigned its partitions and commits nothing.
 
     `wait_ms`: how long a fetch waits for records.  The embedded broker always waits that long, and then
     gives one batch.
@@ -65,14 +65,13 @@ PASSING = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT,
     }
 )  # fmt: skip
-"""Errors that librdkafka recovers from by itself."""
+"""Errors from which librdkafka recovers by itself."""
 
 
 def is_no_record(message: Message) -> bool:
-    """Whether this is no record but the end of its partition, or an error that passes.
+    """Whether a message is no record but the end of its partition, or an error that passes.
 
-    `KafkaException` for an error that stays: no right to read, say.  The end is `message.error().code() ==
-    KafkaError._PARTITION_EOF`.
+    `KafkaException` for an error that stays, such as a missing permission.
     """
     error = message.error()
     if error is None:
@@ -82,8 +81,14 @@ def is_no_record(message: Message) -> bool:
     raise KafkaException(error)
 
 
+def is_end(message: Message) -> bool:
+    """Whether a message says that the end of its partition is reached."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF
+
+
 def credentials(settings: Settings) -> Any:
-    """The same for `faust.App(broker_credentials=...)`; None for plain text."""
+    """Credentials for `faust.App(broker_credentials=...)`; None for plain text."""
     if settings.security_protocol == "PLAINTEXT":
         return None
     context = None

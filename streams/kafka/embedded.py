@@ -1,14 +1,14 @@
 """An Apache-Kafka-compatible broker inside this process: librdkafka's mock cluster.
 
-For the demo and for tests without Java.  It lives in memory, keeps 100,000 records or 5 MiB a
-partition and cuts older ones, makes every topic with 4 partitions when it is first asked for, and
-neither compacts nor fences.  Nothing for production.
+For the demo and for tests without Java; not for production.  It lives in memory, keeps 100,000 records or
+5 MiB a partition and cuts older ones, creates every topic with 4 partitions when a client first names it, and
+neither compacts nor fences.
 """
 
 from confluent_kafka import Producer
 
 PARTITIONS = 4
-"""What librdkafka's mock gives each topic."""
+"""Partitions that librdkafka's mock gives to each topic."""
 
 
 class EmbeddedBroker:
@@ -20,6 +20,6 @@ class EmbeddedBroker:
         self.brokers = ",".join(f"{b.host}:{b.port}" for b in metadata.brokers.values())
 
     def create(self, *topics: str) -> None:
-        """Have these topics made now, so that consumers find them."""
+        """Create these topics now, so that consumers find them."""
         for topic in topics:
             self._cluster.list_topics(topic, timeout=10)

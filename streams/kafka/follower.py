@@ -1,35 +1,42 @@
-"""Reads a compacted topic of one partition from its beginning, and then follows it, in a thread."""
+"""Follow a compacted topic of one partition from its beginning, in a thread."""
 
 import logging
 import threading
 from collections.abc import Callable
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from streams.kafka.client import consumer_config, is_no_record
+from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 5.0
-"""After an error that stays: the topic is not there, or may not be read."""
+RETRY_S = 5.0
+"""Pause after an error that stays: the topic does not exist, or may not be read."""
 BATCH = 1000
+JOIN_TIMEOUT_S = 5
 
-Take = Callable[[bytes, bytes | None, int], None]
-"""Called in the thread with key, value and Kafka's timestamp in ms; what it raises is logged."""
+Take = Callable[[bytes, bytes | None, int, int], None]
+"""Called in the thread with key, value, offset and Kafka's timestamp in ms; what it raises is logged."""
 
 
 class Follower:
-    """Gives every record of a topic to `take`, `start` to `stop`."""
+    """Passes every record of a topic to `take`, from `start` to `stop`.
 
-    def __init__(self, settings: Settings, topic: str, take: Take) -> None:
+    `on_caught_up` is called in the thread once everything written before the start was passed on.
+    """
+
+    def __init__(
+        self, settings: Settings, topic: str, take: Take, on_caught_up: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings, self._topic, self._take = settings, settings.topic(topic), take
+        self._on_caught_up = on_caught_up
         self._caught_up, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=topic, daemon=True)
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything written before the start is read."""
+        """Whether everything written before the start was passed on."""
         return self._caught_up.is_set()
 
     def start(self) -> None:
@@ -41,7 +48,7 @@ class Follower:
         """End the thread."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(5)
+            self._thread.join(JOIN_TIMEOUT_S)
 
     def _run(self) -> None:
         position = OFFSET_BEGINNING
@@ -52,22 +59,24 @@ class Follower:
                 while not self._stopping.is_set():
                     position = self._read(consumer, position)
             except KafkaException as error:
-                log.warning("%s cannot be read: %s", self._topic, error.args[0].str())
-                self._stopping.wait(AGAIN_S)
+                log.warning("cannot read topic %s: %s", self._topic, error.args[0].str())
+                self._stopping.wait(RETRY_S)
             finally:
                 consumer.close()
 
     def _read(self, consumer: Consumer, position: int) -> int:
-        """Take what came; the position after it."""
+        """Pass on the records that came; returns the position after them."""
         first = consumer.poll(0.2)
         for message in [] if first is None else [first, *consumer.consume(BATCH, 0)]:
             if is_no_record(message):
-                if message.error().code() == KafkaError._PARTITION_EOF:
+                if is_end(message) and not self._caught_up.is_set():
                     self._caught_up.set()
+                    self._on_caught_up()
                 continue
-            position = (message.offset() or 0) + 1
+            offset = message.offset() or 0
+            position = offset + 1
             try:
-                self._take(message.key() or b"", message.value(), message.timestamp()[1])
-            except Exception as error:  # of another version, or anybody's: the rest is still of use
-                log.warning("%s, offset %s: %s", self._topic, message.offset(), error)
+                self._take(message.key() or b"", message.value(), offset, message.timestamp()[1])
+            except Exception as error:  # noqa: BLE001  of another version, or anybody's: the rest is of use
+                log.warning("topic %s, offset %s: %s", self._topic, offset, error)
         return position

@@ -1,195 +1,134 @@
-"""The replica of the model in a serving worker: read beside the stream, applied between micro-batches.
+"""Read the `model` topic: what a worker's replica follows, and what a learner that takes over restores from.
 
-A plain read-committed consumer reads the `model` topic (Faust's table over a topic that is written in
-transactions never becomes ready: the last offset is a commit marker) and sorts the rows of each checkpoint;
-once it is whole they are applied between two micro-batches.  So a micro-batch sees one model, and always a
-whole checkpoint.
-
-What was published before the start may take seconds: a thread reads it.  From then on the loop that serves
-reads, for a part of its time and in slices of less than a millisecond: a thread would take the interpreter's
-lock each time that a kernel gives it away, and all its work would come between the events of one micro-batch.
-
-Rows are kept on disk with their offset (streams/kafka/replica_store.py), hence a restart reads the tail only.
+A plain read-committed consumer reads it.  (Faust's table over a topic that is written in transactions never
+becomes ready: the last offset is a commit marker.)  Rows are sorted into arrays slice by slice, so that no
+more than a slice is held as Python objects.  They may be applied once their checkpoint is whole.  While what
+was published before the start is being read, nobody uses the model yet, and long checkpoints (a compacted
+topic is one) are applied in parts.
 """
 
-import asyncio
 import threading
 import time
-from collections import deque
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
-from streams.kafka.client import consumer_config, is_no_record
-from streams.kafka.replica_store import ReplicaStore, Row
+from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings
-from streams.topics import START_ANEW
 
-SLICE = 200
-"""Messages read at once: half a millisecond."""
-SHARE = 0.25
-"""Of its time that the loop reads, at most; a thousand clicks a second take a twentieth."""
-LONGEST_S = 0.05
-"""... at a time, however long it did other things."""
+HELD_ROWS = 20_000
+"""Rows of an incomplete checkpoint that are held before they are applied in parts, while catching up."""
+RESTORE_SLICE = 2_000
+METADATA_TIMEOUT_S = 30
+SILENCE_S = 60.0
+"""Time without a message from Kafka after which a restore fails."""
+
+CONFIG: dict[str, Any] = {"isolation.level": "read_committed", "enable.partition.eof": True}
+
+Row = tuple[bytes, bytes | None]
+"""Key and value on the `model` topic; a value of None deletes."""
+Prepare = Callable[[Iterable[Row]], Prepared]
 
 
-class BeganAnew(Exception):
-    """A topic was deleted and made again, and no longer fits what is held; the message says which."""
+class Part(NamedTuple):
+    """Rows of one slice that belong to one checkpoint."""
+
+    rows: list[Row]
+    checkpoint: Checkpoint | None
+    """The checkpoint that these rows complete; None: more of it follows."""
+    next_offset: int
+    """Offset in the topic after the last row."""
+    ready: Prepared | None
+    """What may be applied now: these rows and those held before them; None: nothing yet."""
 
 
 class ModelReader:
-    """Keeps `model` up to date, `start` to `stop`."""
+    """Reads the rows of the `model` topic in their order, a slice at a time.
 
-    def __init__(self, settings: Settings, model: Model) -> None:
-        self.model = model
-        self.current = Checkpoint()
-        """The checkpoint that `model` is at; number 0 before the first."""
+    `prepare` sorts rows for `Model.apply`.
+    """
+
+    def __init__(self, settings: Settings, prepare: Prepare) -> None:
+        self.caught_up = False
+        """Whether everything published before the start was read."""
         self.torn = 0
-        """Checkpoints that came with another number of rows than they say.  Stays 0."""
-        self.error: BaseException | None = None
-        """Why the reading ended, if it did."""
-        self._settings, self._topic = settings, settings.topic("model")
-        self._path = settings.data_dir / "model-cache"
-        self._queue: deque[tuple[Checkpoint, Prepared]] = deque()
-        self._caught_up, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._catch_up, name="replica", daemon=True)
-        self._reading: Generator[bool] | None = None
-        """What the thread left to the loop."""
-        self._left_at = 0.0
+        """Checkpoints that came with another number of rows than they say; stays 0."""
+        self._topic, self._prepare = settings.topic("model"), prepare
+        self._held: list[Prepared] = []
+        self._held_rows = self._rows = 0
+        self._consumer = Consumer(consumer_config(settings, **CONFIG))
 
-    def start(self) -> None:
-        """Begin reading; a second call does nothing (Faust announces a worker twice)."""
-        if self._thread.ident is None:
-            self._thread.start()
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """First offset and end offset of a partition, of a topic by its full name."""
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), METADATA_TIMEOUT_S)
+        return low, high
 
-    async def stop(self) -> None:
-        """End the reading; what was read is on disk."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join, 10)
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+    def start(self, offset: int = OFFSET_BEGINNING) -> None:
+        """Read from this offset on."""
+        self._consumer.assign([TopicPartition(self._topic, 0, offset)])
 
-    @property
-    def ready(self) -> bool:
-        """Whether everything published before the start is applied."""
-        return self._caught_up.is_set() and not self._queue
+    def read(self, count: int, timeout_s: float) -> list[Part]:
+        """The next messages, up to `count`, as parts; empty if none came within `timeout_s`."""
+        parts: list[Part] = []
+        rows: list[Row] = []
+        next_offset = 0
+        for message in self._consumer.consume(count, timeout_s):
+            if is_no_record(message):
+                if is_end(message):
+                    self.caught_up = True
+                continue
+            key, value, next_offset = message.key() or b"", message.value(), (message.offset() or 0) + 1
+            if key == CHECKPOINT_KEY:
+                parts.append(self._part(rows, Checkpoint.decode(value or b"{}"), next_offset))
+                rows = []
+            else:
+                rows.append((key, value))
+        if rows:
+            parts.append(self._part(rows, None, next_offset))
+        return parts
 
-    def advance(self) -> None:
-        """Read on for a while and apply the checkpoints that are whole.
+    def _part(self, rows: list[Row], checkpoint: Checkpoint | None, next_offset: int) -> Part:
+        self._held.append(self._prepare(rows))
+        self._held_rows += len(rows)
+        self._rows += len(rows)
+        ready = None
+        if checkpoint is not None or (self._held_rows >= HELD_ROWS and not self.caught_up):
+            ready = Prepared.joined(self._held)
+            self._held, self._held_rows = [], 0
+        if checkpoint is not None:
+            self.torn += self.caught_up and checkpoint.rows != self._rows
+            self._rows = 0
+        return Part(rows, checkpoint, next_offset, ready)
 
-        To be called every few milliseconds, between micro-batches.  Raises what ended the reading.
-        """
-        if self.error is not None:
-            raise self.error
-        try:
-            self._apply()
-            if self._reading is not None:
-                began = time.perf_counter()
-                until = began + min((began - self._left_at) * SHARE / (1 - SHARE), LONGEST_S)
-                while next(self._reading) and time.perf_counter() < until:
-                    self._apply()
-                self._apply()
-                self._left_at = time.perf_counter()
-        except BaseException as error:
-            self.error = error
-            raise
+    def close(self) -> None:
+        """Close the consumer."""
+        self._consumer.close()
 
-    def _apply(self) -> None:
-        while self._queue:
-            self.current, rows = self._queue.popleft()
-            self.model.apply(rows)
 
-    def _catch_up(self) -> None:
-        reading = self._read()
-        try:
-            for _ in reading:
-                if self._stopping.is_set():
-                    reading.close()
-                    return
-                if self._caught_up.is_set():
-                    self._reading = reading
-                    return
-        except BaseException as error:
-            self.error = error
+def restore(settings: Settings, models: Sequence[Model], stop: threading.Event) -> Checkpoint:
+    """Read the published model into `models`, which are all alike, and return its checkpoint; blocks.
 
-    def _read(self) -> Generator[bool]:
-        """Yields after each slice: whether there was something to do."""
-        store = ReplicaStore(self._path)
-        consumer = Consumer(
-            consumer_config(
-                self._settings, **{"isolation.level": "read_committed", "enable.partition.eof": True}
-            )
-        )
-        try:
-            low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), 30)
-            latest, position = self._saved(store, low, end)
-            consumer.assign([TopicPartition(self._topic, 0, position)])
-            yield from self._follow(consumer, store, latest)
-        finally:
-            consumer.close()
-            store.close()
-
-    def _saved(self, store: ReplicaStore, low: int, end: int) -> tuple[Checkpoint, int]:
-        """Queue what is on disk; its checkpoint, and the offset to go on from."""
-        saved = store.load()
-        if saved is not None and low <= saved.next_offset <= end:
-            with suppress(ValueError):  # written by a version with other rows
-                prepared = self.model.prepare(saved.rows)
-                checkpoint = Checkpoint.decode(saved.checkpoint)
-                self._queue.append((checkpoint, prepared))
-                return checkpoint, saved.next_offset
-        if saved is not None:
-            store.clear()
-        return Checkpoint(), OFFSET_BEGINNING
-
-    def _follow(self, consumer: Consumer, store: ReplicaStore, latest: Checkpoint) -> Generator[bool]:
-        parts: list[Prepared] = []
-        count = 0
-        while True:
-            rows: list[Row] = []
-            messages = consumer.consume(SLICE, 0 if self._caught_up.is_set() else 0.05)
-            for message in messages:
-                if is_no_record(message):
-                    if message.error().code() == KafkaError._PARTITION_EOF and not self._caught_up.is_set():
-                        self._require_its_events(consumer, latest)
-                        self._caught_up.set()
-                    continue
-                key, value = message.key() or b"", message.value()
-                if key != CHECKPOINT_KEY:
-                    rows.append((key, value))
-                    continue
-                checkpoint = Checkpoint.decode(value or b"{}")
-                if checkpoint.number < latest.number:
-                    store.clear()
-                    raise BeganAnew(
-                        f"{self._topic}: checkpoint {checkpoint.number} came after {latest.number}: restart"
-                    )
-                store.add(rows)
-                store.reached(value or b"{}", (message.offset() or 0) + 1)
-                parts.append(self.model.prepare(rows))
-                count += len(rows)
-                self.torn += self._caught_up.is_set() and checkpoint.rows != count
-                latest = checkpoint
-                self._queue.append((checkpoint, Prepared.joined(parts)))
-                rows, parts, count = [], [], 0
-            if rows:
-                store.add(rows)
-                parts.append(self.model.prepare(rows))
-                count += len(rows)
-            yield store.save() or bool(messages)
-
-    def _require_its_events(self, consumer: Consumer, latest: Checkpoint) -> None:
-        """The model was learnt from events that must have been: else users would skip new ones as old."""
-        events = self._settings.topic("events")
-        for partition, learnt_to in latest.learnt_to.items():
-            _, end = consumer.get_watermark_offsets(TopicPartition(events, partition), 30)
-            if learnt_to >= end:
-                raise BeganAnew(
-                    f"{events} was made anew: the model learnt event {learnt_to} of partition {partition},"
-                    f" which has {end}; {START_ANEW}"
-                )
+    `KafkaException` when nothing came for `SILENCE_S`.  Ends early, with what was read, when `stop` is set.
+    """
+    checkpoint = Checkpoint()
+    reader = ModelReader(settings, models[0].prepare)
+    try:
+        reader.start()
+        last_message = time.monotonic()
+        while not reader.caught_up and not stop.is_set():
+            parts = reader.read(RESTORE_SLICE, 0.2)
+            for part in parts:
+                if part.ready is not None:
+                    for model in models:
+                        model.apply(part.ready)
+                checkpoint = part.checkpoint or checkpoint
+            if parts:
+                last_message = time.monotonic()
+            elif time.monotonic() - last_message > SILENCE_S:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return checkpoint
+    finally:
+        reader.close()

@@ -1,7 +1,7 @@
-"""What a replica keeps on disk: the rows of the model, and where in the topic it goes on from there.
+"""The replica's copy on disk: the rows of the model, and where in the topic to continue from.
 
-Written in slices, for RocksDB is called with the interpreter's lock held and serving waits for it.  The place
-comes last, so that a kill leaves an older one, from which on the topic has the rest.
+It is written in slices, because RocksDB is called with the interpreter's lock held and serving waits for it.
+The position comes last, so that a kill leaves an older one, after which the topic has the rest.
 """
 
 import shutil
@@ -9,31 +9,31 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from models.learning import CHECKPOINT_KEY
+from streams.kafka.model_reader import Row
 
 INTERVAL_S = 5.0
-"""Between two writings: rows that change at every click are written once."""
+"""Interval between writes: a row that changes at every click is written once in it."""
 BUFFER_BYTES = 32 * 1024 * 1024
-"""Held in memory before it is sorted to disk: the smaller, the more often a row that changes is merged."""
+"""Size of RocksDB's write buffer: the smaller, the more often a row that changes is merged."""
 SLICE = 100
-"""Rows written at once: a fifth of a millisecond."""
+"""Rows written at once, in a fifth of a millisecond."""
+LOADED_ROWS = 2_000
+"""Rows loaded at once: what is held as Python objects."""
 _NEXT = b"__next offset"
-
-Row = tuple[bytes, bytes | None]
-"""Key and value on the `model` topic; None deletes."""
 
 
 class Saved(NamedTuple):
-    """A model as it was saved."""
+    """Where a saved model ends."""
 
     checkpoint: bytes
+    """As on the topic."""
     next_offset: int
-    """Of the topic: what comes after it."""
-    rows: list[Row]
+    """Offset in the topic of what comes after it."""
 
 
 class ReplicaStore:
@@ -42,51 +42,56 @@ class ReplicaStore:
     def __init__(self, path: Path) -> None:
         self._path, self._store = path, _open(path)
         self._unsaved: dict[bytes, bytes | None] = {}
-        self._place: dict[bytes, bytes | None] = {}
+        self._position: dict[bytes, bytes | None] = {}
         self._writing: Iterator[None] = iter(())
         self._due = time.monotonic() + INTERVAL_S
         self._failed = False
-        """Whether rows are missing: no later place may be written."""
+        """Whether rows are missing: no later position may be written."""
 
-    def load(self) -> Saved | None:
-        """All of it; None if nothing was saved."""
+    @property
+    def saved(self) -> Saved | None:
+        """Where the saved model ends; None if nothing was saved."""
         checkpoint = self._store.get(CHECKPOINT_KEY)
-        if checkpoint is None:
-            return None
-        rows = [(key, value) for key, value in self._store.items() if key not in (CHECKPOINT_KEY, _NEXT)]
-        return Saved(checkpoint, int(self._store.get(_NEXT)), rows)
+        return None if checkpoint is None else Saved(checkpoint, int(self._store.get(_NEXT) or 0))
+
+    def slices(self) -> Iterator[list[Row]]:
+        """All saved rows, `LOADED_ROWS` at a time."""
+        rows: Iterator[Any] = self._store.items()
+        rows = ((key, value) for key, value in rows if key not in (CHECKPOINT_KEY, _NEXT))
+        while part := list(islice(rows, LOADED_ROWS)):
+            yield part
 
     def add(self, rows: Iterable[Row]) -> None:
-        """To be saved; they may be of a checkpoint that is not whole yet."""
+        """Save these rows later; their checkpoint may be incomplete yet."""
         self._unsaved.update(rows)
 
     def reached(self, checkpoint: bytes, next_offset: int) -> None:
-        """What was added is whole up to there."""
-        self._place = {CHECKPOINT_KEY: checkpoint, _NEXT: str(next_offset).encode()}
+        """All rows of this checkpoint, which ends before `next_offset`, are added."""
+        self._position = {CHECKPOINT_KEY: checkpoint, _NEXT: str(next_offset).encode()}
 
     def save(self) -> bool:
-        """Write a slice, if it is time to; whether there was one."""
+        """Write a slice if one is due; whether one was."""
         try:
             for _ in self._writing:
                 return True
         except Exception:
             self._failed = True
             raise
-        if self._failed or not self._place or time.monotonic() < self._due:
+        if self._failed or not self._position or time.monotonic() < self._due:
             return False
-        self._writing = _write(self._store, self._unsaved, self._place)
-        self._unsaved, self._place, self._due = {}, {}, time.monotonic() + INTERVAL_S
+        self._writing = _write(self._store, self._unsaved, self._position)
+        self._unsaved, self._position, self._due = {}, {}, time.monotonic() + INTERVAL_S
         return True
 
     def clear(self) -> None:
-        """Forget what was saved and what was to be."""
-        self._unsaved, self._place, self._writing = {}, {}, iter(())
+        """Delete what was saved, and drop what was to be saved."""
+        self._unsaved, self._position, self._writing = {}, {}, iter(())
         self._store.close()
         shutil.rmtree(self._path)
         self._store = _open(self._path)
 
     def close(self) -> None:
-        """Write what is left, unless a writing failed."""
+        """Write the rest, unless a write failed, and close."""
         self._due = 0.0
         while self.save():
             pass
@@ -102,14 +107,14 @@ def _open(path: Path) -> Rdict:
 
 
 def _write(
-    store: Rdict, rows: Mapping[bytes, bytes | None], place: Mapping[bytes, bytes | None]
+    store: Rdict, rows: Mapping[bytes, bytes | None], position: Mapping[bytes, bytes | None]
 ) -> Iterator[None]:
-    """Yields after each slice."""
+    """Write rows, then the position; yields after each slice."""
     upcoming = iter(rows.items())
     while part := list(islice(upcoming, SLICE)):
         _put(store, part)
         yield
-    _put(store, place.items())
+    _put(store, position.items())
 
 
 def _put(store: Rdict, rows: Iterable[Row]) -> None:

@@ -1,24 +1,23 @@
-"""A Faust table of raw bytes that is restored chunk by chunk: one RocksDB batch a fetched chunk.
+"""A Faust table of raw bytes that is restored chunk by chunk, each in one RocksDB batch.
 
-Faust replays a changelog record by record, at 9,000 a second; this does 140,000 to 260,000.  High-waters,
+Faust replays a changelog record by record, at 9,000 a second; this does 140,000 to 260,000.  High watermarks,
 standbys and the end of recovery stay Faust's.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import faust
 from rocksdict import WriteBatch
 
 OFFSET_KEY = b"__faust\0offset__"
-"""Where Faust keeps the changelog offset that a partition's store includes."""
+"""The key under which Faust keeps the changelog offset that a partition's store includes."""
 
 
 class ChunkTable(faust.Table):
-    """Key and value are bytes; written by `BatchWriter`, never by item assignment."""
+    """A table of bytes by bytes, written by `BatchWriter` and never by item assignment."""
 
     def __init__(self, *args: Any, recovery_buffer_size: int = 2, **kwargs: Any) -> None:
-        # 1 has a special meaning to Faust
+        # a size of 1 has a special meaning to Faust
         super().__init__(*args, recovery_buffer_size=recovery_buffer_size, **kwargs)
 
     def open_partitions(self) -> list[int]:
@@ -26,33 +25,24 @@ class ChunkTable(faust.Table):
         return sorted(self.data._dbs)
 
     def stored(self, partition: int, key: bytes) -> bytes | None:
-        """The value of a key in the partition's store."""
-        return self.data._db_for_partition(partition).get(key)
+        """The value of a key in a partition's store; None if it has none."""
+        value: bytes | None = self.data._db_for_partition(partition).get(key)
+        return value
 
     def store(self, partition: int, values: dict[bytes, bytes], changelog_offset: int) -> None:
-        """Write values and the changelog offset that includes them, in one batch."""
+        """Write values, and the changelog offset that includes them, in one batch."""
         batch = WriteBatch(raw_mode=True)
         for key, value in values.items():
             batch.put(key, value)
         batch.put(OFFSET_KEY, str(changelog_offset).encode())
         self.data._db_for_partition(partition).write(batch)
 
-    def everything(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and value of a partition."""
-        for key, value in self.data._db_for_partition(partition).items():
-            if key != OFFSET_KEY:
-                yield key, value
-
-    def count(self) -> int:
-        """Keys in the open partitions; RocksDB's estimate."""
-        return sum(db.property_int_value("rocksdb.estimate-num-keys") or 0 for db in self.data._dbs.values())
-
     def snapshot(self, partition: int) -> Any:
-        """The partition's store as it is now: `keys()` and `[key]`."""
+        """A partition's store as it is now, with `keys()`, `items()` and `[key]`."""
         return self.data._db_for_partition(partition).snapshot()
 
     def apply_changelog_batch(self, batch: Any) -> None:
-        """Faust's hook: take over records of the changelog."""
+        """Write records of the changelog to the store; called by Faust while it restores."""
         for event in batch:
             message, writes = event.message, WriteBatch(raw_mode=True)
             for record in message.chunk:

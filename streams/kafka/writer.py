@@ -1,13 +1,13 @@
-"""Batches out: what the chunks write, as few large record batches, many chunks at once.
+"""Write what the step returns: few large record batches, many chunks at once.
 
 In this order: (1) the outputs; (2) once Kafka has them, the changed values to the changelog; (3) once Kafka
 has those, one RocksDB batch a partition, which also holds the changelog offset; (4) the acks.
 
-So a value in the changelog means that its output is in Kafka, RocksDB is never ahead of the changelog and
+So a value in the changelog means that its outputs are in Kafka, RocksDB is never ahead of the changelog and
 the commit never ahead of RocksDB.  A crash replays chunks, and the source offset inside each value skips
 what was applied: state is exact, no output is lost, and only outputs in flight can appear twice.
 
-What somebody waits for goes out at once.  The rest is a group commit (DeWitt et al. 1984, "Implementation
+Records of urgent topics are sent at once.  The rest is a group commit (DeWitt et al. 1984, "Implementation
 Techniques for Main Memory Database Systems"): while one group is being written the next one gathers, so a
 thousand events a second in twelve partitions do not cost a thousand batches for each topic.
 """
@@ -21,32 +21,36 @@ from typing import Any, NamedTuple
 import faust
 
 from streams.kafka.table import ChunkTable
-
-Output = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
-"""Key, value, headers."""
-Outputs = Mapping[tuple[str, int], Iterable[Output]]
-"""By topic and partition."""
-Changed = Mapping[int, dict[bytes, bytes]]
-"""Values by partition and key."""
+from streams.step.writes import OutputRecord, Outputs, UserRecords
+from streams.topics import Topic
 
 GATHER_S = 0.05
-"""A group gathers so long: nobody waits for it, and a crash replays a commit interval anyway."""
+"""Time for which a group gathers: nobody waits for it, and a crash replays a commit interval anyway."""
+
+Sent = list[tuple[Any, int]]
+"""The future and the number of records of each batch sent."""
 
 
 class _Chunk(NamedTuple):
+    """A chunk that is not durable yet."""
+
     stream: Any
     event: Any
-    changed: Changed
+    users: UserRecords
     outputs: Outputs
-    sent: list[tuple[Any, int]]
+    """Its outputs that are not urgent."""
+    sent: Sent
+    """Its urgent outputs."""
     began: float
 
 
 class BatchWriter:
-    """Pipelined writer for one `ChunkTable` and any output topics."""
+    """Pipelined writer for one `ChunkTable` and the output topics, given by short name."""
 
-    def __init__(self, app: faust.App, table: ChunkTable, depth: int = 24) -> None:
-        self._app, self._table = app, table
+    def __init__(
+        self, app: faust.App, table: ChunkTable, topics: Mapping[str, Topic], depth: int = 24
+    ) -> None:
+        self._app, self._table, self._topics = app, table, topics
         self._pending: dict[int, dict[bytes, bytes]] = defaultdict(dict)  # not yet in RocksDB
         self._slots = asyncio.Semaphore(depth)  # chunks that are not durable
         self._patience_s = app.conf.broker_session_timeout
@@ -63,19 +67,24 @@ class BatchWriter:
         """Keys whose newest value is not in the table yet."""
         return list(self._pending.get(partition, ()))
 
-    async def write(
-        self, stream: Any, event: Any, changed: Changed, urgent: Outputs, outputs: Outputs
-    ) -> None:
-        """Send all of it, `urgent` at once; acks `event` when it is durable.
+    async def write(self, stream: Any, event: Any, users: UserRecords, outputs: Outputs) -> None:
+        """Send user records and outputs, urgent ones at once; acks `event` when all of it is durable.
 
-        `changed` is what `get` returns from this call on, however long the writing has to wait.
+        `get` returns the new records from this call on, however long the writing has to wait.
         """
-        for partition, values in changed.items():
+        for partition, values in users.items():
             self._pending[partition].update(values)
         await self._slots.acquire()
         began = time.monotonic()
-        sent = await self._send(urgent)
-        self._gathered.append(_Chunk(stream, event, changed, outputs, sent, began))
+        sent: Sent = []
+        later: Outputs = {}
+        for topic, by_partition in outputs.items():
+            if self._topics[topic].urgent:
+                for partition, records in by_partition.items():
+                    sent += await self._send(self._topics[topic].name, partition, records)
+            else:
+                later[topic] = by_partition
+        self._gathered.append(_Chunk(stream, event, users, later, sent, began))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._write())
 
@@ -93,24 +102,26 @@ class BatchWriter:
             raise
 
     async def _make_durable(self, chunks: list[_Chunk]) -> None:
-        outputs: dict[tuple[str, int], list[Output]] = defaultdict(list)
+        outputs: dict[tuple[str, int], list[OutputRecord]] = defaultdict(list)
         changed: dict[int, dict[bytes, bytes]] = defaultdict(dict)
         for chunk in chunks:
-            for where, records in chunk.outputs.items():
-                outputs[where] += records
-            for partition, values in chunk.changed.items():
+            for topic, by_partition in chunk.outputs.items():
+                for partition, records in by_partition.items():
+                    outputs[topic, partition] += records
+            for partition, values in chunk.users.items():
                 changed[partition].update(values)
-        sent = await self._send(outputs)
-        for future, _ in [sending for chunk in chunks for sending in chunk.sent] + sent:
+        sent = [batch for chunk in chunks for batch in chunk.sent]
+        for (topic, partition), records in outputs.items():
+            sent += await self._send(self._topics[topic].name, partition, records)
+        for future, _ in sent:
             await future
         if time.monotonic() - chunks[0].began > self._patience_s:
             # stopped or cut off for so long, the partitions may be another worker's by now, and its values
             # newer than these
             raise TimeoutError(f"a chunk took {self._patience_s:.0f} s to be written")
+        changelog = self._table.changelog_topic_name
         logged = {
-            partition: await self._send(
-                {(self._table.changelog_topic_name, partition): ((k, v, []) for k, v in values.items())}
-            )
+            partition: await self._send(changelog, partition, ((k, v, []) for k, v in values.items()))
             for partition, values in changed.items()
             if values
         }
@@ -123,24 +134,23 @@ class BatchWriter:
                 if pending.get(key) is value:
                     del pending[key]
 
-    async def _send(self, outputs: Outputs) -> list[tuple[Any, int]]:
-        """Queue record batches; (future, record count) of each."""
+    async def _send(self, topic: str, partition: int, records: Iterable[OutputRecord]) -> Sent:
+        """Queue records in as few batches as they fit into."""
         producer = self._app.producer._producer
-        sent: list[tuple[Any, int]] = []
+        sent: Sent = []
 
-        async def submit(full: Any, topic: str, partition: int) -> None:
+        async def submit(full: Any) -> None:
             full.close()
             sent.append((await producer.send_batch(full, topic, partition=partition), full.record_count()))
 
-        for (topic, partition), records in outputs.items():
-            batch = producer.create_batch()
-            for key, value, headers in records:
-                if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:  # full
-                    await submit(batch, topic, partition)
-                    batch = producer.create_batch()
-                    batch.append(timestamp=None, key=key, value=value, headers=headers)  # empty takes any
-            if batch.record_count():
-                await submit(batch, topic, partition)
+        batch = producer.create_batch()
+        for key, value, headers in records:
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:  # full
+                await submit(batch)
+                batch = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value, headers=headers)  # an empty one takes any
+        if batch.record_count():
+            await submit(batch)
         return sent
 
     async def _on_revoked(self, app: Any, revoked: Any, **kwargs: Any) -> None:

@@ -3,12 +3,12 @@
 Ages go into a histogram of fixed buckets, so that those of several workers add up.
 """
 
-import time
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 
-from streams.step.serve import Counts
+from streams.step.serve import Record
+from streams.step.writes import Counts, Writes
 
 AGE_BUCKETS_MS = (
     1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 65, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000,
@@ -69,18 +69,17 @@ class Histogram:
 
 
 class Metrics:
-    """Totals since the start."""
+    """A worker's totals since its start."""
 
     def __init__(self) -> None:
-        self.started = time.time()
         self.totals = Counts()
         self.ages = Histogram()
         self.rebalances = 0
 
-    def add(self, counts: Counts, ages_ms: list[int]) -> None:
-        """Count a step."""
-        _add(self.totals, counts)
-        self.ages.add(ages_ms)
+    def add(self, records: Sequence[Record], writes: Writes) -> None:
+        """Count a step; a subscriber of `Serving`."""
+        _add(self.totals, writes.counts)
+        self.ages.add(writes.ages_ms)
 
     def counts(self) -> dict[str, float]:
         """The totals by name, or name:label; those of several workers add up."""

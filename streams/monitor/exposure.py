@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from streams.kafka import reading as tail
+from streams.kafka.reading import latest
 from streams.messages import decode_recommendation
 from streams.settings import Settings
 from streams.web.single_flight import SingleFlight
@@ -34,7 +34,9 @@ class Exposure:
 
     async def _read(self, _: str) -> Lists | None:
         def read() -> Lists:
-            values = [m.value() for m in tail.latest(self._settings, "recommendations", LISTS, PATIENCE_S)]
+            per_partition = -(-LISTS // self._settings.partitions)
+            messages = latest(self._settings, "recommendations", per_partition, PATIENCE_S)
+            values = [message.value() for message in messages]
             return [[one.item for one in decode_recommendation(v).items] for v in values if v]
 
         try:

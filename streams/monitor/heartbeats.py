@@ -43,7 +43,7 @@ class ProcessStatus:
         """Begin to read."""
         self._follower.start()
 
-    def chore(self, read: Callable[[], Awaitable[Sample]]) -> BackgroundTask:
+    def background_task(self, read: Callable[[], Awaitable[Sample]]) -> BackgroundTask:
         """To say how this process is, as long as it runs."""
         return BackgroundTask(HEARTBEAT_S, partial(self.say, read), self.start, self.leave)
 
@@ -86,7 +86,7 @@ class ProcessStatus:
         with self._lock:
             return self._history.heartbeats(now_ms())
 
-    def _take(self, key: bytes, value: bytes | None, written: int) -> None:
+    def _take(self, key: bytes, value: bytes | None, offset: int, written: int) -> None:
         row = None if not value else decode_metrics(value)
         with self._lock:
             self._history.add(key.decode(), row, now_ms() if self._follower.caught_up else written)

@@ -98,13 +98,13 @@ class ItemMap:
         self._axes: Floats | None = None
         self._before: deque[tuple[int, dict[str, Floats]]] = deque(maxlen=KEPT + 1)
 
-    def chore(self) -> BackgroundTask:
+    def background_task(self) -> BackgroundTask:
         """To refresh it once a minute."""
 
         async def refresh() -> None:
             await asyncio.to_thread(self.refresh, int(time.time() * 1000))
 
-        return BackgroundTask(REFRESH_S, refresh, lambda: None, lambda: None)
+        return BackgroundTask(REFRESH_S, refresh)
 
     def refresh(self, now: int) -> None:
         """Make all of it anew.  May run beside the loop that serves: it only reads, and a row that changes

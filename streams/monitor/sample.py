@@ -13,11 +13,12 @@ from typing import Any
 
 from models.learning import Checkpoint
 from streams.messages import Process
+from streams.monitor.counts import Metrics
 from streams.monitor.lag import Lag
 from streams.monitor.user_count import UserCount
+from streams.runtime.learning import Learning
 from streams.runtime.serving import Serving
 from streams.settings import Settings
-from streams.web.learner_figures import Learning
 
 DISK_S = 15.0
 """Between two walks over the data folder."""
@@ -37,6 +38,8 @@ class ServingSampler:
 
     def __init__(self, app: Any, serving: Serving) -> None:
         self._app, self._serving = app, serving
+        self.metrics = Metrics()
+        serving.subscribers.append(self.metrics.add)
         self._lag, self._census, self._disk = (
             Lag(serving),
             UserCount(serving),
@@ -59,20 +62,20 @@ class ServingSampler:
             "disk_bytes": await self._disk.used(),
         } | {f"lag:{partition}": events for partition, events in (await self._lag.now()).items()}
         return Sample(
-            serving.metrics.counts(),
+            self.metrics.counts(),
             {name: value for name, value in gauges.items() if value is not None},
             Process(
                 kind="serving",
                 url=str(self._app.conf.canonical_url),
-                started=int(serving.metrics.started * 1000),
+                started=int(serving.started * 1000),
                 ready=serving.ready,
-                waiting_for=waiting_for(serving),
+                waiting_for=serving.waiting_for,
                 partitions=serving.table.open_partitions(),
             ),
         )
 
     async def _count(self, app: Any, assigned: Any, **kwargs: Any) -> None:
-        self._serving.metrics.rebalances += 1
+        self.metrics.rebalances += 1
 
 
 _LEARNT = {"examples": "examples", "examples_repeated": "repeated", "examples_unusable": "unusable"}
@@ -143,18 +146,6 @@ def rising(totals: Mapping[str, float]) -> dict[str, float]:
         elif not name.endswith("|squares"):
             found[name] = value
     return found
-
-
-def waiting_for(serving: Serving) -> list[str]:
-    """Why the worker is not ready, in words; empty when it is."""
-    reasons = []
-    if serving.app.rebalancing:
-        reasons.append("partitions are moving between workers")
-    elif not serving.restored:
-        reasons.append("the users table is being restored")
-    if not serving.model_loaded:
-        reasons.append("the model is being read")
-    return reasons
 
 
 def memory_bytes() -> int:

@@ -6,10 +6,14 @@ seen for the first time are added.
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from streams.kafka.table import OFFSET_KEY
 from streams.runtime.serving import Serving
+from streams.step.serve import Record
+from streams.step.writes import Writes
 
 SLICE = 500
 """Keys counted at once, in half a millisecond."""
@@ -23,10 +27,16 @@ class UserCount:
         self._serving = serving
         self._before: dict[int, int] = {}
         """Partition ▶ its users, less those that this process was the first to see."""
+        self._new: Counter[int] = Counter()
+        """Partition ▶ users that this process was the first to see."""
+        serving.subscribers.append(self._add)
         self._counting: asyncio.Task[None] | None = None
         # moving, another worker may add users; restored, a count begun too early is of half a partition
-        serving.app.on_partitions_revoked.connect(self._begin_anew, weak=False)
-        serving.app.on_rebalance_complete.connect(self._begin_anew, weak=False)
+        serving.app.on_partitions_revoked.connect(self._start_over, weak=False)
+        serving.app.on_rebalance_complete.connect(self._start_over, weak=False)
+
+    def _add(self, records: Sequence[Record], writes: Writes) -> None:
+        self._new.update(writes.new_users)
 
     def users(self) -> int | None:
         """Users in the partitions of this worker; None while they are restored or counted."""
@@ -37,12 +47,12 @@ class UserCount:
             if self._counting is None or self._counting.done():
                 self._counting = asyncio.create_task(self._count())
             return None
-        return sum(self._before[p] + self._serving.new_users[p] for p in partitions)
+        return sum(self._before[p] + self._new[p] for p in partitions)
 
     async def _count(self) -> None:
         for partition in self._serving.table.open_partitions():
             if partition not in self._before:
-                new = self._serving.new_users[partition]
+                new = self._new[partition]
                 users = await self._keys(partition)
                 self._before[partition] = users - new
 
@@ -56,7 +66,7 @@ class UserCount:
                 await asyncio.sleep(PAUSE_S)
         return count + len(missing)
 
-    async def _begin_anew(self, *args: Any, **kwargs: Any) -> None:
+    async def _start_over(self, *args: Any, **kwargs: Any) -> None:
         if self._counting is not None:
             self._counting.cancel()  # its snapshot keeps the store's files locked
             self._counting = None

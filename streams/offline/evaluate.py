@@ -27,7 +27,7 @@ from streams.offline.plan import Taken, plan
 from streams.runtime.factory import make_model, make_recommender
 from streams.settings import Settings
 from streams.step.accept import accept, example
-from streams.step.serve import ServingPolicy
+from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict
 
 

@@ -1,4 +1,4 @@
-"""What is done beside the stream, every few seconds, as long as a worker or learner runs."""
+"""Background tasks: what runs beside the stream, every few seconds, as long as a worker or learner runs."""
 
 import asyncio
 import logging
@@ -11,45 +11,46 @@ from mode import Service
 log = logging.getLogger(__name__)
 
 IDLE_S = 60.0
+"""Interval of a task whose thread does the work."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundTask:
-    """`do` every so many seconds, between `start` on the loop and `stop` in a thread."""
+    """Awaits `run` every so many seconds, after `start` on the loop and before `stop` in a thread."""
 
     every_s: float
-    do: Callable[[], Awaitable[None]]
-    start: Callable[[], None]
-    stop: Callable[[], None]
+    run: Callable[[], Awaitable[None]]
+    start: Callable[[], None] = lambda: None
+    stop: Callable[[], None] = lambda: None
 
 
 def thread(start: Callable[[], None], stop: Callable[[], None]) -> BackgroundTask:
-    """What has a thread of its own, as long as the app runs."""
-    return BackgroundTask(IDLE_S, _nothing, start, stop)
+    """A task that has a thread of its own, as long as the app runs."""
+
+    async def idle() -> None:
+        """The thread does the work."""
+
+    return BackgroundTask(IDLE_S, idle, start, stop)
 
 
-async def _nothing() -> None:
-    """The thread does it all."""
-
-
-def keep(app: Any, chores: Sequence[BackgroundTask]) -> None:
-    """Have a Faust app do them.  One that fails is logged and tried again: figures are worth no crash."""
+def run_in_background(app: Any, tasks: Sequence[BackgroundTask]) -> None:
+    """Run the tasks with a Faust app.  One that fails is logged and run again: figures are worth no crash."""
 
     @app.service
     class BackgroundTasks(Service):
         async def on_start(self) -> None:
-            for chore in chores:
-                chore.start()
-                self.add_future(self._repeat(chore))
+            for task in tasks:
+                task.start()
+                self.add_future(self._repeat(task))
 
-        async def _repeat(self, chore: BackgroundTask) -> None:
+        async def _repeat(self, task: BackgroundTask) -> None:
             while not self.should_stop:
                 try:
-                    await chore.do()
+                    await task.run()
                 except Exception:
-                    log.exception("a chore failed: %r", chore.do)
-                await self.sleep(chore.every_s)
+                    log.exception("a background task failed: %r", task.run)
+                await self.sleep(task.every_s)
 
         async def on_stop(self) -> None:
-            for chore in chores:
-                await asyncio.to_thread(chore.stop)
+            for task in tasks:
+                await asyncio.to_thread(task.stop)

@@ -1,4 +1,4 @@
-"""The model and its recommender as the settings want them: the same in worker, learner and evaluation."""
+"""Build the model and its recommender from the settings, alike for worker, learner and evaluation."""
 
 from collections.abc import Iterable
 
@@ -12,9 +12,9 @@ from streams.settings import BadSetting, Settings
 
 
 def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
-    """A model that has learnt nothing, with more rankers beside the settings' own if wanted.
+    """A model that has learnt nothing, with `rankers` beside the one of the settings.
 
-    `BadSetting` if a part does not take what it is given.
+    `BadSetting` if a generator or ranker does not take its `model_parameters`.
     """
     try:
         model = Model(
@@ -22,6 +22,7 @@ def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
             settings.max_items,
             settings.admit_after,
             settings.seed,
+            settings.context_key,
             parameters=settings.model_parameters,
             rankers=dict.fromkeys((settings.ranker, *rankers)),
             rank_every=settings.rank_every,
@@ -33,13 +34,13 @@ def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
 
 
 def set_half_lives(settings: Settings, *models: Model) -> None:
-    """Have the models forget by these settings, from now on."""
+    """Let the models decay by the half-lives of these settings from now on."""
     for model in models:
         model.set_half_lives({name: hours * HOUR_MS for name, hours in settings.half_lives_h.items()})
 
 
 def make_quality(settings: Settings, model: Model) -> LiveQuality:
-    """Measures the model while it learns, beside a twin that is refreshed seldom, and its parts."""
+    """What measures the model while it learns, its parts, and a copy of it that is refreshed seldom."""
     learnt, twins = settings.ranker != "blend", []
     if settings.frozen_twin_h:
         twins.append(Twin(FROZEN, make_model(settings), int(settings.frozen_twin_h * HOUR_MS)))
@@ -50,9 +51,9 @@ def make_quality(settings: Settings, model: Model) -> LiveQuality:
     found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in settings.generators]
     if learnt:
         found.append(Contender("blend", model, Recommender(model, settings.generators)))
-    return LiveQuality(found, twins, settings.measure_every)
+    return LiveQuality(found, twins, settings.measure_every, settings.context_key)
 
 
 def make_recommender(settings: Settings, model: Model, threads: int = 1) -> Recommender:
-    """Recommends from this model."""
+    """A recommender over this model."""
     return Recommender(model, settings.generators, settings.ranker, settings.list_latest, threads)

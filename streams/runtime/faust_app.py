@@ -1,4 +1,4 @@
-"""What the two Faust apps have in common: the settings that were measured, and the traps avoided."""
+"""The Faust app of a process: settings that were measured, and traps avoided."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from streams import topics
+from streams.kafka.admin import TopicsDiffer, require
 from streams.kafka.assignor import MovableAssignor
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
@@ -17,13 +17,12 @@ from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 
 FETCH_WAIT_MS = 2
-"""What a quiet topic may add to the age of a recommendation."""
+"""Long poll of a serving worker: what a quiet topic may add to the age of a recommendation."""
 IDLE_WAIT_MS = 500
-"""The same where Faust only elects: each empty answer costs the broker and us a quarter of a millisecond."""
-
-
+"""Long poll of a learner, where Faust only elects a leader: each empty answer costs a quarter of a
+millisecond on both sides."""
 CRASH_S = 10.0
-"""For an app that crashed to end in order."""
+"""Time that a crashed app has to end in order."""
 
 
 class _Web(Web):
@@ -33,16 +32,16 @@ class _Web(Web):
 
 
 class FreshetApp(ChunkApp):
-    """With our pages only, and an end that comes."""
+    """A Faust app that serves Freshet's pages only, and that ends when it crashes."""
 
     def _new_web(self) -> Web:
         return _Web(self)
 
     async def crash(self, reason: BaseException) -> None:
-        """As Faust does, which then waits for chunks that nobody will ack: not longer than `CRASH_S`.
+        """Crash as Faust does, but end after `CRASH_S`: Faust waits for chunks that nobody will ack.
 
-        To end so is to be killed, and that the state survives.  A thread, because the loop may be closed
-        while another thread still holds the process.
+        Ending so is like being killed, and the state survives that.  A thread does it, because the loop may
+        be closed while another thread still holds the process.
         """
         end = threading.Timer(CRASH_S, os._exit, [1])
         end.daemon = True
@@ -59,7 +58,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         chunk_topics=[settings.topic(name) for name in chunk_topics],
         chunk_events=settings.chunk_events,
         fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else wait_ms,
-        waits_when_quiet=not settings.embedded,  # which lets every fetch wait to the end
+        waits_when_quiet=not settings.embedded,  # every fetch from it waits to the end
         idempotent=not settings.embedded,
         broker=faust_brokers(settings),
         broker_credentials=credentials(settings),
@@ -103,14 +102,14 @@ def run(module: str, settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> None:
-    """Before a worker starts: its folder, and topics that are there with the right partitions.
+    """Create the data folder, and check the topics; called before a process starts.
 
-    Exits with 2 and a line on what is wrong and how to mend it.
+    Exits with 2 and a line on what is wrong and how to fix it.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        topics.require(settings)
-    except topics.TopicsDiffer as error:
+        require(settings)
+    except TopicsDiffer as error:
         for line in str(error).splitlines():
             print(f"freshet: {line}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -124,17 +123,17 @@ def prepare(settings: Settings) -> None:
 
 
 def quiet_logs() -> None:
-    """An outage makes aiokafka log 100 warnings a second: have each message once in ten seconds.
+    """Log each warning once in ten seconds: an outage makes aiokafka log 100 a second.
 
-    To be called when the handlers are there; the filter is on them, because a logger's own filter is not
-    asked about its children's records.
+    Called once the handlers exist.  The filter is on them, because a logger's own filter does not see the
+    records of its children.
     """
     for handler in logging.getLogger().handlers:
         handler.addFilter(Repeats())
 
 
 class Repeats(logging.Filter):
-    """Lets a warning pass once in `every_s`; errors, and what is below a warning, always."""
+    """Lets the same warning pass once in `every_s` seconds; errors, and levels below a warning, always."""
 
     def __init__(self, every_s: float = 10.0) -> None:
         super().__init__()
@@ -145,10 +144,10 @@ class Repeats(logging.Filter):
         """Whether the record is logged."""
         if record.levelno != logging.WARNING:
             return True
-        said = (record.pathname, record.lineno, record.getMessage())
-        if record.created - self._last.get(said, float("-inf")) < self._every_s:
+        message = (record.pathname, record.lineno, record.getMessage())
+        if record.created - self._last.get(message, float("-inf")) < self._every_s:
             return False
         if len(self._last) > 1000:
             self._last.clear()
-        self._last[said] = record.created
+        self._last[message] = record.created
         return True

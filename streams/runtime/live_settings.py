@@ -1,92 +1,120 @@
-"""Settings that are changed while workers run: read from the topic, applied between two micro-batches."""
+"""Settings that are changed while the processes run.
+
+Each change is a record on the compacted topic `settings`.  Every process follows the topic from its beginning
+and applies the changes in its order, one at a time: so all processes end with the same settings, however
+quickly changes follow each other and whoever makes them.
+"""
 
 import asyncio
-import time
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
-
-from models.core import Query
-from streams.kafka.client import producer_config
-from streams.messages import SettingChange, encode
+from streams.kafka.follower import Follower
+from streams.kafka.sending import Sender
+from streams.messages import SettingChange, decode_change, encode
 from streams.runtime.background import BackgroundTask, thread
-from streams.runtime.factory import set_half_lives
-from streams.runtime.overrides import LIVE, switched_on, with_value
-from streams.runtime.serving import Serving
-from streams.runtime.settings_topic import SettingsTopic
+from streams.runtime.overrides import LIVE, overridden, with_value
 from streams.settings import Settings
 
-PATIENCE_S = 5.0
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 5.0
+"""Time for which a start waits for the changes made before it, and a change for being applied here."""
+
+Apply = Callable[[Settings, str], Awaitable[None]]
+"""Makes the process use these settings, of which the named one changed."""
 
 
 class LiveSettings:
-    """Keeps a serving worker's settings as the topic says."""
+    """The settings of this process: those configured, with the changes on the topic.
 
-    def __init__(self, serving: Serving) -> None:
-        self.settings = SettingsTopic(serving.settings, self._changed)
-        self._serving = serving
+    `current` and `changes` are replaced, never changed, so that other threads may read them.
+    """
+
+    def __init__(self, configured: Settings, apply: Apply | None = None) -> None:
+        self.configured = self.current = configured
+        self.changes: Mapping[str, SettingChange] = MappingProxyType({})
+        """The latest change of each setting that was changed."""
+        self._apply = apply
+        self._follower = Follower(configured, "settings", self._take, self._caught_up)
+        self._sender = Sender(configured)
+        self._records: asyncio.Queue[tuple[str, SettingChange | None, int] | None] = asyncio.Queue()
+        """Records of the topic in their order; None: everything written before the start came before it."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turn = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._loaded = asyncio.Event()
+        self._applied = -1
+        """Offset of the latest record that was applied."""
+        self._progress = asyncio.Condition()
 
-    def chore(self) -> BackgroundTask:
-        """To follow the topic, as long as the worker runs."""
-        return thread(self.start, self.settings.stop)
+    def background_task(self) -> BackgroundTask:
+        """Follows the topic as long as the process runs."""
+        return thread(self.start, self._follower.stop)
 
     def start(self) -> None:
-        """Begin to read; on the loop that serves."""
+        """Begin to follow the topic; called on the process's loop."""
         self._loop = asyncio.get_running_loop()
-        self.settings.start()
+        self._task = asyncio.create_task(self._apply_records())
+        self._follower.start()
 
     async def loaded(self) -> None:
-        """Return when what was changed before the start is applied, or after a while without."""
-        until = time.monotonic() + PATIENCE_S
-        while not self.settings.caught_up and time.monotonic() < until:
-            await asyncio.sleep(0.01)
+        """Return when the changes made before the start are applied, or after `TIMEOUT_S` without them."""
+        try:
+            await asyncio.wait_for(self._loaded.wait(), TIMEOUT_S)
+        except TimeoutError:
+            log.warning("the settings changed while running could not be read within %s s", TIMEOUT_S)
 
     def checked(self, name: str, value: Any, who: str, now: int) -> SettingChange:
-        """The change as a record; `BadSetting` if it cannot be.  None for the value takes the last back."""
-        current = self.settings.current
+        """A change as a record; a value of None takes the last change back.
+
+        `BadSetting` if the setting cannot have this value, or cannot be changed while the processes run.
+        """
         if value is not None or name not in LIVE:
-            value = getattr(with_value(current, name, value, self.settings.configured), name)
-        return SettingChange(setting=name, value=value, old=getattr(current, name), who=who, time=now)
+            value = getattr(with_value(self.current, name, value, self.configured), name)
+        return SettingChange(setting=name, value=value, old=getattr(self.current, name), who=who, time=now)
 
-    def write(self, change: SettingChange) -> None:
-        """Publish it; `KafkaException` if Kafka does not take it.  BlockSums."""
-        failed: list[KafkaError] = []
-        producer = Producer(producer_config(self.settings.configured))
-        producer.produce(
-            self.settings.configured.topic("settings"),
-            encode(change),
-            change.setting,
-            partition=0,
-            on_delivery=lambda error, _: failed.append(error) if error else None,
+    async def publish(self, change: SettingChange) -> bool:
+        """Publish a change, and return whether it is applied here by now; other processes follow.
+
+        `KafkaException` if Kafka does not take it.
+        """
+        offset = await asyncio.to_thread(
+            self._sender.send, "settings", change.setting.encode(), encode(change), partition=0
         )
-        if producer.flush(PATIENCE_S):
-            failed.append(KafkaError(KafkaError._TIMED_OUT))
-        if failed:
-            raise KafkaException(failed[0])
+        try:
+            async with asyncio.timeout(TIMEOUT_S), self._progress:
+                await self._progress.wait_for(lambda: self._applied >= offset)
+        except TimeoutError:
+            return False
+        return True
 
-    def _changed(self, name: str) -> None:
-        assert self._loop is not None  # the thread is started after it is known
-        asyncio.run_coroutine_threadsafe(self._use(name), self._loop)
+    def _take(self, key: bytes, value: bytes | None, offset: int, written: int) -> None:
+        self._hand_over((key.decode(), decode_change(value) if value else None, offset))
 
-    async def apply(self, name: str, change: SettingChange | None) -> None:
-        """Take over a change; returns when the next micro-batch goes by it."""
-        self.settings.note(name, change)
-        await self._use(name)
+    def _caught_up(self) -> None:
+        self._hand_over(None)
 
-    async def _use(self, name: str) -> None:
-        async with self._turn:
-            settings = switched_on(self.settings.current)
-            if name == "half_lives_h":
-                set_half_lives(settings, self._serving.model)
-            recommender = self._serving.recommender
-            if name in ("generators", "ranker"):
-                recommender = await asyncio.to_thread(self._recommender, settings)
-            self._serving.use(settings, recommender)
+    def _hand_over(self, record: tuple[str, SettingChange | None, int] | None) -> None:
+        assert self._loop is not None  # the thread starts after it is known
+        self._loop.call_soon_threadsafe(self._records.put_nowait, record)
 
-    def _recommender(self, settings: Settings) -> Any:
-        """Compiled before it serves."""
-        made = self._serving.make_recommender(settings)
-        made.recommend([Query((), 0, 0)], settings.list_length)
-        return made
+    async def _apply_records(self) -> None:
+        while True:
+            record = await self._records.get()
+            if record is None:
+                self._loaded.set()
+                continue
+            name, change, offset = record
+            changes = {setting: earlier for setting, earlier in self.changes.items() if setting != name}
+            self.changes = MappingProxyType(changes if change is None else changes | {name: change})
+            self.current = overridden(self.configured, self.changes)
+            if self._apply is not None:
+                try:
+                    await self._apply(self.current, name)
+                except Exception:
+                    log.exception("the change of %s could not be applied", name)
+            async with self._progress:
+                self._applied = offset
+                self._progress.notify_all()

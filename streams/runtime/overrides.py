@@ -1,8 +1,4 @@
-"""Settings that are changed while workers run: each change is a record on the compacted topic `settings`.
-
-Every worker and learner reads the topic from its beginning, so that all have the same, also after a
-restart.  Pure.
-"""
+"""Settings that can be changed while the processes run, and what a change of each does.  Pure."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,34 +13,34 @@ LIVE = (
     "ranker", "generators", "event_weights", "unknown_event_weight", "half_lives_h", "list_length",
     "session_gap_s",
 )  # fmt: skip
-"""What can be changed so: it is decided anew for every event."""
+"""Settings that can be changed while the processes run: each event is decided by their current values."""
 
 EFFECTS = {
-    "ranker": "orders all lists from now on; the learner trains the configured one all the same",
-    "event_weights": "on events from now on; what was learnt stays learnt",
-    "unknown_event_weight": "on events from now on; what was learnt stays learnt",
-    "half_lives_h": "on what is counted from now on; what was counted stays, and fades at the new rate",
+    "ranker": "orders all lists from now on; the learner continues to train the configured one",
+    "event_weights": "on events from now on; what was learnt before stays",
+    "unknown_event_weight": "on events from now on; what was learnt before stays",
+    "half_lives_h": "on events from now on; earlier counts stay, and decay at the new rate",
     "list_length": "on lists from now on; a user keeps the old one until the next event",
-    "session_gap_s": "from each user's next event on; sessions of before stay as they are",
+    "session_gap_s": "from each user's next event on; earlier sessions stay as they are",
 }
-"""What a change does, and when."""
+"""What a change of each setting does, and when."""
 
 
 def effect(settings: Settings, name: str) -> str:
-    """What a change of it would do as things are.
+    """What a change of a setting would do under these settings.
 
     >>> effect(Settings(ranker="mlp"), "generators")[:15]
-    'none as long as'
+    'none while mlp '
     """
     if name != "generators":
         return EFFECTS[name]
     if settings.ranker == "blend":
         return "on lists from now on; 0 turns one off"
-    return f"none as long as {settings.ranker} ranks, which uses all of them; under blend, 0 turns one off"
+    return f"none while {settings.ranker} ranks, which uses all of them; with blend, 0 turns one off"
 
 
 def overridden(configured: Settings, changes: Mapping[str, SettingChange]) -> Settings:
-    """The settings with the changes; one that this version or this model does not take is left out."""
+    """The settings with these changes; a change that this version or this model does not take is left out."""
     settings = configured
     for name in sorted(changes.keys() & set(LIVE)):
         value = changes[name].value
@@ -55,38 +51,38 @@ def overridden(configured: Settings, changes: Mapping[str, SettingChange]) -> Se
 
 
 def with_value(settings: Settings, name: str, value: Any, configured: Settings) -> Settings:
-    """The settings with another value of one.  `BadSetting` says why it cannot be.
+    """The settings with another value of one of them; `BadSetting` says why it cannot have it.
 
     >>> with_value(Settings(), "list_length", 5, Settings()).list_length
     5
     >>> with_value(Settings(), "generators", {"next": 0.0}, Settings())
     Traceback (most recent call last):
     ...
-    streams.settings.BadSetting: generators: at least one must be on
+    streams.settings.BadSetting: generators: at least one must have a weight above 0
     """
     if name not in LIVE:
-        raise BadSetting(f"{name} cannot be changed while workers run; there are {', '.join(LIVE)}")
+        raise BadSetting(f"{name} cannot be changed while workers run; these can: {', '.join(LIVE)}")
     if name == "ranker" and value not in rankers(configured):
-        raise BadSetting(f"ranker: there are {', '.join(rankers(configured))} in the model that runs")
+        raise BadSetting(f"ranker: the running model has {', '.join(rankers(configured))}")
     if name in ("generators", "half_lives_h") and isinstance(value, dict):
         if unknown := sorted(value.keys() - configured.generators.keys()):
-            raise BadSetting(f"{name}: {', '.join(unknown)} is not in the model that runs")
+            raise BadSetting(f"{name}: {', '.join(unknown)} is not in the running model")
         if name == "generators" and not any(value.values()):
-            raise BadSetting("generators: at least one must be on")
+            raise BadSetting("generators: at least one must have a weight above 0")
     try:
         return Settings(**(dict(settings) | {name: value}))
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadSetting(f"{where or name}: {first['msg'].removeprefix('Value error, ')}") from None
+        field = ".".join(str(part) for part in first["loc"])
+        raise BadSetting(f"{field or name}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def rankers(configured: Settings) -> tuple[str, ...]:
-    """Those that a model has: the configured one, and the blend, which learns nothing."""
+    """The rankers that a running model has: the configured one, and the blend, which learns nothing."""
     return tuple(dict.fromkeys((configured.ranker, "blend")))
 
 
 def switched_on(settings: Settings) -> Settings:
-    """Without the generators whose weight is 0."""
-    on = {name: weight for name, weight in settings.generators.items() if weight > 0}
-    return settings.model_copy(update={"generators": on})
+    """The settings without the generators whose weight is 0."""
+    weighted = {name: weight for name, weight in settings.generators.items() if weight > 0}
+    return settings.model_copy(update={"generators": weighted})

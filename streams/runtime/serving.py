@@ -1,38 +1,49 @@
-"""The parts of a serving worker, put together: what the agent and the pages share."""
+"""A serving worker put together: users, the replica of the model, and the one step over them."""
 
 import asyncio
 import gc
+import logging
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from models.core import Slate
+from mode import Service
+
+from models.core import Query, Slate
 from streams.kafka.chunks import ChunkApp
-from streams.kafka.model_reader import ModelReader
+from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
 from streams.kafka.writer import BatchWriter
-from streams.monitor.counts import Metrics
-from streams.runtime.factory import make_model, make_recommender
-from streams.runtime.warm_up import queries_for_warm_up
+from streams.runtime.factory import make_model, make_recommender, set_half_lives
+from streams.runtime.faust_app import quiet_logs
+from streams.runtime.overrides import switched_on
+from streams.runtime.warm_up import warm_up_recommender
 from streams.settings import Settings
-from streams.step.serve import Record, ServingPolicy, Written, serve
+from streams.step.policy import ServingPolicy
+from streams.step.serve import Recommender, Record, serve
 from streams.step.users import User, decode_user
+from streams.step.writes import Writes
+from streams.topics import topics
 
-Watcher = Callable[[Sequence[Record], Mapping[int, Written]], None]
+log = logging.getLogger(__name__)
 
+Subscriber = Callable[[Sequence[Record], Writes], None]
+"""Called with each micro-batch and what it writes, on the loop that serves: it must be quick."""
 
 SWITCH_S = 0.0005
-"""So long a thread keeps the interpreter while another waits for it.  A kernel gives it away and has to get
-it back, a dozen times a recommendation: with Python's 5 ms, a thread that reads the model or draws a page
+"""Time for which a thread keeps the interpreter while another waits for it.  A kernel releases it and has to
+get it back, a dozen times a recommendation: with Python's 5 ms, a thread that reads the model or draws a page
 would hold up each of these."""
+ADVANCE_S = 0.004
+"""Interval at which the replica reads on."""
+POLL_S = 0.01
 
 
 class ModelRecommender:
     """Recommends from the replica, at its checkpoint."""
 
-    def __init__(self, replica: ModelReader, settings: Settings) -> None:
+    def __init__(self, replica: Replica, settings: Settings) -> None:
         self._replica = replica
         self._recommender = make_recommender(settings, replica.model, settings.ranking_threads)
         self.recommend, self.popular = self._recommender.recommend, self._recommender.popular
@@ -44,98 +55,101 @@ class ModelRecommender:
 
     @property
     def checkpoint_time(self) -> int | None:
-        """When it was published, ms."""
+        """Wall time at which the checkpoint was published, ms; None before the first."""
         return self._replica.current.time or None
 
 
 class ConstantRecommender:
-    """The same list for everybody: measures the plumbing alone."""
+    """Recommends the same list to everybody: measures the plumbing alone."""
 
     checkpoint = 0
-    checkpoint_time = None
+    checkpoint_time: int | None = None
 
-    def recommend(self, asked: Any, k: int) -> list[Slate]:
+    def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """K items that are always the same."""
         slate = Slate(
             tuple(f"item-{n}" for n in range(k)), tuple(1.0 - n / k for n in range(k)), ("constant",) * k
         )
-        return [slate] * len(asked)
+        return [slate] * len(queries)
 
     def popular(self, k: int) -> frozenset[str]:
-        """Nothing."""
+        """No item is popular."""
         return frozenset()
 
 
 class Serving:
-    """A serving worker's state and its one step."""
+    """The state of a serving worker and its step."""
 
     def __init__(self, app: ChunkApp, table: ChunkTable, settings: Settings) -> None:
         self.app, self.table, self.settings = app, table, settings
-        self.metrics = Metrics()
-        self.policy = ServingPolicy.of(settings)
+        self.started = time.time()
+        """Wall time of the start, s."""
+        self.policy = ServingPolicy.from_settings(settings)
         self.model = make_model(settings)
-        self.replica = ModelReader(settings, self.model)
-        self.recommender = self.make_recommender(settings)
+        self.replica = Replica(settings, self.model)
+        self.recommender: Recommender = self._make_recommender(settings)
         self.positions: dict[int, int] = {}
-        """Partition of `events` ▶ offset after the last event served by this process."""
-        self.new_users: Counter[int] = Counter()
-        """Partition ▶ users that this process was the first to see."""
-        self.watchers: list[Watcher] = []
-        """Called with each micro-batch and what it writes; they look, briefly."""
+        """Offset after the last event served by this process, by partition of `events`."""
+        self.subscribers: list[Subscriber] = []
+        """Called after each step; one that raises is dropped."""
         self._model_loaded = False
-        self._writer = BatchWriter(app, table)
-        self._topics = {
-            name: settings.topic(name) for name in ("events", "recommendations", "examples", "dead-letter")
-        }
+        self._writer = BatchWriter(app, table, topics(settings))
 
     async def step(self, stream: Any, event: Any) -> None:
-        """Serve one chunk and hand over what it writes."""
-        partitions, counts, ages_ms = serve(
-            event.message.chunk, self._topics["events"], self._writer.get, self.recommender, self.policy,
+        """Serve one chunk and pass on what it writes."""
+        records = event.message.chunk
+        writes = serve(
+            records, self.settings.topic("events"), self._writer.get, self.recommender, self.policy,
             lambda: int(time.time() * 1000),
         )  # fmt: skip
-        self.metrics.add(counts, ages_ms)
-        for look in self.watchers:
-            look(event.message.chunk, partitions)
-        recommendations, examples, dead = (
-            self._topics[name] for name in ("recommendations", "examples", "dead-letter")
-        )
-        urgent, outputs = {}, {}
-        for partition, written in partitions.items():
-            urgent[recommendations, partition] = [(k, v, []) for k, v in written.recommendations]
-            outputs[examples, partition] = [(k, v, []) for k, v in written.examples]
-            outputs[dead, partition] = written.dead_letters
-            self.new_users[partition] += written.new_users
-        changed = {partition: written.users for partition, written in partitions.items()}
-        await self._writer.write(stream, event, changed, urgent, outputs)
+        self._notify(records, writes)
+        await self._writer.write(stream, event, writes.users, writes.outputs)
         for tp, end in event.message.ends.items():
             self.positions[tp.partition] = end + 1
 
-    def make_recommender(self, settings: Settings) -> ModelRecommender | ConstantRecommender:
-        """Recommends from this worker's model as these settings say."""
+    def _notify(self, records: Sequence[Record], writes: Writes) -> None:
+        for subscriber in tuple(self.subscribers):
+            try:
+                subscriber(records, writes)
+            except Exception:
+                log.exception("a subscriber of the step failed, and is dropped: %r", subscriber)
+                self.subscribers.remove(subscriber)
+
+    def _make_recommender(self, settings: Settings) -> Recommender:
         if settings.recommender == "constant":
             return ConstantRecommender()
         return ModelRecommender(self.replica, settings)
 
-    def use(self, settings: Settings, recommender: ModelRecommender | ConstantRecommender) -> None:
-        """Decide by these settings from the next micro-batch on."""
-        self.policy, self.recommender = ServingPolicy.of(settings), recommender
+    async def use(self, settings: Settings, changed: str) -> None:
+        """Use these settings from the next micro-batch on; `changed` names the one that differs."""
+        settings = switched_on(settings)
+        if changed == "half_lives_h":
+            set_half_lives(settings, self.model)
+        recommender = self.recommender
+        if changed in ("generators", "ranker"):
+            recommender = await asyncio.to_thread(self._compiled, settings)
+        self.policy, self.recommender = ServingPolicy.from_settings(settings), recommender
+
+    def _compiled(self, settings: Settings) -> Recommender:
+        """A recommender whose kernels are compiled before it serves."""
+        recommender = self._make_recommender(settings)
+        warm_up_recommender(recommender, settings.list_length)
+        return recommender
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""
         sys.setswitchinterval(SWITCH_S)
-        for queries in queries_for_warm_up():
-            self.recommender.recommend(queries, self.settings.list_length)
+        warm_up_recommender(self.recommender, self.settings.list_length)
         self.replica.start()
 
     async def loaded(self) -> None:
-        """Return when the model that was published before the start is applied, and users are restored.
+        """Return when the model published before the start is applied, and users are restored.
 
-        Until both are, nobody else keeps the replica going: Faust starts services last.
+        Until then nothing else advances the replica: Faust starts services last.
         """
         while not self.ready:
             self.replica.advance()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(POLL_S)
         gc.collect()
         gc.freeze()  # what lives now lives on: not to be walked again and again
         gc.set_threshold(50_000, 20, 50)
@@ -147,23 +161,53 @@ class Serving:
 
     @property
     def model_loaded(self) -> bool:
-        """Whether the model that was published before the start is applied; stays so."""
+        """Whether the model published before the start is applied; stays true."""
         self._model_loaded = self._model_loaded or self.replica.ready
         return self._model_loaded
 
     @property
     def ready(self) -> bool:
-        """Whether tables and replica are there to answer from."""
+        """Whether users and model are there to answer from."""
         return self.restored and self.model_loaded
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """Why the worker is not ready, in words; empty when it is."""
+        reasons = []
+        if self.app.rebalancing:
+            reasons.append("partitions are moving between workers")
+        elif not self.restored:
+            reasons.append("the users table is being restored")
+        if not self.model_loaded:
+            reasons.append("the model is being read")
+        return reasons
 
     def unsaved(self, partition: int) -> list[bytes]:
         """Keys of the users whose newest record is not in the table yet."""
         return self._writer.unsaved(partition)
 
     def user(self, user_id: str) -> tuple[int, User] | None:
-        """A user of this worker: partition and record; None if this worker has none such."""
+        """Partition and record of a user; None if this worker has no such user."""
         key = user_id.encode()
         for partition in self.table.open_partitions():
             if (value := self._writer.get(partition, key)) is not None:
                 return partition, decode_user(value)
         return None
+
+
+def keep_replica_fresh(app: ChunkApp, serving: Serving) -> None:
+    """Advance the replica every few milliseconds while the app runs."""
+
+    @app.service
+    class Replication(Service):
+        async def on_start(self) -> None:
+            quiet_logs()
+
+        @Service.task
+        async def _advance(self) -> None:
+            while not self.should_stop:
+                serving.replica.advance()
+                await asyncio.sleep(ADVANCE_S)
+
+        async def on_stop(self) -> None:
+            await serving.replica.stop()

@@ -7,13 +7,15 @@ one of several: hence batches of one and of two.
 from models.core import Example, Query
 from streams.runtime.factory import make_model, make_quality
 from streams.settings import Settings
+from streams.step.serve import Recommender
 
 ONE_AND_SEVERAL = (1, 2)
 
 
-def queries_for_warm_up() -> list[list[Query]]:
-    """Micro-batches that make a recommender compile all of its kernels."""
-    return [[Query((), 0, 0)] * size for size in ONE_AND_SEVERAL]
+def warm_up_recommender(recommender: Recommender, k: int) -> None:
+    """Recommend lists of k items to nobody in particular."""
+    for size in ONE_AND_SEVERAL:
+        recommender.recommend([Query((), 0, 0)] * size, k)
 
 
 def warm_up_learner(settings: Settings) -> None:

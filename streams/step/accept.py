@@ -1,43 +1,53 @@
-"""What becomes of one event: its user goes on, and it teaches.  Pure; serving and evaluating share it."""
+"""One event: whether it is usable, how its user advances by it, and what it teaches.
 
-from typing import TYPE_CHECKING
+Serving and evaluation share these functions.
+"""
 
 from msgspec import Struct
 
 from models.core import Example, Query, Shown
-from streams.messages import Event
+from streams.messages import Event, Malformed, decode_event
 from streams.step.clock import safe_time
-from streams.step.users import User, Verdict, advance, asked
-
-if TYPE_CHECKING:
-    from streams.step.serve import ServingPolicy
+from streams.step.policy import ServingPolicy
+from streams.step.users import User, Verdict, advance, query
 
 
 class Accepted(Struct, frozen=True, gc=False):
-    """An event that counts."""
+    """An event that counts: neither a duplicate nor too late."""
 
     event: Event
     offset: int
     """In its partition of `events`."""
     time: int
-    """Made safe, ms."""
+    """Event time, made safe, ms."""
     before: tuple[str, ...]
-    """The user's items before it, oldest first, at most `HISTORY`."""
+    """The user's items before the event, oldest first, at most `HISTORY`."""
     before_size: int
-    """How many of the newest of them are of its session."""
+    """How many of the newest of them are of the event's session."""
     session: int
-    """Number of its session among the user's."""
-    after: Query
-    """The user with it, as a recommender looks at one."""
+    """Number of the event's session among the user's."""
+    query: Query
+    """The user after the event, as a recommender sees one."""
     weight: float
     answered: bool
     """Whether it causes a recommendation."""
 
 
+def decode(value: bytes | None, policy: ServingPolicy) -> Event:
+    """The event of a record's value; `Malformed` with the reason where it cannot be used."""
+    event = decode_event(value, policy.max_event_bytes)
+    if not policy.accepts(event.type):
+        raise Malformed("unknown-type", f"{event.type!r} is not in event_weights")
+    return event
+
+
 def accept(
-    user: User, event: Event, offset: int, arrived: int, policy: "ServingPolicy"
+    user: User, event: Event, offset: int, arrived: int, policy: ServingPolicy
 ) -> tuple[User, Verdict, Accepted | None]:
-    """The user after an event that arrived at `arrived`, ms; what became of it; the event if it counts."""
+    """Advance a user by an event that arrived at `arrived`, ms.
+
+    Returns the user after it, the verdict on the event, and the accepted event, None if it does not count.
+    """
     time = event.time_ms
     safe = safe_time(time, arrived, policy.max_ahead_ms, policy.sessions.grace_ms)
     weight = policy.weight(event.type)
@@ -46,21 +56,24 @@ def accept(
         return step.user, step.verdict, None
     new = step.user
     accepted = Accepted(
-        event, offset, safe, step.before, step.before_size, new.sessions, asked(new, safe, event.context),
+        event, offset, safe, step.before, step.before_size, new.sessions, query(new, safe, event.context),
         weight, event.type not in policy.unanswered_types,
     )  # fmt: skip
     return new, step.verdict, accepted
 
 
-def example(one: Accepted, user: User) -> Example | None:
-    """What the event teaches, with what `user` had been shown; None if it teaches nothing."""
-    event = one.event
-    if one.weight <= 0 or event.item is None:
+def example(accepted: Accepted, user: User) -> Example | None:
+    """The example that the event teaches, joined with the list that `user` had been shown.
+
+    None if the event teaches nothing.
+    """
+    event = accepted.event
+    if accepted.weight <= 0 or event.item is None:
         return None
     shown = None
     if event.item in user.slate:
         shown = Shown(user.slate_id, user.slate.index(event.item))
     return Example(
-        event.user, one.offset, one.time, event.type, event.item, one.weight, event.value,
-        one.before, one.before_size, one.session, shown, event.context,
+        event.user, accepted.offset, accepted.time, event.type, event.item, accepted.weight, event.value,
+        accepted.before, accepted.before_size, accepted.session, shown, event.context,
     )  # fmt: skip

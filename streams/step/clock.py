@@ -1,9 +1,9 @@
-"""One clock decides: event time, made safe.
+"""Event time, made safe: the one clock that sessions, decay and half-lives use.
 
-Phones lie about the time, and a few events stamped weeks ahead would make every other count decay
-to nothing.  So an event is believed only near its *arrival*: the broker's timestamp, or, for a log
-that is replayed, the arrival that the publisher put into the `replay` header (Kafka's retention would
-delete records stamped years back, hence records keep the broker's time).
+Phones lie about the time, and a few events stamped weeks ahead would make every other count decay to nothing.
+So an event's time is believed only near its *arrival*: the broker's timestamp or, for a log that is replayed,
+the arrival that the publisher put into the `replay` header.  (Kafka's retention would delete records stamped
+years back, hence a replayed record carries the broker's time.)
 """
 
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ REPLAY_HEADER = "replay"
 
 
 def arrival(timestamp: int, headers: Iterable[tuple[str, bytes]]) -> int:
-    """When the event arrived, ms: from the `replay` header if it has a usable one, else the broker's.
+    """Arrival time of an event in ms: from a usable `replay` header, else the broker's timestamp.
 
-    A log that is replayed arrived before it was: a header later than the broker's time is cut to that.
+    A replayed event cannot arrive after it was replayed: a header later than the broker's time is cut to it.
 
     >>> arrival(1_700_000_000_000, [("replay", b"86400000")])
     86400000
@@ -26,9 +26,9 @@ def arrival(timestamp: int, headers: Iterable[tuple[str, bytes]]) -> int:
 
 
 def safe_time(time: int, arrived: int, max_ahead_ms: int, grace_ms: int) -> int:
-    """Event time in ms, believed between `grace_ms` behind its arrival and `max_ahead_ms` ahead.
+    """Event time in ms, believed from `grace_ms` before the arrival to `max_ahead_ms` after it.
 
-    Further ahead it is no time at all, and the arrival stands in; further behind it is cut.
+    Later than that it is no time at all, and the arrival stands in; earlier it is cut to the bound.
 
     >>> safe_time(2_000, arrived=1_000, max_ahead_ms=500, grace_ms=500)
     1000

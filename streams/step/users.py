@@ -1,13 +1,12 @@
 """The user record, and how an event advances it.
 
-Everything that is kept of one user is one frozen value in one table.  It holds the offset of the last
-event applied, so that a replay after a crash skips what was applied: delivery at least once, effect once.
+A user is one frozen value in one table.  It holds the offset of the last event applied, so that a replay
+after a crash skips what was applied: delivery at least once, effect once.
 Bounds: `history_length` events, `dedupe_events` ids of 8 bytes, one slate.
 """
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 
@@ -15,25 +14,26 @@ import msgspec
 
 from models.core import HISTORY, Query
 from streams.messages import Event
+from streams.step.policy import SessionLimits
 
 ID_BYTES = 8
-"""Of an event id's hash: two ids of one user's latest 128 collide once in 10^17."""
+"""Size of an event id's hash: two of a user's latest 128 ids collide once in 10^17 users."""
 
 
 class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One user.  Fields are only ever added at the end, with a default: old records stay readable."""
 
     offset: int = -1
-    """Of the last event applied, in the user's partition of `events`."""
+    """Offset of the last event applied, in the user's partition of `events`."""
     events: int = 0
-    """Events applied: accepted ones and too late ones, no duplicates."""
+    """Events applied, accepted or too late; duplicates do not count."""
     items: tuple[str, ...] = ()
-    """The history, oldest first by event time."""
+    """Items of the history, oldest first by event time."""
     types: tuple[str, ...] = ()
     times: tuple[int, ...] = ()
-    """Made safe, ms; ascending."""
+    """Event times of the history, made safe, ms; ascending."""
     session: str | None = None
-    """The events' own session id, if they say."""
+    """Session id that the events carry, if they do."""
     session_start: int = 0
     """Time of the session's first event, ms."""
     sessions: int = 0
@@ -42,9 +42,9 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seen: bytes = b""
     """Hashes of the latest event ids, oldest first, `ID_BYTES` each."""
     slate_id: str = ""
-    """The latest recommendation's id."""
+    """Id of the latest recommendation."""
     slate: tuple[str, ...] = ()
-    """Its items, best first."""
+    """Items of the latest recommendation, best first."""
     session_size: int = 0
     """How many of the newest items belong to the current session."""
 
@@ -53,23 +53,23 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.items[len(self.items) - self.session_size :]
 
 
-def asked(user: User, time: int, context: Mapping[str, str | float]) -> Query:
-    """The user as a recommender looks at one; a new session without an item goes on from the last."""
+def query(user: User, time: int, context: Mapping[str, str | float]) -> Query:
+    """The user as a recommender sees one; a new session without an item continues the last one."""
     return Query(user.items[-HISTORY:], user.session_size or HISTORY, time, context)
 
 
 class Verdict(Enum):
-    """What became of an event."""
+    """Whether an event counts."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
-    """Its id was seen: counts for nothing."""
+    """Its id was seen before: it changes nothing."""
     LATE = "late"
-    """Older than the grace period allows: it is history, and nothing else."""
+    """Older than the grace period allows: it becomes history and nothing else."""
 
 
 class Advanced(msgspec.Struct, frozen=True, gc=False):
-    """The user after the event, what became of it, and what the user had done before it."""
+    """The user after an event, the verdict on the event, and the items before it."""
 
     user: User
     verdict: Verdict
@@ -79,34 +79,24 @@ class Advanced(msgspec.Struct, frozen=True, gc=False):
     """How many of the newest of them are of the event's session."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """The settings that `advance` decides by."""
-
-    session_gap_ms: int = 1_800_000
-    grace_ms: int = 3_600_000
-    history_length: int = 50
-    dedupe_events: int = 128
-
-
 def advance(
-    user: User, event: Event, own_time: int, time: int, offset: int, remembered: bool, rules: SessionLimits
+    user: User, event: Event, own_time: int, time: int, offset: int, remembered: bool, limits: SessionLimits
 ) -> Advanced:
-    """Apply an event from `offset`; `own_time` is what it says, `time` that made safe (ms).
+    """Apply an event from `offset`; `own_time` is the time that it carries, `time` that made safe (ms).
 
-    `remembered`: whether the event's item becomes history.  An event older than the user's last is put
-    in its place if it is younger than the grace period; an older one is history and nothing else.
+    `remembered`: whether the event's item becomes history.  An event older than the user's last one is put in
+    its place if it is younger than the grace period; otherwise it becomes history and nothing else.
     """
-    seen = _hash(event.event_id)
-    if _contains(user.seen, seen):
+    hashed = _hash(event.event_id)
+    if _contains(user.seen, hashed):
         return Advanced(msgspec.structs.replace(user, offset=offset), Verdict.DUPLICATE, (), 0)
-    recent = user.seen[-ID_BYTES * (rules.dedupe_events - 1) :] if rules.dedupe_events > 1 else b""
-    late = user.last - own_time > rules.grace_ms and time < user.last
+    recent = user.seen[-ID_BYTES * (limits.dedupe_events - 1) :] if limits.dedupe_events > 1 else b""
+    late = user.last - own_time > limits.grace_ms and time < user.last
 
     session, start, sessions, size = user.session, user.session_start, user.sessions, user.session_size
-    if not late and time >= user.last and _new_session(user, event, time, rules.session_gap_ms):
+    if not late and time >= user.last and _new_session(user, event, time, limits.session_gap_ms):
         session, start, sessions, size = event.session, time, sessions + 1, 0
-    elif not late and start - rules.session_gap_ms <= time < start and session == event.session:
+    elif not late and start - limits.session_gap_ms <= time < start and session == event.session:
         start = time  # late, but of this session
 
     items, types, times = user.items, user.types, user.times
@@ -115,14 +105,14 @@ def advance(
     before_size = 0 if late else min(max(at - (len(items) - size), 0), len(before))
     if remembered and event.item is not None:
         size += not late and time >= start and at >= len(items) - size
-        cut = max(len(times) + 1 - rules.history_length, 0)
+        cut = max(len(times) + 1 - limits.history_length, 0)
         items = (*items[:at], event.item, *items[at:])[cut:]
         types = (*types[:at], event.type, *types[at:])[cut:]
         times = (*times[:at], time, *times[at:])[cut:]
     new = User(
         offset, user.events + 1, items, types, times, session, start, sessions,
         max(user.last, time) if not late else user.last,
-        recent + seen, user.slate_id, user.slate, min(size, len(items)),
+        recent + hashed, user.slate_id, user.slate, min(size, len(items)),
     )  # fmt: skip
     return Advanced(new, Verdict.LATE if late else Verdict.ACCEPTED, before, before_size)
 

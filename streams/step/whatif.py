@@ -10,7 +10,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from streams.messages import Event
-from streams.step.users import SessionLimits, User, advance
+from streams.step.policy import SessionLimits
+from streams.step.users import User, advance
 
 STEP_MS = 1000
 """Between the last event and one that is added, and between those."""

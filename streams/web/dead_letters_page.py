@@ -3,15 +3,18 @@
 import asyncio
 import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 
-from streams.kafka import dead_letters as letters
-from streams.kafka.dead_letters import Sender, StoredDeadLetter
-from streams.messages import REASONS, Event, Malformed, decode_event
+from streams.kafka.reading import latest, record_at
+from streams.kafka.sending import Sender
+from streams.messages import REASONS, DeadLetter, Malformed, encode
 from streams.runtime.serving import Serving
+from streams.step.accept import decode
+from streams.step.clock import REPLAY_HEADER
 from streams.web.problem import Problem
 from streams.web.single_flight import SingleFlight
 from streams.web.site import Page
@@ -21,6 +24,33 @@ EXCERPT = 200
 SHOWN = 100
 WHOLE = 65_536
 """Characters of one letter on its page."""
+
+
+TIMEOUT_S = 5.0
+LATEST = 50
+"""Dead letters read of each partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeadLetter:
+    """A record of the topic `dead-letter`; `header` is None where its headers are not Freshet's."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    header: DeadLetter | None
+
+
+def stored(message: Message) -> StoredDeadLetter:
+    """The dead letter of a record."""
+    try:
+        header = DeadLetter.from_headers(message.headers() or [])
+    except (ValueError, UnicodeDecodeError):
+        header = None
+    return StoredDeadLetter(
+        message.partition() or 0, message.offset() or 0, message.key(), message.value(), header
+    )
 
 
 class DeadLetterPages:
@@ -54,41 +84,48 @@ class DeadLetterPages:
     async def _send(self, letter: StoredDeadLetter, value: bytes | None) -> dict[str, Any]:
         told = {"at": f"{letter.partition}:{letter.offset}", "sent": False, "why_not": None}
         try:
-            event = self._event(letter.value if value is None else value)
+            event = decode(letter.value if value is None else value, self._serving.policy)
         except Malformed as bad:
             return told | {"why_not": f"{bad.reason}: {bad.detail}"}
         arrived = letter.header.time if letter.header else event.time_ms
         try:
-            await asyncio.to_thread(self._sender.send, event, arrived)
+            await asyncio.to_thread(
+                self._sender.send,
+                "events",
+                event.user.encode(),
+                encode(event),
+                [(REPLAY_HEADER, str(arrived).encode())],
+            )
         except KafkaException as error:
             raise Problem(503, "Kafka does not take it", error.args[0].str()) from None
         return told | {"sent": True}
-
-    def _event(self, value: bytes | None) -> Event:
-        """What serving would make of it now."""
-        policy = self._serving.policy
-        event = decode_event(value, policy.max_event_bytes)
-        if not policy.accept_unknown_types and event.type not in policy.event_weights:
-            raise Malformed("unknown-type", f"{event.type!r} is not in event_weights")
-        return event
 
     async def _at(self, text: str) -> StoredDeadLetter:
         match = re.fullmatch(r"(\d{1,6}):(\d{1,18})", str(text), re.ASCII)
         if not match:
             raise Problem(400, "Which one?", "A letter is named PARTITION:OFFSET.")
         try:
-            found = await asyncio.to_thread(letters.at, self._serving.settings, int(match[1]), int(match[2]))
+            message = await asyncio.to_thread(
+                record_at, self._serving.settings, "dead-letter", int(match[1]), int(match[2]), TIMEOUT_S
+            )
         except KafkaException as error:
             raise _no_answer(error) from None
-        if found is None:
+        if message is None:
             raise Problem(404, "No such letter", "Kafka does not have it, any more or yet.")
-        return found
+        return stored(message)
 
     async def _read(self, _: str) -> list[StoredDeadLetter]:
         try:
-            return await asyncio.to_thread(letters.latest, self._serving.settings)
+            messages = await asyncio.to_thread(
+                latest, self._serving.settings, "dead-letter", LATEST, TIMEOUT_S
+            )
         except KafkaException as error:
             raise _no_answer(error) from None
+        return sorted(
+            map(stored, messages),
+            key=lambda letter: (letter.header.time if letter.header else 0, letter.offset),
+            reverse=True,
+        )
 
     def _allowed(self) -> dict[str, bool]:
         return {"may_replay": self._serving.settings.web_token is not None}

@@ -13,9 +13,8 @@ from models.ranking.shortlist import Scorer
 from models.retrieval.popularity import Popularity
 from streams.monitor.exposure import Exposure
 from streams.monitor.item_map import ItemMap, embeddings
-from streams.monitor.sample import waiting_for
 from streams.runtime.serving import Serving
-from streams.step.users import User, asked
+from streams.step.users import User, query
 from streams.step.whatif import Counterfactual, changed, effective
 
 NEIGHBOURS = 20
@@ -35,7 +34,7 @@ def model(serving: Serving, now: int) -> dict[str, Any]:
 
 def health(serving: Serving) -> dict[str, Any]:
     """Whether the worker can answer events."""
-    return {"worker": serving.settings.name, "ready": serving.ready, "waiting_for": waiting_for(serving)}
+    return {"worker": serving.settings.name, "ready": serving.ready, "waiting_for": serving.waiting_for}
 
 
 def user(
@@ -44,7 +43,7 @@ def user(
     """A user of this worker: history, what was sent last, what would be recommended now, and what if."""
     policy, changes = serving.policy, effective(changes, record)
     other = changed(record, changes, lambda type: policy.weight(type) > 0, policy.sessions)
-    asking = [asked(record, record.last, {}), asked(other, other.last, changes.context)]
+    asking = [query(record, record.last, {}), query(other, other.last, changes.context)]
     slate, what_if = serving.recommender.recommend(asking, policy.list_length)
     looks = looked_at(serving.model, asking, [slate, what_if])
     current, different = listed(slate, looks[0]), listed(what_if, looks[1])

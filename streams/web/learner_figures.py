@@ -1,27 +1,8 @@
 """What the pages of a learner say: a dict that becomes JSON as it is, and HTML.  Times are ms."""
 
-from typing import Any, Protocol
+from typing import Any
 
-from models.evaluation.live import LiveQuality
-from models.learning import Checkpoint
-
-
-class Learning(Protocol):
-    """What the pages ask of a learner."""
-
-    checkpoint: Checkpoint
-    """The last published one."""
-    began: Checkpoint | None
-    """The one that this process took over first."""
-    lag: int
-    items: int
-    quality: LiveQuality | None
-    """None before it ever was active."""
-    half_lives_ms: dict[str, float]
-    """That it counts by."""
-    active: bool
-    waiting_for: list[str]
-    """Why it is not ready, in words."""
+from streams.runtime.learning import Learning
 
 
 def overview(learning: Learning, now: int) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from aiohttp import web
 
 from streams.monitor.prometheus import exposition, learner_metrics
 from streams.monitor.sample import LearnerSampler
+from streams.runtime.learning import Learning
 from streams.settings import Settings
 from streams.web import learner_figures as figures
-from streams.web.learner_figures import Learning
 from streams.web.site import REFRESH_S, Handler, Page, attach
 
 

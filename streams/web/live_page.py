@@ -6,7 +6,7 @@ looked at when nobody does.  The worker that is asked taps itself and asks all o
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -16,7 +16,8 @@ from aiohttp import web
 
 from streams.messages import Malformed, decode_event, decode_recommendation
 from streams.runtime.serving import Serving
-from streams.step.serve import Record, Written
+from streams.step.serve import Record
+from streams.step.writes import Writes
 from streams.web.negotiation import html_wanted
 from streams.web.peers import FORWARDED
 from streams.web.problem import Problem
@@ -45,7 +46,7 @@ class Subscription:
         self._hint = item.encode() if item and item.isascii() and item.isalnum() else b""
         self._budget, self._filled = float(BURST), time.monotonic()
 
-    def receive(self, records: Sequence[Record], written: Mapping[int, Written]) -> None:
+    def receive(self, records: Sequence[Record], writes: Writes) -> None:
         """Take from a micro-batch what the viewer may see."""
         now = time.monotonic()
         self._budget = min(self._budget + RATE * (now - self._filled), BURST)
@@ -57,7 +58,7 @@ class Subscription:
                 continue
             if self._hint not in (record.value or b""):
                 continue
-            if (line := self._line(record, written)) is not None:
+            if (line := self._line(record, writes)) is not None:
                 self._budget -= 1
                 self.put(line)
 
@@ -66,7 +67,7 @@ class Subscription:
         with suppress(asyncio.QueueFull):
             self.lines.put_nowait(line)
 
-    def _line(self, record: Record, written: Mapping[int, Written]) -> bytes | None:
+    def _line(self, record: Record, writes: Writes) -> bytes | None:
         try:
             event = decode_event(record.value, len(record.value or b""))
         except Malformed:
@@ -74,10 +75,11 @@ class Subscription:
         if self._item is not None and event.item != self._item:
             return None
         caused, name = None, f"{record.partition}-{record.offset}"
-        if record.partition in written:
-            for key, value in written[record.partition].recommendations:
-                if key == record.key and (made := decode_recommendation(value)).recommendation_id == name:
-                    caused = made
+        for key, value, _ in writes.outputs.get("recommendations", {}).get(record.partition, ()):
+            if key == record.key and value is not None:
+                recommendation = decode_recommendation(value)
+                if recommendation.recommendation_id == name:
+                    caused = recommendation
                     break
         return msgspec.json.encode(
             {
@@ -138,7 +140,7 @@ class Live:
         """Lines of all workers; an empty one where nothing came for `ping_s`."""
         tap = Subscription(self._serving.settings.name, user, item)
         self._taps.add(tap)
-        self._serving.watchers.append(tap.receive)
+        self._serving.subscribers.append(tap.receive)
         asking: dict[str, asyncio.Task[None]] = {}
         forwarded = FORWARDED in request.headers
         keeping = None if forwarded else asyncio.create_task(self._ask_all(tap, request.query_string, asking))
@@ -153,7 +155,7 @@ class Live:
                 yield line
         finally:
             self._taps.discard(tap)
-            self._serving.watchers.remove(tap.receive)
+            self._serving.subscribers.remove(tap.receive)
             for task in (*asking.values(), *([keeping] if keeping else [])):
                 task.cancel()
 

@@ -218,7 +218,7 @@ class Pages:
             if theirs is not None:
                 return Page("user", theirs | {"answered_by": self._serving.settings.name})
         if not restored:
-            raise _unavailable("Not known yet", "; ".join(figures.waiting_for(self._serving)))
+            raise _unavailable("Not known yet", "; ".join(self._serving.waiting_for))
         raise Problem(404, "No such user", f"No event of the user “{user_id}” was seen.")
 
     async def _item(self, request: web.Request, item_id: str) -> Page:
@@ -229,7 +229,7 @@ class Pages:
         if data is not None:
             return Page("item", data)
         if not self._serving.model_loaded:
-            raise _unavailable("Not known yet", "; ".join(figures.waiting_for(self._serving)))
+            raise _unavailable("Not known yet", "; ".join(self._serving.waiting_for))
         raise Problem(404, "No such item", f"The model has no item “{item_id}”.")
 
     def _elder(self) -> str | None:

@@ -1,6 +1,5 @@
 """The page of settings: what they are and from whom, and changing some of them while workers run."""
 
-import asyncio
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,6 @@ from streams.monitor.history import Point
 from streams.monitor.quality import quality
 from streams.runtime.live_settings import LiveSettings
 from streams.runtime.overrides import LIVE, effect, rankers
-from streams.runtime.settings_topic import SettingsTopic
 from streams.settings import BadSetting, Settings
 from streams.web.problem import Problem
 from streams.web.site import Page
@@ -48,7 +46,7 @@ class SettingsPages:
     async def change(self, request: web.Request) -> Page:
         """Change one for all workers: `setting`, `value`, `who`, and the token."""
         fields = await form(request)
-        authorize(request, fields, self._changes.settings.configured)
+        authorize(request, fields, self._changes.configured)
         name, who = str(_one(fields, "setting")), str(_one(fields, "who")).strip()
         if not 0 < len(who) <= WHO_LENGTH:
             raise Problem(400, "Who?", "Say in `who` who changes it; it is shown with the change.")
@@ -57,14 +55,15 @@ class SettingsPages:
         except BadSetting as error:
             raise Problem(400, "This cannot be", str(error)) from None
         try:
-            await asyncio.to_thread(self._changes.write, change)
+            await self._changes.publish(
+                change
+            )  # applied here, as everywhere, when it comes back on the topic
         except KafkaException as error:
             raise Problem(503, "Kafka does not take it", error.args[0].str()) from None
-        await self._changes.apply(name, change)  # here at once, in the others as soon as they read it
         return Page("settings", self._data() | {"changed": name})
 
     def _data(self) -> dict[str, Any]:
-        changes, half_lives_ms = self._changes.settings, self._model.half_lives_ms
+        changes, half_lives_ms = self._changes, self._model.half_lives_ms
         configured, current = changes.configured, changes.current
         hours = {name: round(ms / HOUR_MS, 6) for name, ms in half_lives_ms.items()}
         return {
@@ -152,8 +151,8 @@ def _one(fields: Mapping[str, list[Any]], name: str, default: Any = None) -> Any
     return next(iter(fields.get(name, [])), default)
 
 
-def _told(changes: SettingsTopic, name: str) -> dict[str, Any] | None:
-    change = changes.made.get(name)
+def _told(changes: LiveSettings, name: str) -> dict[str, Any] | None:
+    change = changes.changes.get(name)
     if change is None:
         return None
     return {"who": change.who, "time": change.time, "old": change.old, "value": change.value}

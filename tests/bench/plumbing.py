@@ -15,7 +15,7 @@ from deploy.kafka import free_port
 from streams.kafka.writer import BatchWriter
 from streams.runtime.faust_app import make_app
 from streams.settings import Settings
-from streams.topics import COMPACTED, ROCKSDB, SERVING_APP
+from streams.topics import COMPACTED, ROCKSDB, SERVING_APP, topics
 
 OFFSET = struct.Struct(">q")
 ANSWER = b'{"items":["item-0","item-1","item-2"],"padded":"%s"}' % (b"x" * 100)
@@ -30,8 +30,7 @@ def plumbing(brokers: str, prefix: str, folder: str) -> faust.App:
     raw = {"key_type": bytes, "value_type": bytes, "partitions": settings.partitions}
     events = app.topic(settings.topic("events"), key_serializer="raw", value_serializer="raw", **raw)
     users = app.Table("users", extra_topic_configs=COMPACTED, options=dict(ROCKSDB), **raw)
-    writer = BatchWriter(app, users)
-    recommendations = settings.topic("recommendations")
+    writer = BatchWriter(app, users, topics(settings))
 
     @app.agent(events, name="plumbing")
     async def answer(stream):  # type: ignore[no-untyped-def]
@@ -39,15 +38,15 @@ def plumbing(brokers: str, prefix: str, folder: str) -> faust.App:
         async for _ in stream:
             event = stream.current_event
             changed = {tp.partition: {} for tp in event.message.ends}
-            answers = {(recommendations, partition): [] for partition in changed}
+            answers = {partition: [] for partition in changed}
             for record in event.message.chunk:
                 values = changed[record.partition]
                 stored = values.get(record.key) or writer.get(record.partition, record.key)
                 if stored and OFFSET.unpack_from(stored)[0] >= record.offset:
                     continue
                 values[record.key] = OFFSET.pack(record.offset) + FILLING
-                answers[recommendations, record.partition].append((record.key, ANSWER, []))
-            await writer.write(stream, event, changed, answers, {})
+                answers[record.partition].append((record.key, ANSWER, []))
+            await writer.write(stream, event, changed, {"recommendations": answers})
 
     return app
 

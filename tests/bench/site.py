@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.kafka import free_port
-from streams import topics
+from streams.kafka.admin import create
 from streams.settings import PREFIX, Settings
 from tests.bench.process import Process
 
@@ -59,7 +59,7 @@ class Site:
 
     def __enter__(self) -> "Site":
         self.folder.mkdir(parents=True)
-        topics.create(self.settings)
+        create(self.settings)
         return self
 
     def __exit__(self, *error: object) -> None:

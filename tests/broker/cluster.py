@@ -18,6 +18,7 @@ from deploy.kafka import free_port
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams import topics
+from streams.kafka.admin import create
 from streams.kafka.client import confluent, producer_config
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
 from streams.messages import Event, decode_recommendation, encode
@@ -110,7 +111,7 @@ class Cluster:
 
     def __enter__(self) -> "Cluster":
         if not self.settings.embedded:
-            topics.create(self.settings)
+            create(self.settings)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -9,7 +9,7 @@ from streams.offline.evaluate import Read, take
 from streams.offline.options import Options
 from streams.offline.plan import Taken, plan
 from streams.runtime.factory import make_model, make_recommender
-from streams.step.serve import ServingPolicy
+from streams.step.policy import ServingPolicy
 from tests.broker.cluster import Cluster, answered, clicks, wait_for
 
 GENERATORS = {"next": 1.0, "previous": 0.6, "popularity": 0.05}
@@ -58,7 +58,7 @@ def test_a_log_through_kafka_and_through_evaluate_gives_the_same_lists(kafka, tm
         settings = cluster.settings
 
     options = Options(protocol="holdout", split="50/0/50", ks=(settings.list_length,))
-    found = list(take(teaching + asking, ServingPolicy.of(settings), options, Read()))
+    found = list(take(teaching + asking, ServingPolicy.from_settings(settings), options, Read()))
     examples = [one for one, _ in found]
     taken = Taken(examples, [label for _, label in found])
     model = make_model(settings)

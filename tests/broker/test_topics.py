@@ -4,6 +4,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.kafka import free_port
 from streams import topics
+from streams.kafka.admin import create, differences
 from streams.kafka.client import confluent
 from tests.broker.cluster import Cluster, clicks, wait_for
 
@@ -11,9 +12,9 @@ from tests.broker.cluster import Cluster, clicks, wait_for
 def test_created_as_they_should_be_and_left_alone_after(kafka, tmp_path):
     cluster = Cluster(kafka.brokers, tmp_path)
     names = {t.name for t in topics.topics(cluster.settings).values()}
-    assert set(topics.create(cluster.settings)) == names
-    assert topics.create(cluster.settings) == []
-    assert topics.differences(cluster.settings) == []
+    assert set(create(cluster.settings)) == names
+    assert create(cluster.settings) == []
+    assert differences(cluster.settings) == []
 
 
 def test_what_differs_is_said_with_the_way_to_mend_it(kafka, tmp_path):
@@ -27,8 +28,8 @@ def test_what_differs_is_said_with_the_way_to_mend_it(kafka, tmp_path):
     for future in admin.create_topics(wrong).values():
         future.result(30)
     mentioned = f"{settings.topic('events')}: has 3 partitions, not 4"
-    wait_for(lambda: mentioned in "\n".join(topics.differences(settings)), "the broker has heard of it")
-    lines = "\n".join(topics.differences(settings))
+    wait_for(lambda: mentioned in "\n".join(differences(settings)), "the broker has heard of it")
+    lines = "\n".join(differences(settings))
     assert "FRESHET_PARTITIONS=3" in lines
     assert f"{settings.topic('model')}: is missing; `freshet topics` creates it" in lines
     assert "cleanup.policy is delete, not compact" in lines
@@ -67,7 +68,7 @@ def test_events_made_anew_are_refused_because_users_would_skip_them(kafka, tmp_p
         for future in admin.delete_topics([events]).values():
             future.result(30)
         wait_for(lambda: events not in admin.list_topics(timeout=15).topics, "the topic is gone")
-        topics.create(cluster.settings)
+        create(cluster.settings)
         again = cluster.start("worker")
         assert again.wait(60) == 1
         said = again.log.read_text()

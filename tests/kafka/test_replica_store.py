@@ -17,7 +17,7 @@ def rows(version: int) -> list[Row]:
 
 def test_what_was_saved_is_loaded(tmp_path):
     store = ReplicaStore(tmp_path / "store")
-    assert store.load() is None
+    assert store.saved is None
     store.add(rows(1))
     store.reached(b"first", 7)
     store.add([(b"next/7", None), (b"next/8", b"2")])
@@ -25,8 +25,9 @@ def test_what_was_saved_is_loaded(tmp_path):
     store.add([(b"next/8", b"3")])  # of a checkpoint that never came whole: the topic has it once more
     store.close()
 
-    checkpoint, offset, found = ReplicaStore(tmp_path / "store").load()
-    assert (checkpoint, offset) == (b"second", 9)
+    store = ReplicaStore(tmp_path / "store")
+    assert store.saved == (b"second", 9)
+    found = [row for rows in store.slices() for row in rows]
     of_first = {key: value for key, value in rows(1) if key != b"next/7"}
     assert dict(found) == of_first | {b"next/8": b"3"}
 
@@ -36,7 +37,7 @@ def test_nothing_is_written_before_its_time(tmp_path):
     store.add(rows(1))
     store.reached(b"first", 7)
     assert not store.save()
-    assert store.load() is None
+    assert store.saved is None
 
 
 def test_nothing_is_written_of_a_checkpoint_that_is_not_whole(tmp_path):
@@ -44,7 +45,7 @@ def test_nothing_is_written_of_a_checkpoint_that_is_not_whole(tmp_path):
     store.add(rows(1))
     store._due = 0.0
     assert not store.save()
-    assert store.load() is None
+    assert store.saved is None
 
 
 def test_it_is_written_in_slices_and_once(tmp_path):
@@ -56,7 +57,7 @@ def test_it_is_written_in_slices_and_once(tmp_path):
     while store.save():
         slices += 1
     assert slices == 1 + 4
-    assert store.load().checkpoint == b"first"
+    assert store.saved.checkpoint == b"first"
 
 
 def test_what_is_cleared_does_not_come_back(tmp_path):
@@ -69,12 +70,12 @@ def test_what_is_cleared_does_not_come_back(tmp_path):
     store.reached(b"second", 8)
     store.clear()
     store.close()
-    assert ReplicaStore(tmp_path / "store").load() is None
+    assert ReplicaStore(tmp_path / "store").saved is None
 
 
 @pytest.mark.parametrize("slices", range(5))
-def test_a_writing_that_fails_leaves_the_place_before_it(tmp_path, monkeypatch, slices):
-    """Else a restart would go on from a place whose rows are not there."""
+def test_a_failed_write_leaves_the_position_before_it(tmp_path, monkeypatch, slices):
+    """Else a restart would continue after rows that are missing."""
     store = ReplicaStore(tmp_path / "store")
     save(store, 1)
     put, left = replica_store._put, slices
@@ -87,16 +88,17 @@ def test_a_writing_that_fails_leaves_the_place_before_it(tmp_path, monkeypatch, 
         put(*written)
 
     monkeypatch.setattr(replica_store, "_put", full)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="no space left"):
         save(store, 2)
     store.add(rows(3))
     store.reached(b"3", 3)
     store.close()
 
-    saved = ReplicaStore(tmp_path / "store").load()
+    store = ReplicaStore(tmp_path / "store")
+    saved, loaded = store.saved, [row for slice in store.slices() for row in slice]
     assert (saved.checkpoint, saved.next_offset) == (b"1", 1)
-    assert len(saved.rows) == ROWS
-    newer = sum(value == b"2" for _, value in saved.rows)
+    assert len(loaded) == ROWS
+    newer = sum(value == b"2" for _, value in loaded)
     assert newer == min(slices * SLICE, ROWS)
 
 
@@ -116,9 +118,10 @@ os._exit(9)
 def test_what_was_written_outlives_a_kill(tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "store")], check=False)
     assert killed.returncode == 9
-    saved = ReplicaStore(tmp_path / "store").load()
+    store = ReplicaStore(tmp_path / "store")
+    saved, loaded = store.saved, [row for slice in store.slices() for row in slice]
     assert (saved.checkpoint, saved.next_offset) == (b"2", 2)
-    assert {value for _, value in saved.rows} == {b"2"}
+    assert {value for _, value in loaded} == {b"2"}
 
 
 def save(store: ReplicaStore, version: int) -> None:

@@ -21,8 +21,8 @@ class DictStore:
     def store(self, partition, values, changelog_offset):
         self._partitions.setdefault(partition, {}).update(values)
 
-    def everything(self, partition):
-        return iter(sorted(self._partitions.get(partition, {}).items()))
+    def snapshot(self, partition):
+        return self._partitions.get(partition, {})
 
 
 @pytest.fixture(params=["dict", "rocksdb"])
@@ -32,6 +32,11 @@ def store(request, tmp_path):
     app = faust.App("test", store="rocksdb://?driver=rocksdict", datadir=str(tmp_path / "data"))
     app.conf.tabledir.mkdir(parents=True)
     return ChunkTable(app, name="users", key_type=bytes, value_type=bytes, options=dict(topics.ROCKSDB))
+
+
+def everything(store, partition):
+    """All keys and values of a partition."""
+    return [(key, value) for key, value in store.snapshot(partition).items() if key != OFFSET_KEY]
 
 
 def serve(store, records, partition=0):
@@ -60,14 +65,14 @@ def test_users_are_kept_by_partition(store):
         b"other",
         b"odd",
     )
-    assert dict(store.everything(0)) == {b"u": b"one", b"\x00\xff": b"odd"}
+    assert dict(everything(store, 0)) == {b"u": b"one", b"\x00\xff": b"odd"}
 
 
 def test_the_last_value_counts(store):
     store.store(0, {b"u": b"1"}, 1)
     store.store(0, {b"u": b"2"}, 2)
     assert store.stored(0, b"u") == b"2"
-    assert len(list(store.everything(0))) == 1
+    assert len(list(everything(store, 0))) == 1
 
 
 def test_the_serving_step_over_the_store(store):
@@ -75,7 +80,7 @@ def test_the_serving_step_over_the_store(store):
     again = serve(store, [record(n, user=f"u{n % 4}", item=f"i{n}", time=NOW + n) for n in range(40)])
     assert again.counts.replayed == 40
     assert not again.recommendations
-    users = [decode_user(value) for _, value in store.everything(0)]
+    users = [decode_user(value) for _, value in everything(store, 0)]
     assert sum(user.events for user in users) == 40
     assert len(users) == 4
     assert decode_user(store.stored(0, b"u3")).items == tuple(f"i{n}" for n in range(3, 40, 4))
@@ -87,5 +92,4 @@ def test_rocksdb_keeps_the_changelog_offset_beside_the_values(tmp_path):
     table = ChunkTable(app, name="users", key_type=bytes, value_type=bytes, options=dict(topics.ROCKSDB))
     table.store(0, {b"u": b"1"}, 41)
     assert table.stored(0, OFFSET_KEY) == b"41"
-    assert table.count() >= 1
     assert table.open_partitions() == [0]

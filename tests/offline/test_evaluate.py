@@ -22,10 +22,10 @@ from streams.offline.options import BadPlan, Options, duration_ms
 from streams.offline.plan import Taken, plan
 from streams.settings import Settings
 from streams.step.accept import accept, example
-from streams.step.serve import ServingPolicy
+from streams.step.policy import ServingPolicy
 from streams.step.users import User
 
-POLICY = ServingPolicy.of(Settings())
+POLICY = ServingPolicy.from_settings(Settings())
 SMALL = Settings(generators={"next": 1.0, "popularity": 0.1}, max_items=1000)
 
 
@@ -80,7 +80,9 @@ def figures(*args: str) -> dict:
 
 def taken(file: str, options: Options = Options(), settings: Settings = SMALL) -> Taken:  # noqa: B008
     context = [options.label] if options.label else []
-    pairs = list(take(open_log(file, run="e", context=context), ServingPolicy.of(settings), options, Read()))
+    pairs = list(
+        take(open_log(file, run="e", context=context), ServingPolicy.from_settings(settings), options, Read())
+    )
     return Taken([one for one, _ in pairs], [label for _, label in pairs])
 
 
@@ -108,7 +110,7 @@ def test_examples_are_those_of_a_worker(log):
     events = list(open_log(log, run="e"))
     records = [Record(n, event) for n, event in enumerate(events)]
     writes = serve(records, "events", lambda partition, key: None, Silent(), POLICY, lambda: 0)
-    served = [decode_example(value) for _, value in writes.partitions[0].examples]
+    served = [decode_example(value) for _, value, _ in writes.outputs["examples"][0]]
     assert served == taken(log).examples
     assert len(served) == 600
 
@@ -126,7 +128,7 @@ def test_a_prediction_is_what_a_request_in_that_moment_would_get():
         assert accepted is not None
         taught = example(accepted, User())
         assert taught is not None
-        assert before(taught) == asking.after
+        assert before(taught) == asking.query
         assert example(asking, User()) is None, "a request teaches nothing"
     assert len(user.items[-HISTORY:]) == HISTORY
 

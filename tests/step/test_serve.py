@@ -11,11 +11,12 @@ from models.core import Slate
 from streams import messages
 from streams.messages import DeadLetter, Event, decode_recommendation, encode
 from streams.settings import Settings
-from streams.step.serve import ServingPolicy, serve
+from streams.step.policy import ServingPolicy
+from streams.step.serve import serve
 from streams.step.users import decode_user
 
 NOW = 1_700_000_000_000
-POLICY = ServingPolicy.of(Settings())
+POLICY = ServingPolicy.from_settings(Settings())
 
 
 @dataclass
@@ -57,8 +58,20 @@ def step(records, stored=None, policy=POLICY, recommender=None, now=NOW + 10):
     writes = serve(
         records, "events", lambda _, key: (stored or {}).get(key), recommender or Echo(), policy, lambda: now
     )
-    (written,) = writes.partitions.values()
-    return SimpleNamespace(**written._asdict(), counts=writes.counts, ages_ms=writes.ages_ms)
+    assert {partition for topic in writes.outputs.values() for partition in topic} | writes.users.keys() <= {
+        3
+    }
+    recommendations, examples, dead_letters = (
+        writes.outputs.get(topic, {}).get(3, []) for topic in ("recommendations", "examples", "dead-letter")
+    )
+    return SimpleNamespace(
+        users=writes.users.get(3, {}),
+        recommendations=[(key, value) for key, value, _ in recommendations],
+        examples=[(key, value) for key, value, _ in examples],
+        dead_letters=dead_letters,
+        counts=writes.counts,
+        ages_ms=writes.ages_ms,
+    )
 
 
 def test_an_event_is_answered_from_the_session_that_it_ends():
@@ -172,7 +185,7 @@ def test_poison_of_every_kind_becomes_a_dead_letter_and_the_rest_is_served():
 
 
 def test_unknown_types_can_be_refused():
-    strict = ServingPolicy.of(Settings(accept_unknown_types=False))
+    strict = ServingPolicy.from_settings(Settings(accept_unknown_types=False))
     writes = step([record(1, type="dance")], policy=strict)
     assert DeadLetter.from_headers(writes.dead_letters[0][2]).reason == "unknown-type"
     assert step([record(1, type="dance")]).counts.accepted == 1

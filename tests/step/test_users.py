@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 
 from streams.messages import Event
-from streams.step.users import SessionLimits, User, Verdict, advance, decode_user, encode_user
+from streams.step.policy import SessionLimits
+from streams.step.users import User, Verdict, advance, decode_user, encode_user
 
 MINUTE = 60_000
 RULES = SessionLimits()

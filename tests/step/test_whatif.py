@@ -5,7 +5,8 @@ import random
 import pytest
 
 from streams.messages import Event
-from streams.step.users import SessionLimits, User, advance
+from streams.step.policy import SessionLimits
+from streams.step.users import User, advance
 from streams.step.whatif import STEP_MS, Counterfactual, changed, effective
 from streams.web.problem import Problem
 from streams.web.whatif_query import changes

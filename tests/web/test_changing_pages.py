@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
+from streams.kafka.dead_letters import StoredDeadLetter
 
 from streams.kafka import dead_letters as letters
-from streams.kafka.dead_letters import StoredDeadLetter
 from streams.messages import (
     DeadLetter,
     Event,
@@ -21,7 +21,7 @@ from streams.messages import (
     decode_event,
     encode,
 )
-from streams.step.serve import Written
+from streams.step.writes import Counts, Writes
 from streams.web.live_page import BURST, Subscription
 from tests.web.test_pages import BROWSER, HOUR, Ask, Page, Worker, browse, get, get_json, strict
 
@@ -305,7 +305,7 @@ def lines(tap: Subscription) -> list[Any]:
 def tapped(records: list[Record], **wanted: Any) -> list[Any]:
     """What a tap takes of records that are all answered."""
     tap = Subscription("w", wanted.get("user"), wanted.get("item"))
-    tap.receive(records, {0: Written({}, [answer(r) for r in records], [], [], 0)})
+    tap.receive(records, writes([answer(r) for r in records]))
     return lines(tap)
 
 
@@ -325,7 +325,7 @@ def test_a_tap_takes_an_event_with_what_it_caused():
     assert tapped(records, item="ann") == []
     assert tapped(records, user="an") == []
     tap = Subscription("w", None, None)
-    tap.receive([Record("ann", "a", 1)], {})
+    tap.receive([Record("ann", "a", 1)], writes([]))
     assert lines(tap)[0]["recommendation"] is None, "an impression, say"
 
 
@@ -340,6 +340,6 @@ def test_a_tap_is_limited_and_a_slow_browser_loses_lines_and_nothing_else():
 def test_the_glance_is_json_and_nobody_is_left_looking(worker: Worker):
     found = get_json(worker, "/live?user=ann")
     assert found == {"user": "ann", "item": None, "rate_per_s": 10.0, "events": []}
-    assert worker.serving.watchers == []
+    assert live_subscribers(worker) == []
     page = Page(get(worker, "/live?user=<b>", BROWSER)[1])
     assert any(found.get("value") == "<b>" for _, found in page.elements)

@@ -43,8 +43,8 @@ from streams.runtime.faust_app import make_app
 from streams.runtime.live_settings import LiveSettings
 from streams.runtime.serving import Serving
 from streams.settings import Settings
-from streams.step.serve import Counts
 from streams.step.users import User, encode_user
+from streams.step.writes import Counts
 from streams.web import figures, pages, peers
 from streams.web import learner_page as learner_pages
 from streams.web.negotiation import wants_html

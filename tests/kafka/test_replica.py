@@ -11,7 +11,7 @@ from models.core import Example
 from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams.kafka.embedded import EmbeddedBroker
-from streams.kafka.model_reader import BeganAnew, ModelReader
+from streams.kafka.replica import Replica, TopicRecreated
 from streams.runtime.serving import Serving
 from streams.settings import Settings
 
@@ -48,7 +48,7 @@ def settings(tmp_path):
     return settings, broker  # which ends with its last owner
 
 
-def follow(replica: ModelReader, number: int) -> None:
+def follow(replica: Replica, number: int) -> None:
     until = time.monotonic() + 20
     while replica.current.number < number or not replica.ready:
         replica.advance()
@@ -58,7 +58,7 @@ def follow(replica: ModelReader, number: int) -> None:
 
 def test_it_catches_up_in_a_thread_and_goes_on_without(settings):
     settings, _broker = settings
-    topic, replica = Topic(settings), ModelReader(settings, model())
+    topic, replica = Topic(settings), Replica(settings, model())
     for _ in range(3):
         topic.publish()
     replica.start()
@@ -72,7 +72,7 @@ def test_it_catches_up_in_a_thread_and_goes_on_without(settings):
     assert replica.torn == 0
     asyncio.run(replica.stop())
 
-    again = ModelReader(settings, model())  # from disk
+    again = Replica(settings, model())  # from disk
     again.start()
     follow(again, 33)
     assert again.model.items.row("33") >= 0
@@ -82,7 +82,7 @@ def test_it_catches_up_in_a_thread_and_goes_on_without(settings):
 class Restoring(Serving):
     """Serves as soon as `users_there`."""
 
-    def __init__(self, replica: ModelReader) -> None:
+    def __init__(self, replica: Replica) -> None:
         self.replica, self.users_there = replica, False
 
     @property
@@ -93,7 +93,7 @@ class Restoring(Serving):
 def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
     settings, _broker = settings
     monkeypatch.setattr("streams.runtime.serving.gc", Mock())
-    topic, replica = Topic(settings), ModelReader(settings, model())
+    topic, replica = Topic(settings), Replica(settings, model())
     topic.publish()
     replica.start()
     serving = Restoring(replica)
@@ -115,15 +115,15 @@ def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
 
 def test_what_ended_the_reading_is_said_each_time(settings):
     settings, _broker = settings
-    topic, replica = Topic(settings), ModelReader(settings, model())
+    topic, replica = Topic(settings), Replica(settings, model())
     topic.publish()
     topic.publish()
     replica.start()
     follow(replica, 2)
     topic.publish(number=1)
-    with pytest.raises(BeganAnew, match="checkpoint 1 came after 2"):
+    with pytest.raises(TopicRecreated, match="checkpoint 1 came after 2"):
         follow(replica, 3)
-    with pytest.raises(BeganAnew):
+    with pytest.raises(TopicRecreated):
         replica.advance()
-    assert isinstance(replica.error, BeganAnew)
+    assert isinstance(replica.error, TopicRecreated)
     asyncio.run(replica.stop())

@@ -1,0 +1,190 @@
+"""The replica of the model in a serving worker: read beside the stream, applied between micro-batches.
+
+A micro-batch sees one model, and always a whole checkpoint: rows are applied between two micro-batches, once
+their checkpoint is whole.
+
+What was published before the start may take seconds to read: a thread reads it.  From then on the loop that
+serves reads, for a share of its time and in slices of less than a millisecond: a thread would take the
+interpreter's lock each time that a kernel releases it, and all its work would come between the events of one
+micro-batch.
+
+Rows are kept on disk with their offset (streams/kafka/replica_store.py), so a restart reads the tail only.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Generator
+from contextlib import suppress
+
+from confluent_kafka import OFFSET_BEGINNING
+
+from models.learning import Checkpoint
+from models.model import Model, Prepared
+from streams.kafka.admin import START_OVER
+from streams.kafka.model_reader import ModelReader
+from streams.kafka.replica_store import ReplicaStore
+from streams.settings import Settings
+
+SLICE = 200
+"""Messages read at once: half a millisecond."""
+CATCH_UP_WAIT_S = 0.05
+SHARE = 0.25
+"""Share of its time for which the loop reads, at most; a thousand clicks a second take a twentieth."""
+LONGEST_S = 0.05
+"""Time for which the loop reads at once, at most, however long it did other things."""
+QUEUED = 8
+"""Parts that wait to be applied while the thread reads; it waits when there are more."""
+JOIN_TIMEOUT_S = 10
+
+
+class TopicRecreated(Exception):
+    """A topic was deleted and created again, and no longer fits what is held; the message says which."""
+
+
+class Replica:
+    """Keeps `model` up to date, from `start` to `stop`."""
+
+    def __init__(self, settings: Settings, model: Model) -> None:
+        self.model = model
+        self.current = Checkpoint()
+        """The checkpoint that `model` is at; number 0 before the first."""
+        self.error: BaseException | None = None
+        """Why the reading ended, if it did."""
+        self._settings, self._topic = settings, settings.topic("model")
+        self._reader: ModelReader | None = None
+        self._queue: deque[tuple[Checkpoint | None, Prepared]] = deque()
+        self._caught_up, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._catch_up, name="replica", daemon=True)
+        self._reading: Generator[bool] | None = None
+        """What the thread left to the loop."""
+        self._left_at = 0.0
+
+    @property
+    def torn(self) -> int:
+        """Checkpoints that came with another number of rows than they say; stays 0."""
+        return self._reader.torn if self._reader else 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything published before the start is applied."""
+        return self._caught_up.is_set() and not self._queue
+
+    def start(self) -> None:
+        """Begin reading; a second call does nothing (Faust announces a worker twice)."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    async def stop(self) -> None:
+        """End the reading; what was read is on disk."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, JOIN_TIMEOUT_S)
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    def advance(self) -> None:
+        """Read for a while, and apply what may be applied.
+
+        Called every few milliseconds, between micro-batches.  Raises what ended the reading.
+        """
+        if self.error is not None:
+            raise self.error
+        try:
+            self._apply()
+            if self._reading is not None:
+                began = time.perf_counter()
+                until = began + min((began - self._left_at) * SHARE / (1 - SHARE), LONGEST_S)
+                while next(self._reading) and time.perf_counter() < until:
+                    self._apply()
+                self._apply()
+                self._left_at = time.perf_counter()
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _apply(self) -> None:
+        while self._queue:
+            checkpoint, rows = self._queue[0]
+            self.model.apply(rows)
+            self.current = checkpoint or self.current
+            self._queue.popleft()
+
+    def _catch_up(self) -> None:
+        reading = self._read()
+        try:
+            for _ in reading:
+                if self._stopping.is_set():
+                    reading.close()
+                    return
+                if self._caught_up.is_set():
+                    self._reading = reading
+                    return
+                while len(self._queue) > QUEUED and not self._stopping.wait(CATCH_UP_WAIT_S):
+                    pass
+        except BaseException as error:  # noqa: BLE001  raised again by `advance`, on the loop
+            self.error = error
+
+    def _read(self) -> Generator[bool]:
+        """Read slice by slice, and yield after each whether there was something to do."""
+        store = ReplicaStore(self._settings.data_dir / "model-cache")
+        self._reader = reader = ModelReader(self._settings, self.model.prepare)
+        try:
+            latest, offset = Checkpoint(), OFFSET_BEGINNING
+            saved = store.saved
+            if saved is not None:
+                low, end = reader.bounds(self._topic, 0)
+                if low <= saved.next_offset <= end:
+                    with suppress(ValueError):  # rows of another layout: the topic is read from its beginning
+                        yield from self._load(store)
+                        latest, offset = Checkpoint.decode(saved.checkpoint), saved.next_offset
+                if offset == OFFSET_BEGINNING:
+                    store.clear()
+            self._queue.append((latest, self.model.prepare(())))
+            reader.start(offset)
+            yield from self._follow(reader, store, latest)
+        finally:
+            reader.close()
+            store.close()
+
+    def _load(self, store: ReplicaStore) -> Generator[bool]:
+        for rows in store.slices():
+            self._queue.append((None, self.model.prepare(rows)))
+            yield True
+
+    def _follow(self, reader: ModelReader, store: ReplicaStore, latest: Checkpoint) -> Generator[bool]:
+        while True:
+            parts = reader.read(SLICE, 0 if self._caught_up.is_set() else CATCH_UP_WAIT_S)
+            for part in parts:
+                store.add(part.rows)
+                if part.checkpoint is not None:
+                    if part.checkpoint.number < latest.number:
+                        store.clear()
+                        raise TopicRecreated(
+                            f"{self._topic}: checkpoint {part.checkpoint.number} came after {latest.number}:"
+                            " restart this worker"
+                        )
+                    store.reached(part.checkpoint.encode(), part.next_offset)
+                    latest = part.checkpoint
+                if part.ready is not None:
+                    self._queue.append((part.checkpoint, part.ready))
+            if reader.caught_up and not self._caught_up.is_set():
+                self._require_events(reader, latest)
+                self._caught_up.set()
+            yield store.save() or bool(parts)
+
+    def _require_events(self, reader: ModelReader, latest: Checkpoint) -> None:
+        """Raise unless the events exist that the model was learnt from.
+
+        Users would take the events of a recreated topic, whose offsets start at 0 again, for replayed ones.
+        """
+        events = self._settings.topic("events")
+        for partition, learnt_to in latest.learnt_to.items():
+            _, end = reader.bounds(events, partition)
+            if learnt_to >= end:
+                raise TopicRecreated(
+                    f"{events} was recreated: the model learnt event {learnt_to} of partition {partition},"
+                    f" which has {end}; {START_OVER}"
+                )

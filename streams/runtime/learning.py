@@ -1,0 +1,155 @@
+"""A learner put together: it reads examples, learns them and publishes the model while it leads."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaException
+from mode import Service
+
+from models.evaluation.live import LiveQuality
+from models.learning import Checkpoint, learn
+from models.model import Model
+from streams.kafka.examples import ExampleReader
+from streams.kafka.model_reader import restore
+from streams.kafka.model_writer import ModelWriter
+from streams.messages import decode_example
+from streams.runtime.factory import make_model, make_quality, set_half_lives
+from streams.runtime.faust_app import quiet_logs
+from streams.runtime.warm_up import warm_up_learner
+from streams.settings import Settings
+
+GATHER_S = 0.05
+"""Time for which examples are gathered into one micro-batch."""
+ELECTION_S = 0.2
+"""Interval at which a process looks whether it leads."""
+RETRY_S = 1.0
+"""Pause after Kafka failed."""
+STOP_TIMEOUT_S = 15.0
+"""Time for the last publishing, at the end."""
+
+
+class Learning:
+    """Learns from `run` on until it is stopped; its attributes may be read from other threads.
+
+    `current` returns the settings as changed while running.
+    """
+
+    def __init__(self, settings: Settings, current: Callable[[], Settings]) -> None:
+        self.settings, self._current = settings, current
+        self.checkpoint = Checkpoint()
+        """The checkpoint published last."""
+        self.began: Checkpoint | None = None
+        """The checkpoint that this process took over first; what it learnt itself came after."""
+        self.quality: LiveQuality | None = None
+        """How good the lists are; None before this process learnt."""
+        self.lag = 0
+        """Examples in Kafka not learnt yet."""
+        self.items = 0
+        self.half_lives_ms: dict[str, float] = {}
+        """Half-life by generator."""
+        self.leads: bool | None = None
+        """Whether this process leads; None before the group of learners has decided."""
+        self.active = False
+        """Whether it leads and has read the published model."""
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """Why the learner is not ready, in words; empty when it learns or stands by."""
+        if self.leads is None:
+            return ["the learners are agreeing on who learns"]
+        return ["the published model is being read"] if self.leads and not self.active else []
+
+    def run(self, stop: threading.Event) -> None:
+        """Take over, learn and publish until `stop` is set; blocks.
+
+        `Fenced` if another learner took over; `KafkaException` if Kafka failed: what was not published is
+        learnt again from the published model on.
+        """
+        model = make_model(self.settings)
+        warm_up_learner(self.settings)  # before the predecessor is fenced: until then it continues
+        self.quality = quality = make_quality(self.settings, model)
+        copies = [twin.model for twin in quality.twins]
+        writer = ModelWriter(self.settings)
+        checkpoint = restore(self.settings, [model, *copies], stop)
+        self.checkpoint = checkpoint.copy()
+        self.began = self.began or self.checkpoint
+        reader = ExampleReader(self.settings, checkpoint)
+        self.active = not stop.is_set()
+        try:
+            due, published, settings = time.monotonic(), checkpoint.read, None
+            while not stop.is_set():
+                if settings is not self._current():
+                    settings = self._current()
+                    set_half_lives(settings, model, *copies)
+                    self.half_lives_ms = model.half_lives_ms
+                records = reader.poll(self.settings.learn_batch, GATHER_S)
+                learn(records, decode_example, model, checkpoint, quality)
+                if checkpoint.read > published and time.monotonic() >= due:
+                    self._publish(writer, model, quality, checkpoint)
+                    published, due = checkpoint.read, time.monotonic() + self.settings.publish_interval_s
+                self.lag, self.items = reader.lag(checkpoint), len(model.items)
+            if checkpoint.read > published:
+                self._publish(writer, model, quality, checkpoint)
+        finally:
+            self.active = False
+            reader.close()
+
+    def _publish(
+        self, writer: ModelWriter, model: Model, quality: LiveQuality, checkpoint: Checkpoint
+    ) -> None:
+        rows = model.dump_touched()
+        checkpoint.number += 1
+        checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
+        writer.publish(rows, checkpoint)
+        quality.published(rows)
+        self.checkpoint = checkpoint.copy()
+
+
+def learn_while_leading(app: Any, learning: Learning) -> None:
+    """Run the learner in a thread while this process leads the group of learners.
+
+    Faust's leader election gives liveness, the writer's fence safety: a learner that lost its place without
+    knowing can publish nothing more.
+    """
+
+    @app.service
+    class Leadership(Service):
+        def __post_init__(self) -> None:
+            self._stop_learning = threading.Event()
+            self._work: asyncio.Future[None] | None = None
+
+        async def on_start(self) -> None:
+            quiet_logs()
+
+        @Service.task
+        async def _lead(self) -> None:
+            while not self.should_stop:
+                leading = learning.settings.embedded or app.is_leader()
+                if leading or app.tables.recovery.completed.is_set():
+                    learning.leads = leading
+                if self._work is None and leading:
+                    self.log.info("leading: taking over the model")
+                    self._stop_learning.clear()
+                    self._work = asyncio.ensure_future(asyncio.to_thread(learning.run, self._stop_learning))
+                elif self._work is not None and not leading:
+                    self._stop_learning.set()
+                if self._work is not None and self._work.done():
+                    work, self._work = self._work, None
+                    error = work.exception()
+                    if isinstance(error, KafkaException):
+                        self.log.error("the learner starts again: %s", error.args[0].str())
+                        await self.sleep(RETRY_S)
+                    elif error is not None:
+                        self.log.error("the learner ended: %s", error)
+                        await self.crash(error)
+                        return
+                await self.sleep(ELECTION_S)
+
+        async def on_stop(self) -> None:
+            """Publish what was learnt, and end the thread."""
+            self._stop_learning.set()
+            if self._work is not None:
+                await asyncio.wait([self._work], timeout=STOP_TIMEOUT_S)

@@ -1,0 +1,66 @@
+"""The settings that the serving step decides by, in the units that it uses."""
+
+from dataclasses import dataclass
+
+from streams.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How a user's events are divided into sessions, and how much of a user is kept."""
+
+    session_gap_ms: int = 1_800_000
+    """Inactivity that ends a session."""
+    grace_ms: int = 3_600_000
+    """A late event younger than this is put in its place."""
+    history_length: int = 50
+    """Events kept of a user."""
+    dedupe_events: int = 128
+    """Event ids remembered of a user."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "SessionLimits":
+        """The limits in milliseconds and counts."""
+        return cls(
+            session_gap_ms=int(settings.session_gap_s * 1000),
+            grace_ms=int(settings.grace_s * 1000),
+            history_length=settings.history_length,
+            dedupe_events=settings.dedupe_events,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPolicy:
+    """Which events count, how much, and which are answered."""
+
+    sessions: SessionLimits
+    event_weights: dict[str, float]
+    unknown_event_weight: float
+    accept_unknown_types: bool
+    unanswered_types: frozenset[str]
+    max_event_bytes: int
+    max_ahead_ms: int
+    """An event stamped further ahead of its arrival gets its arrival as time."""
+    list_length: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "ServingPolicy":
+        """The part of the settings that the step needs."""
+        return cls(
+            SessionLimits.from_settings(settings),
+            settings.event_weights,
+            settings.unknown_event_weight,
+            settings.accept_unknown_types,
+            settings.unanswered_types,
+            settings.max_event_bytes,
+            int(settings.max_ahead_s * 1000),
+            settings.list_length,
+        )
+
+    def accepts(self, event_type: str) -> bool:
+        """Whether events of this type are accepted; others go to the dead-letter topic."""
+        return self.accept_unknown_types or event_type in self.event_weights
+
+    def weight(self, event_type: str) -> float:
+        """How much an event of this type teaches; 0: nothing, and it does not become history."""
+        return self.event_weights.get(event_type, self.unknown_event_weight)

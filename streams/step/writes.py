@@ -1,0 +1,56 @@
+"""What a micro-batch writes, as data: the writer takes it as it is."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Headers = list[tuple[str, bytes]]
+OutputRecord = tuple[bytes | None, bytes | None, Headers]
+"""Key, value, headers."""
+Outputs = dict[str, dict[int, list[OutputRecord]]]
+"""Records by topic (a key of `streams.topics.topics`) and partition, in the order of their events.
+
+All topics of a user are partitioned alike: an event's outputs go to the partition that it came from.
+"""
+UserRecords = dict[int, dict[bytes, bytes]]
+"""Encoded user records by partition and key."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened to the events of a step; counts of several steps add up."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    late: int = 0
+    """Older than the grace period."""
+    replayed: int = 0
+    """Applied before a crash or a rebalance, and skipped now."""
+    recommendations: int = 0
+    users: int = 0
+    """Users seen for the first time."""
+    predictions: int = 0
+    """Events whose item could have been in the list that the user had been shown."""
+    recommended_hits: int = 0
+    """Predictions whose item was in that list."""
+    popular_hits: int = 0
+    """Predictions whose item was among the most popular ones."""
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    """Dead letters by reason."""
+
+
+class Writes(NamedTuple):
+    """Everything that a micro-batch writes, and what happened in it."""
+
+    users: UserRecords
+    outputs: Outputs
+    new_users: dict[int, int]
+    """Users seen for the first time, by partition."""
+    counts: Counts
+    ages_ms: list[int]
+    """Age of each recommendation, from the event's arrival in Kafka, ms."""
+
+
+def empty_outputs() -> Outputs:
+    """Outputs to be filled: `outputs[topic][partition].append(record)`."""
+    return defaultdict(lambda: defaultdict(list))
