@@ -4,6 +4,7 @@ The broker is the embedded one and lives in this process; worker and learner are
 production.  Everything that they write goes to a temporary folder that is removed at the end.
 """
 
+import errno
 import random
 import secrets
 import signal
@@ -37,6 +38,7 @@ POLL_S = 0.1
 """How often the demo looks after everything but publishing, at least."""
 BEHIND_S = 2.0
 """Being further behind than this is reported."""
+MAX_PORT = 65_535
 REQUIRED = {
     "embedded": True,
     "security_protocol": "PLAINTEXT",
@@ -51,14 +53,14 @@ DEFAULTS = {
 """Settings of the demo where the user has set no others."""
 
 
-class PortTaken(UserError):
-    """The port that the user asked for is in use; the message names it."""
+class PortUnavailable(UserError):
+    """The pages cannot listen where the user wants them to; the message says why."""
 
 
 def run_demo(log: Log | None, rate: float, seconds: float | None) -> None:
     """Run the demo with the simulated shop, or with a log; returns after `seconds` or at Ctrl-C.
 
-    Raises `ProcessFailed` if the worker or the learner does, `PortTaken`, and `BadSetting`.
+    Raises `ProcessFailed` if the worker or the learner does, `PortUnavailable`, and `BadSetting`.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -101,35 +103,29 @@ def demo_settings(brokers: str, user_set: Set[str]) -> dict[str, Any]:
 def choose_ports(settings: Settings, asked_for: bool) -> tuple[int, int]:
     """The ports of the worker's and of the learner's pages: `web_port` and the next one.
 
-    A taken port is replaced by any free one, but for the worker's if the user `asked_for` it: `PortTaken`.
+    One that is in use is replaced by any free port, but for the worker's if the user `asked_for` it, which
+    raises `PortUnavailable`.
     """
-    worker = settings.web_port
-    if not _is_free(settings.web_host, worker):
-        message = f"port {worker} of {settings.web_host} is in use"
-        if asked_for:
-            raise PortTaken(f"{message}: set FRESHET_WEB_PORT to a free one, or to 0 for any")
-        print(f"freshet: {message}; the pages get another one", file=sys.stderr)
-        worker = 0
-    worker = worker or _free_port(settings.web_host)
-    learner = worker + 1
-    if learner > 65_535 or not _is_free(settings.web_host, learner):
-        learner = _free_port(settings.web_host)
-    return worker, learner
-
-
-def _is_free(host: str, port: int) -> bool:
+    host, port = settings.web_host, settings.web_port
     try:
-        return bool(_bound_port(host, port))
+        worker = _bound_port(host, port)
+    except OSError as error:
+        message = f"port {port} of {host} cannot be used ({error.strerror})"
+        if asked_for or error.errno != errno.EADDRINUSE:
+            raise PortUnavailable(
+                f"{message}: set FRESHET_WEB_HOST to an address of this machine and FRESHET_WEB_PORT to a free"
+                " port, or to 0 for any"
+            ) from None
+        print(f"freshet: {message}; the pages get another one", file=sys.stderr)
+        worker = _bound_port(host, 0)
+    try:
+        return worker, _bound_port(host, worker + 1 if worker < MAX_PORT else 0)
     except OSError:
-        return False
-
-
-def _free_port(host: str) -> int:
-    return _bound_port(host, 0)
+        return worker, _bound_port(host, 0)
 
 
 def _bound_port(host: str, port: int) -> int:
-    """The port after binding to it for a moment.  `OSError` if it is in use."""
+    """The port after binding to it for a moment; of 0, any free one.  `OSError` if it cannot be used."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -205,7 +205,8 @@ def test_a_port_that_was_asked_for_and_is_taken_is_one_line(start):
         assert running.wait() == 1
     assert running.out == ""
     assert running.err == (
-        f"freshet: port {port} of 127.0.0.1 is in use: set FRESHET_WEB_PORT to a free one, or to 0 for any\n"
+        f"freshet: port {port} of 127.0.0.1 cannot be used (Address already in use): set FRESHET_WEB_HOST to"
+        " an address of this machine and FRESHET_WEB_PORT to a free port, or to 0 for any\n"
     )
 
 
@@ -223,7 +224,8 @@ def test_a_taken_port_that_was_not_asked_for_is_replaced(capsys):
         worker, learner = demo.choose_ports(Settings(web_port=port), asked_for=False)
     assert len({port, worker, learner}) == 3
     assert capsys.readouterr().err == (
-        f"freshet: port {port} of 127.0.0.1 is in use; the pages get another one\n"
+        f"freshet: port {port} of 127.0.0.1 cannot be used (Address already in use);"
+        " the pages get another one\n"
     )
 
 
@@ -240,6 +242,11 @@ def test_any_port_and_the_last_port(port):
     worker, learner = demo.choose_ports(Settings(web_port=port), asked_for=True)
     assert port in (0, worker)
     assert len({0, worker, learner}) == 3
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(demo.PortUnavailable, match="set FRESHET_WEB_HOST to an address of this machine"):
+        demo.choose_ports(Settings(web_host="192.0.2.1"), asked_for=False)
 
 
 def test_settings_of_the_user_are_kept_or_named(capsys):
