@@ -56,7 +56,7 @@ def _known(error: Exception) -> int | None:
     codes = {
         "streams.settings": {"BadSetting": USAGE},
         "streams.topics": {"TopicsDiffer": FAILED},
-        "streams.clients.logs": {"BadLog": FAILED},
+        "streams.clients.log_errors": {"BadLog": FAILED},
         "streams.clients.demo": {"Died": FAILED},
         "streams.clients.top": {"NoAnswer": FAILED},
         "streams.offline.options": {"BadPlan": USAGE},
@@ -212,7 +212,9 @@ def _open(
     file: str, run: str, on_error: str, time_unit: str, context: tuple[str, ...], **columns: str | None
 ) -> "Log":
     """The log, having said in one line how it is read."""
-    from streams.clients.logs import DEFAULT_TYPE, MAYBE_SECONDS, BadLog, open_log
+    from streams.clients.log_errors import BadLog
+    from streams.clients.log_events import DEFAULT_TYPE, MAYBE_SECONDS
+    from streams.clients.logs import open_log
 
     on_bad = _Skip() if on_error == "skip" else _stop
     try:
