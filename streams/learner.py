@@ -68,7 +68,7 @@ class Learning:
         model = make_model(settings)
         model.warm_up()  # before the predecessor is fenced: until then it goes on
         self.quality = quality = make_quality(settings, model)
-        twins = [twin.model for twin in quality.twins]
+        twins = [twin.model for twin in quality.replicas]
         publisher, by = ModelWriter(settings), None
         try:
             checkpoint = publisher.restore([model, *twins], stop)
