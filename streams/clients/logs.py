@@ -33,8 +33,11 @@ class Log:
     def __init__(
         self, columns: dict[str, str], unused: list[str], events: Iterator[Event], source: BinaryIO
     ) -> None:
-        self.columns, self.unused, self._source = columns, unused, source
-        """Column by field of an event; columns that are not read."""
+        self.columns = columns
+        """Column by field of an event."""
+        self.unused = unused
+        """Columns that are not read."""
+        self._source = source
         self.first = next(events, None)
         """The first event, already read: its time shows whether the unit is right."""
         self._events = events if self.first is None else chain([self.first], events)
