@@ -56,10 +56,10 @@ def _known(error: Exception) -> int | None:
     codes = {
         "streams.settings": {"BadSetting": USAGE},
         "streams.kafka.admin": {"TopicsDiffer": FAILED},
-        "streams.clients.logs": {"BadLog": FAILED},
+        "streams.clients.log_errors": {"BadLog": FAILED},
         "streams.clients.demo": {"Died": FAILED},
         "streams.clients.top": {"NoAnswer": FAILED},
-        "streams.offline.options": {"BadPlan": USAGE},
+        "streams.offline.options": {"BadOptions": USAGE},
     }
     kind = type(error)
     return codes.get(kind.__module__, {}).get(kind.__name__)
@@ -212,7 +212,9 @@ def _open(
     file: str, run: str, on_error: str, time_unit: str, context: tuple[str, ...], **columns: str | None
 ) -> "Log":
     """The log, having said in one line how it is read."""
-    from streams.clients.logs import DEFAULT_TYPE, MAYBE_SECONDS, BadLog, open_log
+    from streams.clients.log_errors import BadLog
+    from streams.clients.log_events import DEFAULT_TYPE, MAYBE_SECONDS
+    from streams.clients.logs import open_log
 
     on_bad = _Skip() if on_error == "skip" else _stop
     try:
@@ -626,15 +628,14 @@ protocol_options = _all(
 def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple[Any, "Settings", Any]:
     """The protocol, the settings, and the log as examples."""
     from streams.clients.progress import progress
-    from streams.offline.evaluate import Read, take, weigh
-    from streams.offline.options import Options
-    from streams.offline.plan import Taken
+    from streams.offline.examples import LabelledExamples, LogCounts, read_examples, with_event_weights
+    from streams.offline.options import EvaluationOptions
     from streams.step.policy import ServingPolicy
 
     seed, weights = options.pop("seed"), options.pop("weights")
-    chosen = Options(**options)
+    chosen = EvaluationOptions(**options)
     try:
-        settings = weigh(_settings(seed=seed), weights)
+        settings = with_event_weights(_settings(seed=seed), weights)
     except ValueError:
         raise click.BadParameter(
             f"{weights} are no weights: click=1,purchase=3,*=0", param_hint="--weights"
@@ -642,9 +643,9 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
     if chosen.label:
         reading["context"] = (*reading["context"], chosen.label)
     log = _open(file, run="e", **reading)
-    examples, labels, read = [], [], Read()
+    examples, labels, read = [], [], LogCounts()
     with progress(log.fraction) as show:
-        for example, label in take(log, ServingPolicy.from_settings(settings), chosen, read):
+        for example, label in read_examples(log, ServingPolicy.from_settings(settings), chosen, read):
             examples.append(example)
             labels.append(label)
             show(lambda: f"{len(examples):,} events read")
@@ -652,7 +653,7 @@ def _taken(file: str, options: dict[str, Any], reading: dict[str, Any]) -> tuple
         raise click.ClickException(f"{file} has no row that is an event")
     for line in _remarks(read, settings, weights):
         click.echo(f"freshet: {line}", err=True)
-    return chosen, settings, Taken(examples, labels)
+    return chosen, settings, LabelledExamples(examples, labels)
 
 
 def _remarks(read: Any, settings: "Settings", weights: str | None) -> list[str]:
@@ -721,12 +722,12 @@ def evaluate(
     """
     from streams.clients.progress import progress
     from streams.offline import evaluate as evaluating
-    from streams.offline.report_text import text
+    from streams.offline.report_text import format_tables
 
     if plot:
-        from streams.offline.report_plot import check
+        from streams.offline.report_plot import check_plot
 
-        check(plot)
+        check_plot(plot)
     reading = {name: given.pop(name) for name in READING}
     options = given | {"refresh": refresh, "compare": compare, "without": without}
     chosen, settings, taken = _taken(file, options, reading)
@@ -739,11 +740,11 @@ def evaluate(
             show(lambda: f"{quality.count:,.0f} predicted, {learnt:,} learnt, recall {quality.recall:.3f}")
 
         found = evaluating.evaluate(chosen, settings, taken, say)
-    click.echo(json.dumps(found, indent=2) if as_json else text(found))
+    click.echo(json.dumps(found, indent=2) if as_json else format_tables(found))
     if plot:
-        from streams.offline.report_plot import draw
+        from streams.offline.report_plot import save_plot
 
-        draw(found, plot)
+        save_plot(found, plot)
 
 
 READING = ("user", "item", "type", "time", "session", "value", "context", "time_unit", "on_error")
@@ -793,7 +794,7 @@ def tune(
     from streams.offline import tune as tuning
     from streams.offline.options import IN_PARTS
 
-    tuning.check(out, storage)
+    tuning.check_files(out, storage)
     for option, names, there in (("generators", generators, GENERATORS), ("rankers", rankers, RANKERS)):
         if unknown := sorted(names - set(there)):
             known = ", ".join(there)
@@ -821,6 +822,6 @@ def tune(
     if found.value <= found.first:
         said += "; none was better, so these are the settings as they were"
     with open(out, "w") as settings_file:
-        settings_file.write(tuning.toml(found, f"freshet tune {os.path.basename(file)}: {said}"))
+        settings_file.write(tuning.settings_toml(found, f"freshet tune {os.path.basename(file)}: {said}"))
     click.echo(json.dumps(found._asdict(), indent=2) if as_json else f"{said}; written to {out}")
     return INTERRUPTED if found.interrupted else 0
