@@ -52,24 +52,26 @@ def open_log(
     run: prefix of the ids of events that have none.  The others are the `reading_options`.
     """
     from streams.clients import logs
+    from streams.clients.log_errors import BadLog
+    from streams.clients.log_events import DEFAULT_TYPE, MAYBE_SECONDS
 
     on_bad = SkippedRows() if on_error == "skip" else _refuse
     try:
         log = logs.open_log(
             file, run=run, columns=columns, context=context, time_unit=time_unit, on_bad=on_bad
         )
-    except logs.BadLog as error:
+    except BadLog as error:
         raise click.ClickException(f"{file} {error}") from None
     line = f"reading {file}: " + " ".join(f"{field}={column}" for field, column in log.columns.items())
     if "type" not in log.columns:
-        line += f" type=={logs.DEFAULT_TYPE}"
+        line += f" type=={DEFAULT_TYPE}"
     if log.unused:
         line += f"; not used: {', '.join(log.unused)}"
     if log.first:
         start = datetime.fromtimestamp(log.first.time_ms / 1000, UTC)
         line += f"; begins {start:%Y-%m-%d %H:%M:%S} UTC"
     click.echo(line, err=True)
-    earliest, latest = logs.MAYBE_SECONDS
+    earliest, latest = MAYBE_SECONDS
     if log.first and time_unit == "ms" and earliest <= log.first.time_ms < latest:
         click.echo("freshet: the times look like seconds: is --time-unit s missing?", err=True)
     return log

@@ -12,6 +12,8 @@ from streams.cli.options import examples, option_group
 from streams.cli.types import CUTOFFS, DURATION, INTERVAL, NAMES, WARM_UP, WEIGHTS, WINDOWS
 
 if TYPE_CHECKING:
+    from streams.offline.examples import LabelledExamples, LogCounts
+    from streams.offline.options import EvaluationOptions
     from streams.settings import Settings
 
 protocol_options = option_group(
@@ -81,25 +83,24 @@ protocol_options = option_group(
 
 def _read(
     file: str, reading: dict[str, Any], protocol: dict[str, Any], **further: Any
-) -> tuple[Any, "Settings", Any]:
-    """The protocol's options, the settings, and the log as examples."""
+) -> "tuple[EvaluationOptions, Settings, LabelledExamples]":
+    """The options of `protocol_options` and `further`, the settings, and the log as examples."""
     from streams.clients.progress import progress
-    from streams.offline.evaluate import Read, take, weigh
-    from streams.offline.options import Options
-    from streams.offline.plan import Taken
+    from streams.offline.examples import LabelledExamples, LogCounts, read_examples, with_event_weights
+    from streams.offline.options import EvaluationOptions
     from streams.settings import load
     from streams.step.policy import ServingPolicy
 
     seed, weights = protocol.pop("seed"), protocol.pop("weights") or {}
-    chosen = Options(**protocol, **further)
+    options = EvaluationOptions(**protocol, **further)
     overrides: dict[str, Any] = {} if seed is None else {"seed": seed}
-    settings = weigh(load(**overrides), weights)
-    if chosen.label:
-        reading = reading | {"context": (*reading["context"], chosen.label)}
+    settings = with_event_weights(load(**overrides), weights)
+    if options.label:
+        reading = reading | {"context": (*reading["context"], options.label)}
     log = open_log(file, "e", **reading)
-    examples, labels, counts = [], [], Read()
+    examples, labels, counts = [], [], LogCounts()
     with progress(log.fraction) as show:
-        for example, label in take(log, ServingPolicy.from_settings(settings), chosen, counts):
+        for example, label in read_examples(log, ServingPolicy.from_settings(settings), options, counts):
             examples.append(example)
             labels.append(label)
             show(lambda: f"{len(examples):,} events read")
@@ -107,10 +108,10 @@ def _read(
         raise click.ClickException(f"{file} has no row that is a valid event")
     for line in _warnings(counts, settings, weights):
         click.echo(f"freshet: {line}", err=True)
-    return chosen, settings, Taken(examples, labels)
+    return options, settings, LabelledExamples(examples, labels)
 
 
-def _warnings(counts: Any, settings: "Settings", weights: dict[str, float]) -> list[str]:
+def _warnings(counts: "LogCounts", settings: "Settings", weights: dict[str, float]) -> list[str]:
     """What is unusual about the rows that were read, one line each."""
     from streams.step.users import Verdict
 
@@ -174,16 +175,14 @@ def evaluate(
     """
     from streams.clients.progress import progress
     from streams.offline import evaluate as evaluating
-    from streams.offline.report_text import text
+    from streams.offline.report_text import format_tables
 
     if plot:
-        from streams.offline.report_plot import check
+        from streams.offline.report_plot import check_plot
 
-        check(plot)
+        check_plot(plot)
     protocol["part"] = protocol["part"] or "test"
-    chosen, settings, taken = _read(
-        file, reading, protocol, refresh=refresh, compare=compare, without=without
-    )
+    options, settings, log = _read(file, reading, protocol, refresh=refresh, compare=compare, without=without)
     done = 0.0
     with progress(lambda: done) as show:
 
@@ -192,12 +191,12 @@ def evaluate(
             done = fraction
             show(lambda: f"{quality.count:,.0f} predicted, {learnt:,} learnt, recall {quality.recall:.3f}")
 
-        figures = evaluating.evaluate(chosen, settings, taken, report)
-    click.echo(json.dumps(figures, indent=2) if as_json else text(figures))
+        figures = evaluating.evaluate(options, settings, log, report)
+    click.echo(json.dumps(figures, indent=2) if as_json else format_tables(figures))
     if plot:
-        from streams.offline.report_plot import draw
+        from streams.offline.report_plot import save_plot
 
-        draw(figures, plot)
+        save_plot(figures, plot)
 
 
 @click.command(
@@ -258,13 +257,13 @@ def tune(
     from streams.offline import tune as tuning
     from streams.offline.options import IN_PARTS
 
-    tuning.check(out, storage)
+    tuning.check_files(out, storage)
     for option, names, known in (("generators", generators, GENERATORS), ("rankers", rankers, RANKERS)):
         if unknown := sorted(names - set(known)):
             raise click.UsageError(f"unknown --{option} {unknown[0]!r}: expected one of {', '.join(known)}")
     protocol["part"] = protocol["part"] or ("valid" if protocol["protocol"] in IN_PARTS else "test")
-    chosen, settings, taken = _read(file, reading, protocol)
-    taken = tuning.validation_only(chosen, taken, share / 100)
+    options, settings, log = _read(file, reading, protocol)
+    log = tuning.validation_only(options, log, share / 100)
     with progress() as show:
 
         def report(trial: str, quality: Any, best: float) -> None:
@@ -272,7 +271,7 @@ def tune(
             show(lambda: f"{trial}: {value:.4f} after {quality.count:,.0f} predictions; best {best:.4f}")
 
         tuned = tuning.tune(
-            chosen, settings, taken,
+            options, settings, log,
             generators=[name for name in GENERATORS if not generators or name in generators],
             rankers=sorted(rankers | {settings.ranker}),
             metric=metric, trials=trials, storage=storage, show=report,
@@ -282,6 +281,6 @@ def tune(
     if tuned.value <= tuned.first:
         summary += "; none was better, so the settings are unchanged"
     with open(out, "w") as settings_file:
-        settings_file.write(tuning.toml(tuned, f"freshet tune {os.path.basename(file)}: {summary}"))
+        settings_file.write(tuning.settings_toml(tuned, f"freshet tune {os.path.basename(file)}: {summary}"))
     click.echo(json.dumps(tuned._asdict(), indent=2) if as_json else f"{summary}; written to {out}")
     return INTERRUPTED if tuned.interrupted else 0

@@ -113,8 +113,8 @@ def choose_ports(settings: Settings, asked_for: bool) -> tuple[int, int]:
         message = f"port {port} of {host} cannot be used ({error.strerror})"
         if asked_for or error.errno != errno.EADDRINUSE:
             raise PortUnavailable(
-                f"{message}: set FRESHET_WEB_HOST to an address of this machine and FRESHET_WEB_PORT to a free"
-                " port, or to 0 for any"
+                f"{message}: set FRESHET_WEB_HOST to an address of this machine and FRESHET_WEB_PORT to a"
+                " free port, or to 0 for any"
             ) from None
         print(f"freshet: {message}; the pages get another one", file=sys.stderr)
         worker = _bound_port(host, 0)

@@ -71,7 +71,7 @@ class Learning:
         model = make_model(self.settings)
         warm_up_learner(self.settings)  # before the predecessor is fenced: until then it continues
         self.quality = quality = make_quality(self.settings, model)
-        copies = [twin.model for twin in quality.twins]
+        copies = [replica.model for replica in quality.replicas]
         writer = ModelWriter(self.settings)
         checkpoint = restore(self.settings, [model, *copies], stop)
         self.checkpoint = checkpoint.copy()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Producer
 
-from models.evaluation.bootstrap import interval
+from models.evaluation.bootstrap import percentile_interval
 from streams.kafka.client import producer_config
 from streams.messages import MetricsRow, encode
 from streams.monitor.history import SPANS, slots
@@ -118,7 +118,7 @@ def _ages(bench: Bench, looked: tuple[bool, bool]) -> list[tuple[float, float]]:
 def _about(found: list[float]) -> str:
     """Within what the median would have come out, had other pairs of the same kind been drawn."""
     drawn = np.median(np.random.default_rng(0).choice(found, (2000, len(found))), axis=1)
-    low, high = interval(drawn)
+    low, high = percentile_interval(drawn)
     return f"95 % interval {low:.3f} to {high:.3f} of {len(found)} pairs"
 
 

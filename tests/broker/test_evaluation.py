@@ -2,12 +2,14 @@
 
 import pytest
 
-from models.evaluation.facts import facts
-from models.evaluation.run import Contender, latest, run
+from models.evaluation.evaluated import EvaluatedRecommender
+from models.evaluation.example_columns import example_columns
+from models.evaluation.exclusions import exclude_latest
+from models.evaluation.run import run
 from streams.messages import Event, decode_recommendation
-from streams.offline.evaluate import Read, take
-from streams.offline.options import Options
-from streams.offline.plan import Taken, plan
+from streams.offline.examples import LabelledExamples, LogCounts, read_examples
+from streams.offline.options import EvaluationOptions
+from streams.offline.plan import plan
 from streams.runtime.factory import make_model, make_recommender
 from streams.step.policy import ServingPolicy
 from tests.broker.cluster import Cluster, answered, clicks, wait_for
@@ -57,27 +59,29 @@ def test_a_log_through_kafka_and_through_evaluate_gives_the_same_lists(kafka, tm
             served[made.event_id] = [one.item for one in made.items], [one.score for one in made.items]
         settings = cluster.settings
 
-    options = Options(protocol="holdout", split="50/0/50", ks=(settings.list_length,))
-    found = list(take(teaching + asking, ServingPolicy.from_settings(settings), options, Read()))
-    examples = [one for one, _ in found]
-    taken = Taken(examples, [label for _, label in found])
+    options = EvaluationOptions(protocol="holdout", split="50/0/50", ks=(settings.list_length,))
+    pairs = list(
+        read_examples(teaching + asking, ServingPolicy.from_settings(settings), options, LogCounts())
+    )
+    examples = [example for example, _ in pairs]
+    log = LabelledExamples(examples, [label for _, label in pairs])
     model = make_model(settings)
     recorded = Recorded(make_recommender(settings, model))
-    about = facts(examples)
-    steps = plan(options, taken, about)
+    columns = example_columns(examples)
+    steps = plan(options, log, columns)
     result = run(
         examples,
-        about.users,
+        columns.users,
         steps,
-        [Contender("all", model, recorded)],
+        [EvaluatedRecommender("all", model, recorded)],
         [],
-        latest(examples),
+        exclude_latest(examples),
         settings.list_length,
     )
-    assert result.scored.tolist() == list(range(n, 2 * n))
+    assert result.predicted.tolist() == list(range(n, 2 * n))
     assert result.learnt == n
     assert len(recorded.lists) == n
     assert sum(len(items) for items, _ in recorded.lists) > 15 * n
-    for number, (items, scores) in zip(result.scored.tolist(), recorded.lists, strict=True):
+    for number, (items, scores) in zip(result.predicted.tolist(), recorded.lists, strict=True):
         there, theirs = served[f"ask-{events[number].event_id}"]
         assert there == items and theirs == pytest.approx(scores, abs=1e-4), "a record's scores are rounded"
