@@ -339,10 +339,11 @@ def printed(running: demo.Traffic, log=None) -> list[str]:
 def test_a_rate_that_cannot_be_reached_is_said_and_ends_in_time(embedded):
     began = time.monotonic()
     lines = printed(traffic(embedded, rate=1e7, seconds=4, lag={}))
-    assert 4 <= time.monotonic() - began < 8
+    took_s = time.monotonic() - began
+    assert 4 <= took_s < 20
     assert "behind" not in lines[0]
     behind_s = float(re.search(r"· ([\d.]+) s \([\d,]+ events\) behind 1e\+07 events/s$", lines[-1])[1])
-    assert 2 < behind_s <= 5
+    assert 2 < behind_s < took_s + 1
 
 
 def test_a_worker_that_lags_is_said(embedded):
