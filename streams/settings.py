@@ -25,6 +25,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streams.errors import UserError
+
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
 
@@ -243,8 +245,10 @@ class Settings(BaseSettings):
         return self.worker_id or f"{host}:{self.web_port}"
 
 
-class BadSetting(Exception):
+class BadSetting(UserError):
     """An invalid setting; the message names it and says why, on one line."""
+
+    exit_code = 2
 
 
 def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:

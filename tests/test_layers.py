@@ -41,6 +41,6 @@ def test_the_environment_is_read_in_one_place():
     }
     assert readers <= {
         "streams/settings.py",
-        "streams/cli.py",
-        "streams/clients/demo.py",
+        "streams/cli/processes.py",
+        "streams/clients/child.py",
     }  # these two write it

@@ -1,1 +1,1 @@
-"""How good is it: protocols, metrics, intervals."""
+"""How good recommendations are: evaluation protocols, metrics, confidence intervals."""

@@ -1,18 +1,21 @@
-"""95 % intervals of what is kept as sums only, as on the stream; an evaluation resamples users instead.
+"""95 % confidence intervals from sums alone, as the stream has them; an evaluation resamples users instead.
 
-They take predictions for independent, which those for one user are not: read them as too narrow rather than
-too wide.
+They take predictions for independent, which those for one user are not, so that they are rather too narrow
+than too wide.
 """
 
 from math import sqrt
 
 Z = 1.96
+"""The standard normal quantile of a two-sided 95 % interval."""
 
 
-def share(hits: float, count: float) -> tuple[float, float]:
-    """Of a share (Wilson 1927, "Probable inference, the law of succession, and statistical inference").
+def wilson_interval(hits: float, count: float) -> tuple[float, float]:
+    """The Wilson score interval of the share hits / count; 0 to 1 where the count is 0.
 
-    >>> [round(end, 3) for end in share(30, 100)], share(0, 0)
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+
+    >>> [round(end, 3) for end in wilson_interval(30, 100)], wilson_interval(0, 0)
     ([0.219, 0.396], (0.0, 1.0))
     """
     if not count:
@@ -22,14 +25,14 @@ def share(hits: float, count: float) -> tuple[float, float]:
     return (middle - half) / (1 + z), (middle + half) / (1 + z)
 
 
-def mean(total: float, squares: float, count: float) -> tuple[float, float]:
-    """Of a mean, from the sum and the sum of squares: ± 1.96 standard errors.
+def mean_interval(total: float, squares: float, count: float) -> tuple[float, float]:
+    """A mean ± 1.96 standard errors, from the sum of the values and the sum of their squares.
 
-    >>> [round(end, 3) for end in mean(20, 30, 100)]
+    >>> [round(end, 3) for end in mean_interval(20, 30, 100)]
     [0.1, 0.3]
     """
     if not count:
         return 0.0, 0.0
-    average = total / count
-    half = Z * sqrt(max(squares / count - average**2, 0.0) / count)
-    return average - half, average + half
+    mean = total / count
+    half = Z * sqrt(max(squares / count - mean**2, 0.0) / count)
+    return mean - half, mean + half

@@ -1,16 +1,18 @@
 """Progressive validation on the stream: how good lists are, measured before each example is learnt.
 
 Blum, Kalai & Langford 1999, "Beating the hold-out: bounds for k-fold and progressive cross-validation".
-The learner asks, for one example in `every`, everybody who could have made the list: the model as it is
-now, each generator and ranker by itself, a twin that is `age` behind, what everybody would be shown.  And for
-every example it looks at what was really shown, with the model as old as it was.
+For one example in `every`, the learner has several recommenders make the list: the model as it is now, each
+generator and ranker alone, a replica that is refreshed seldom, what is popular.  And for every example it
+measures the list that the user was really shown, by the model as old as it was.
 
-All figures are counts with names, so that those of several processes and stretches of time add up:
+All counts have names, so that those of several processes and periods add up:
 
-    quality:WHO|SEGMENT|WHAT    predictions, hits, reciprocal ranks, gains at `K`
-    lift:WHO|WHAT               predictions, and the sum of the differences of hits, now − WHO, and of squares
+    quality:NAME|SEGMENT|COUNT  predictions, hits, reciprocal_ranks, gains at `K`
+    lift:NAME|COUNT             predictions; difference: the sum of the differences of hits, now − NAME;
+                                squares: the sum of their squares
 
-Cost: about 0.2 ms an example asked about, for each who has features to compute.  Memory: a model a twin.
+Cost: about 0.2 ms for each measured example and recommender that computes features.  Memory: one model for
+each replica.
 """
 
 from collections import defaultdict
@@ -20,134 +22,138 @@ from zlib import crc32
 import numpy as np
 
 from models.core import Example, Rows
-from models.evaluation.facts import Flags
-from models.evaluation.lists import Audience, ListSums
+from models.evaluation.beyond_accuracy import ItemProfiles, ListMetrics
+from models.evaluation.evaluated import EvaluatedRecommender, query_before
+from models.evaluation.example_columns import Mask
 from models.evaluation.metrics import Quality, ranks
-from models.evaluation.replicas import Twin, publish
-from models.evaluation.run import Contender, before
+from models.evaluation.replicas import DelayedReplica, distribute
+from models.evaluation.segments import LIGHT_USER, NEW_ITEM, NEW_USER
 
 K = 10
 NOW, SHOWN, FROZEN = "now", "shown", "frozen"
-"""The first contender; what users really had before them; and the twin that lags behind."""
+"""Names of the first recommender, of the lists that users were shown, and of the delayed replica."""
 SEGMENTED = {NOW, SHOWN, FROZEN, "popularity"}
-"""Who is looked at in parts, too: all others would be too many counts."""
+"""Recommenders that are also measured by segment: for all of them it would be too many counts."""
 LISTS = 2_000
-"""Lists that coverage and the like are computed over."""
+"""Lists that coverage and the other metrics beyond accuracy are computed over."""
 VALUES = 20
-"""Different values of a segment at most; the rest is `other`."""
-NEW, LIGHT = 5, 20
-"""Items of a user's history below which the user is called so."""
-NEW_ITEM = 10
-"""Events learnt of an item below which it is called so."""
+"""Different values of a segment at most; further ones count as `other`."""
 
 
 class LiveQuality:
-    """Counts, since it was made; `contenders`: the first is the model as it is now."""
+    """Counts since the process started; the first of `recommenders` is the model as it is now."""
 
     def __init__(
         self,
-        contenders: Sequence[Contender],
-        twins: Sequence[Twin] = (),
+        recommenders: Sequence[EvaluatedRecommender],
+        replicas: Sequence[DelayedReplica] = (),
         every: int = 50,
         context_key: str = "device",
     ) -> None:
-        """twins: contenders that are replicas; every: one example in so many is asked about."""
+        """Start with empty counts.
+
+        replicas: the delayed replicas whose recommenders are among `recommenders`.
+        every: one example in so many is measured with all recommenders.
+        context_key: the context whose values are segments.
+        """
         self.totals: dict[str, float] = defaultdict(float)
         self.lists: dict[str, float] = {}
-        """What the latest `LISTS` lists of now were like: see `ListSums`."""
-        self.twins = twins
+        """Metrics beyond accuracy of the latest `LISTS` lists of the first recommender: see `ListMetrics`."""
+        self.replicas = replicas
         self.time = 0
         """Event time of the latest example, ms."""
-        self._contenders = list(contenders)
+        self._recommenders = list(recommenders)
         self._every, self._context_key = every, context_key
-        self._model = contenders[0].model
-        self._audience = Audience(self._model.items.capacity)
-        self._sums = ListSums(self._model.items.capacity)
+        self._model = recommenders[0].model
+        self._profiles = ItemProfiles(self._model.items.capacity)
+        self._list_metrics = ListMetrics(self._model.items.capacity)
         self._listed = 0
-        self._seen = 0
+        self._predictable = 0
         self._values: dict[str, set[str]] = defaultdict(set)
 
     def observe(self, examples: Sequence[Example]) -> None:
-        """Measure examples that the model does not know yet."""
-        useful = [one for one in examples if one.history]
-        self._count(SHOWN, useful, [one.shown.position + 1 if one.shown else 0 for one in useful])
-        chosen = useful[-self._seen % self._every :: self._every]
-        self._seen += len(useful)
+        """Measure examples that the model has not learnt yet."""
+        predictable = [example for example in examples if example.history]
+        shown_ranks = [example.shown.position + 1 if example.shown else 0 for example in predictable]
+        self._count(SHOWN, predictable, shown_ranks)
+        chosen = predictable[-self._predictable % self._every :: self._every]
+        self._predictable += len(predictable)
         if chosen:
-            self._ask(chosen)
+            self._compare(chosen)
 
     def learnt(self, examples: Sequence[Example]) -> None:
-        """Those examples are known now."""
-        rows = np.array(self._model.items.rows(one.item for one in examples), np.int32)
-        users = np.array([crc32(one.user.encode()) for one in examples], np.uint64)
-        self._audience.learn(rows, users)
-        self.time = max([self.time, *(one.time for one in examples)])
+        """Take note of examples that the model has learnt."""
+        rows = np.array(self._model.items.rows(example.item for example in examples), np.int32)
+        users = np.array([crc32(example.user.encode()) for example in examples], np.uint64)
+        self._profiles.add(rows, users)
+        self.time = max([self.time, *(example.time for example in examples)])
 
     def published(self, rows: Mapping[bytes, bytes | None]) -> None:
-        """Those rows are public: twins that are due take them over."""
-        publish(rows, self.twins, self.time)
+        """Take note of published rows; replicas that are due apply them."""
+        distribute(rows, self.replicas, self.time)
 
     def gauges(self) -> dict[str, float]:
-        """What does not add up: what the latest `LISTS` lists were like, and how far twins are behind, ms."""
-        ages = {t.name: self.time - t.refreshed for t in self.twins if t.refreshed is not None}
+        """Values that do not add up: metrics of the latest lists, and how far replicas are behind, ms."""
+        ages = {r.name: self.time - r.refreshed for r in self.replicas if r.refreshed is not None}
         return {f"lists:{name}": value for name, value in self.lists.items()} | {
             f"twin_age_ms:{name}": float(max(age, 0)) for name, age in ages.items()
         }
 
-    def _ask(self, chosen: Sequence[Example]) -> None:
-        asked, items = [before(one) for one in chosen], [one.item for one in chosen]
-        hits: dict[str, Flags] = {}
-        for name, model, recommender, _ in self._contenders:
-            latest = np.array(model.items.rows(one.history[-1] for one in chosen), np.int32)
-            best = recommender.rank(model.queries(asked), latest[:, None], K + 1)
+    def _compare(self, examples: Sequence[Example]) -> None:
+        queries = [query_before(example) for example in examples]
+        items = [example.item for example in examples]
+        hits: dict[str, Mask] = {}
+        for name, model, recommender, _ in self._recommenders:
+            latest = np.array(model.items.rows(example.history[-1] for example in examples), np.int32)
+            best = recommender.rank(model.queries(queries), latest[:, None], K + 1)
             targets = np.array(model.items.rows(items), np.int32)
-            found = ranks(best.rows, best.scores, targets, K)
-            hits[name] = found > 0
-            self._count(name, chosen, found.tolist())
+            target_ranks = ranks(best.rows, best.scores, targets, K)
+            hits[name] = target_ranks > 0
+            self._count(name, examples, target_ranks.tolist())
             if name == NOW:
-                self._list(best.rows[:, :K], targets)
+                self._measure_lists(best.rows[:, :K], targets)
         for name in list(hits)[1:]:
             difference = hits[NOW].astype(np.float64) - hits[name]
-            for what, value in (
-                ("predictions", len(chosen)),
+            for count, value in (
+                ("predictions", len(examples)),
                 ("difference", float(difference.sum())),
                 ("squares", float((difference**2).sum())),
             ):
-                self.totals[f"lift:{name}|{what}"] += value
+                self.totals[f"lift:{name}|{count}"] += value
 
-    def _count(self, who: str, chosen: Sequence[Example], found: Sequence[int]) -> None:
+    def _count(self, name: str, examples: Sequence[Example], target_ranks: Sequence[int]) -> None:
         by_segment: dict[str, Quality] = defaultdict(lambda: Quality(K))
-        for one, rank in zip(chosen, found, strict=True):
+        for example, rank in zip(examples, target_ranks, strict=True):
             by_segment["all"].add(rank)
-            if who in SEGMENTED:
-                for segment in self._segments(one):
+            if name in SEGMENTED:
+                for segment in self._segments(example):
                     by_segment[segment].add(rank)
         for segment, quality in by_segment.items():
-            for what, value in (
+            for count, value in (
                 ("predictions", quality.count),
                 ("hits", quality.hits),
                 ("reciprocal_ranks", quality.reciprocal_ranks),
                 ("gains", quality.gains),
             ):
                 if value:
-                    self.totals[f"quality:{who}|{segment}|{what}"] += value
+                    self.totals[f"quality:{name}|{segment}|{count}"] += value
 
-    def _segments(self, one: Example) -> list[str]:
-        had = len(one.history)
-        row = self._model.items.row(one.item)
-        events = int(self._audience.events[row]) if row >= 0 else 0
-        found = [
-            f"user {'new' if had < NEW else 'light' if had < LIGHT else 'heavy'}",
+    def _segments(self, example: Example) -> list[str]:
+        size = len(example.history)
+        row = self._model.items.row(example.item)
+        events = int(self._profiles.events[row]) if row >= 0 else 0
+        segments = [
+            f"user {'new' if size < NEW_USER else 'light' if size < LIGHT_USER else 'heavy'}",
             f"item {'unknown' if row < 0 else 'new' if events < NEW_ITEM else 'known'}",
-            f"type {self._value('type', one.type)}",
-            "repeat" if one.item in one.history else "novel",
+            f"type {self._bounded('type', example.type)}",
+            "repeat" if example.item in example.history else "novel",
         ]
-        if (value := one.context.get(self._context_key)) is not None:
-            found.append(f"{self._context_key} {self._value(self._context_key, str(value))}")
-        return found
+        if (value := example.context.get(self._context_key)) is not None:
+            segments.append(f"{self._context_key} {self._bounded(self._context_key, str(value))}")
+        return segments
 
-    def _value(self, segment: str, value: str) -> str:
-        """The value, as long as there are few: users choose them."""
+    def _bounded(self, segment: str, value: str) -> str:
+        """The value, or `other` beyond the first `VALUES` of them: events may bring any number."""
         known = self._values[segment]
         if value not in known:
             if len(known) >= VALUES:
@@ -155,23 +161,23 @@ class LiveQuality:
             known.add(value)
         return value.replace("|", " ")
 
-    def _list(self, rows: Rows, targets: Rows) -> None:
-        self._sums.add(rows, targets, self._audience)
+    def _measure_lists(self, rows: Rows, targets: Rows) -> None:
+        self._list_metrics.add(rows, targets, self._profiles)
         self._listed += len(rows)
         if self._listed >= LISTS:
-            self.lists = self._sums.result(len(self._model.items))
-            self._sums, self._listed = ListSums(self._model.items.capacity), 0
+            self.lists = self._list_metrics.result(len(self._model.items))
+            self._list_metrics, self._listed = ListMetrics(self._model.items.capacity), 0
 
 
-def parted(totals: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
-    """Who ▶ segment ▶ figures, of counts by name.
+def by_recommender(totals: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
+    """The `quality:` counts of `LiveQuality.totals` by recommender, segment and count.
 
-    >>> parted({"quality:now|all|hits": 1, "quality:now|all|predictions": 4})["now"]["all"]["hits"]
+    >>> by_recommender({"quality:now|all|hits": 1, "quality:now|all|predictions": 4})["now"]["all"]["hits"]
     1
     """
-    found: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for name, value in totals.items():
-        if name.startswith("quality:"):
-            who, segment, what = name.removeprefix("quality:").rsplit("|", 2)
-            found[who][segment][what] = value
-    return found
+    nested: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for key, value in totals.items():
+        if key.startswith("quality:"):
+            name, segment, count = key.removeprefix("quality:").rsplit("|", 2)
+            nested[name][segment][count] = value
+    return nested

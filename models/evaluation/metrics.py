@@ -1,9 +1,9 @@
-"""Metrics of ranked lists, as small pure functions; all take ranks: 1 is the top, 0 a miss.
+"""Accuracy metrics of ranked lists, as pure functions of the target's rank: 1 is the top, 0 a miss.
 
-Each prediction has one relevant item, the one that came.  Then recall@k is the hit rate, precision@k is
-recall / k, and the ideal DCG is 1 (Järvelin & Kekäläinen 2002, "Cumulated gain-based evaluation of IR
-techniques").  Ties are pessimistic: an item that scores like the relevant one counts as if it were
-above it, so that a constant score earns nothing.
+Each prediction has one relevant item, its target: the item of the event.  Then recall@k is the hit rate,
+precision@k is recall / k, and the ideal DCG is 1 (Järvelin & Kekäläinen 2002, "Cumulated gain-based
+evaluation of IR techniques").  Ties are pessimistic: an item that scores like the target counts as if it
+were above it, so that a constant score earns nothing.
 """
 
 from dataclasses import dataclass
@@ -21,19 +21,21 @@ Values = NDArray[np.float64]
 def ranks(rows: Rows, scores: NDArray[Any], targets: Rows, k: int) -> Rows:
     """The rank of each target in its list, int32[n]; 0: not among the k best.
 
-    Give lists (int32[n, m], best first, -1 pads) of m = k + 1: the one more shows a tie across the end.
+    rows, scores: lists, int32[n, m] and float[n, m], best first, -1 pads.  Pass m = k + 1 items: the last one
+        shows a tie across the end of the list.
+    targets: int32[n]; -1, an item without a row, is a miss.
 
     >>> rows, scores = np.array([[4, 5, 6]], np.int32), np.array([[3.0, 2.0, 2.0]])
     >>> [int(ranks(rows, scores, np.array([item], np.int32), 3)[0]) for item in (4, 5, 6, 7)]
     [1, 3, 3, 0]
     """
-    found = np.zeros(len(rows), np.int32)
-    _ranks(rows, scores, targets, k, found)
-    return found
+    out = np.zeros(len(rows), np.int32)
+    _ranks(rows, scores, targets, k, out)
+    return out
 
 
 @njit(cache=True, nogil=True)
-def _ranks(rows, scores, targets, k, found):  # type: ignore[no-untyped-def]
+def _ranks(rows, scores, targets, k, out):  # type: ignore[no-untyped-def]  # numba infers the types
     for n in range(len(rows)):
         if targets[n] < 0:
             continue
@@ -49,11 +51,11 @@ def _ranks(rows, scores, targets, k, found):  # type: ignore[no-untyped-def]
             if rows[n, j] >= 0 and scores[n, j] >= scores[n, at]:
                 rank += 1
         if rank <= k:
-            found[n] = rank
+            out[n] = rank
 
 
 def hits(ranks: Rows, k: int) -> Values:
-    """1 where the target is among the k best: its mean is recall@k, also called hit rate.
+    """1 where the target is among the k best, else 0, float64[n]: the mean is recall@k, also called hit rate.
 
     >>> hits(np.array([1, 3, 0, 2], np.int32), 2).tolist()
     [1.0, 0.0, 0.0, 1.0]
@@ -62,7 +64,7 @@ def hits(ranks: Rows, k: int) -> Values:
 
 
 def reciprocal_ranks(ranks: Rows, k: int) -> Values:
-    """1 / rank, 0 beyond k: its mean is MRR@k.
+    """1 / rank, 0 beyond k, float64[n]: the mean is MRR@k.
 
     >>> reciprocal_ranks(np.array([1, 4, 0, 2], np.int32), 3).tolist()
     [1.0, 0.0, 0.0, 0.5]
@@ -71,7 +73,7 @@ def reciprocal_ranks(ranks: Rows, k: int) -> Values:
 
 
 def gains(ranks: Rows, k: int) -> Values:
-    """1 / log2(1 + rank), 0 beyond k: its mean is NDCG@k.
+    """1 / log2(1 + rank), 0 beyond k, float64[n]: the mean is NDCG@k.
 
     >>> gains(np.array([1, 3, 0], np.int32), 3).tolist()
     [1.0, 0.5, 0.0]
@@ -80,7 +82,7 @@ def gains(ranks: Rows, k: int) -> Values:
 
 
 def f1(recall: float, k: int) -> float:
-    """Harmonic mean of precision@k = recall / k and recall@k.
+    """F1@k, the harmonic mean of recall@k and precision@k = recall@k / k.
 
     >>> f1(0.5, 4)
     0.2
@@ -90,14 +92,14 @@ def f1(recall: float, k: int) -> float:
 
 @dataclass(slots=True)
 class Quality:
-    """Sums over predictions at one k; they add up over segments, processes and stretches of time.
+    """Sums over predictions at one cutoff k; they add up over segments, processes and periods.
 
-    >>> a, b = Quality(20), Quality(20)
-    >>> a.add(1), b.add(4), b.add(0)
-    (None, None, None)
-    >>> both = a + b
-    >>> both.count, round(both.recall, 3), round(both.mrr, 3)
-    (3.0, 0.667, 0.417)
+    All metrics are 0 where nothing was predicted.
+
+    >>> first, second = Quality.of(np.array([1], np.int32), 20), Quality.of(np.array([4, 0], np.int32), 20)
+    >>> total = first + second
+    >>> total.count, round(total.recall, 3), round(total.mrr, 3), round(total.ndcg, 3)
+    (3.0, 0.667, 0.417, 0.477)
     """
 
     k: int
@@ -107,7 +109,7 @@ class Quality:
     gains: float = 0.0
 
     def add(self, rank: int) -> None:
-        """Count one prediction: its target's rank, 0 a miss."""
+        """Count one prediction by the rank of its target; 0 is a miss."""
         self.count += 1
         if 0 < rank <= self.k:
             self.hits += 1
@@ -116,7 +118,7 @@ class Quality:
 
     @classmethod
     def of(cls, ranks: Rows, k: int) -> "Quality":
-        """Many at once."""
+        """The sums over predictions whose targets have these ranks, int32[n]."""
         return cls(
             k,
             float(len(ranks)),
@@ -134,22 +136,9 @@ class Quality:
             self.gains + other.gains,
         )
 
-    def faded(self, factor: float) -> "Quality":
-        """The same, weighing less: multiply before each addition and old predictions fade.
-
-        Gama, Sebastião & Rodrigues 2013, "On evaluating stream learning algorithms".
-        """
-        return Quality(
-            self.k,
-            self.count * factor,
-            self.hits * factor,
-            self.reciprocal_ranks * factor,
-            self.gains * factor,
-        )
-
     @property
     def recall(self) -> float:
-        """Recall@k; 0 of nothing."""
+        """Recall@k."""
         return self.hits / self.count if self.count else 0.0
 
     @property
@@ -169,7 +158,9 @@ class Quality:
 
 
 def fading_means(values: Values, window: float) -> Values:
-    """The mean of the latest values at each place, old ones fading by (1 − 1 / window) a step.
+    """Exponentially fading mean at each place, float64[n]: a value loses 1 / window of its weight per step.
+
+    Gama, Sebastião & Rodrigues 2013, "On evaluating stream learning algorithms".
 
     >>> fading_means(np.array([1.0, 0.0]), 2).round(3).tolist()
     [1.0, 0.333]
@@ -180,7 +171,7 @@ def fading_means(values: Values, window: float) -> Values:
 
 
 @njit(cache=True, nogil=True)
-def _fading_means(values, factor, out):  # type: ignore[no-untyped-def]
+def _fading_means(values, factor, out):  # type: ignore[no-untyped-def]  # numba infers the types
     total, count = 0.0, 0.0
     for n in range(len(values)):
         total = total * factor + values[n]
@@ -189,7 +180,7 @@ def _fading_means(values, factor, out):  # type: ignore[no-untyped-def]
 
 
 def gini(counts: NDArray[Any]) -> float:
-    """How unequally often items are shown: 0 all alike, towards 1 ever fewer.
+    """Gini index of counts: 0 where all are equal, towards 1 the fewer items have all of them.
 
     >>> gini(np.array([5, 5, 5, 5])), gini(np.array([0, 0, 0, 8]))
     (0.0, 0.75)

@@ -1,6 +1,7 @@
-"""Twins of a model that are refreshed only so often: what freshness is worth.
+"""Delayed replicas of a model: they show what freshness is worth.
 
-A twin is a replica, and a refresh is what a checkpoint is on the stream: the rows touched since the last.
+A replica is refreshed only so often, with the rows that the live model has published since its last refresh,
+as a worker on the stream is by a checkpoint.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,43 +9,44 @@ from collections.abc import Mapping, Sequence
 from models.model import Model
 
 
-class Twin:
-    """A replica refreshed every `every_ms` of event time; None: never after its first refresh."""
+class DelayedReplica:
+    """A replica that is refreshed every `every_ms` of event time; None: once, and never again."""
 
     def __init__(self, name: str, model: Model, every_ms: int | None) -> None:
         self.name, self.model, self.every_ms = name, model, every_ms
         self.pending: dict[bytes, bytes | None] = {}
-        self._due: int | None = None
+        """Rows published since the last refresh."""
+        self._next: int | None = None
         self.refreshed: int | None = None
-        """When it last was, event time, ms."""
+        """Event time of the last refresh, ms."""
 
     def due(self, time: int) -> bool:
-        """Whether it is to be refreshed at `time`, ms; the first time always."""
-        return self._due is None or (self.every_ms is not None and time >= self._due)
+        """Whether the next refresh is due at `time`, ms; the first always is."""
+        return self._next is None or (self.every_ms is not None and time >= self._next)
 
     def refresh(self, time: int) -> None:
-        """Take over what is pending."""
+        """Apply the pending rows at event time `time`, ms."""
         self.model.apply(self.model.prepare(self.pending.items()))
         self.pending.clear()
         every = self.every_ms or 0
-        start = time if self._due is None else self._due + (time - self._due) // max(every, 1) * every
-        self._due, self.refreshed = start + every, time
+        start = time if self._next is None else self._next + (time - self._next) // max(every, 1) * every
+        self._next, self.refreshed = start + every, time
 
 
-def refresh(live: Model, twins: Sequence[Twin], time: int) -> dict[bytes, bytes | None]:
-    """Before predictions at `time`: refresh the twins that are due; what `live` published for it."""
-    if not any(twin.due(time) for twin in twins):
+def refresh_due(live: Model, replicas: Sequence[DelayedReplica], time: int) -> dict[bytes, bytes | None]:
+    """Refresh the replicas that are due at `time`, ms; returns the rows that `live` published for it."""
+    if not any(replica.due(time) for replica in replicas):
         return {}
     rows = live.dump_touched()
-    publish(rows, twins, time)
+    distribute(rows, replicas, time)
     return rows
 
 
-def publish(rows: Mapping[bytes, bytes | None], twins: Sequence[Twin], time: int) -> None:
-    """Give the twins what was published; those that are due at `time` take it over."""
-    for twin in twins:
-        for key in rows:  # at the end: of a key that comes twice, the last one counts
-            twin.pending.pop(key, None)
-        twin.pending |= rows
-        if twin.due(time):
-            twin.refresh(time)
+def distribute(rows: Mapping[bytes, bytes | None], replicas: Sequence[DelayedReplica], time: int) -> None:
+    """Queue published rows for the replicas, and refresh those that are due at `time`, ms."""
+    for replica in replicas:
+        for key in rows:  # to the end of the dict: of a key that comes twice, the last one counts
+            replica.pending.pop(key, None)
+        replica.pending |= rows
+        if replica.due(time):
+            replica.refresh(time)

@@ -4,155 +4,181 @@ The broker is the embedded one and lives in this process; worker and learner are
 production.  Everything that they write goes to a temporary folder that is removed at the end.
 """
 
-import ctypes
-import json
-import os
+import errno
 import random
+import secrets
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from http.client import HTTPException
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from streams import messages
+from streams.clients.child import Child, stopping, wait_ready
 from streams.clients.logs import Log
+from streams.clients.pages import PageError, get_json
 from streams.clients.progress import Show, progress
-from streams.clients.publish import NAP_S, Due, EventProducer, schedule
+from streams.clients.publish import MIN_SLEEP_S, EventProducer, ScheduledEvent, schedule
 from streams.clients.shop import Shop
 from streams.clients.subscribe import follow, records
+from streams.errors import UserError
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
-from streams.settings import PREFIX, Settings, load
+from streams.settings import PREFIX, Settings, load, origins
 from streams.topics import topics
 
-START_S = 180
-"""Kernels are compiled at the first start, which takes a minute on a slow machine."""
-STOP_S = 10
-TAIL_LINES = 20
-"""Of the log of a child that died."""
+NOTICE_S = 5.0
+"""A start that takes longer is explained."""
+POLL_S = 0.1
+"""How often the demo looks after everything but publishing, at least."""
+BEHIND_S = 2.0
+"""Being further behind than this is reported."""
+MAX_PORT = 65_535
+REQUIRED = {
+    "embedded": True,
+    "security_protocol": "PLAINTEXT",
+    "partitions": PARTITIONS,
+}
+"""Settings of the embedded broker; besides them `brokers` and `data_dir`."""
+DEFAULTS = {
+    "measure_every": 5,  # few events, and minutes to look at them
+    "frozen_twin_h": 0.05,
+    "log_level": "warning",
+}
+"""Settings of the demo where the user has set no others."""
 
 
-class Died(Exception):
-    """A child ended by itself, or never became ready; the message has the tail of its log."""
+class PortUnavailable(UserError):
+    """The pages cannot listen where the user wants them to; the message says why."""
 
 
-class Child:
-    """`python -m streams NAME`, which ends when this process does, however this ends."""
+def run_demo(log: Log | None, rate: float, seconds: float | None) -> None:
+    """Run the demo with the simulated shop, or with a log; returns after `seconds` or at Ctrl-C.
 
-    def __init__(self, name: str, port: int, overrides: Mapping[str, Any], folder: Path) -> None:
-        self.name, self._log = name, folder / f"{name}.log"
-        self.url = f"http://127.0.0.1:{port}"
-        """Of its pages."""
-        mine = {**overrides, "web_port": port, "data_dir": folder / name, "log_level": "warning"}
-        env = {PREFIX + key.upper(): str(value) for key, value in mine.items()}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "streams", name],
-                env=os.environ | env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C is ours to pass on, in order
-                preexec_fn=_die_with_parent if _LIBC else None,
-            )
-
-    def check(self) -> None:
-        """`Died` if it has."""
-        if self._process.poll() is not None:
-            raise self.died(f"ended with exit code {self._process.returncode}")
-
-    def ready(self) -> bool:
-        """Whether its pages say so."""
-        return _get(f"{self.url}/health/ready") is not None
-
-    def died(self, how: str) -> Died:
-        """That it `how`, with the tail of its log."""
-        tail = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        return Died("\n".join([f"the {self.name} {how}; the end of its log:", *tail]))
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self._process.terminate()
-
-    def join(self, timeout_s: float) -> None:
-        """Wait for its end, and make an end of it after the timeout."""
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+    Raises `ProcessFailed` if the worker or the learner does, `PortUnavailable`, and `BadSetting`.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        chosen = load()
+        user_set = {name for name, origin in origins(chosen).items() if origin != "default"}
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="freshet-")))
+        broker = EmbeddedBroker()
+        overrides = demo_settings(broker.brokers, user_set)
+        settings = load(**overrides)
+        ports = choose_ports(settings, asked_for="web_port" in user_set)
+        broker.create(*(topic.name for topic in topics(settings).values()))
+        _print("Starting a broker, a worker and the learner.")
+        children: list[Child] = []
+        stack.enter_context(stopping(children))
+        for name, port in zip(("worker", "learner"), ports, strict=True):
+            own = {"web_port": port, "data_dir": folder / name}
+            children.append(Child(name, _url(settings, port), overrides | own, folder / f"{name}.log"))
+        wait_ready(children, StartNotice())
+        overview = Overview(children[0].url)
+        stack.callback(overview.print_latest)
+        _print(f"Freshet runs: {children[0].url}/ shows what it does. Ctrl-C stops it.")
+        if "web_token" in overrides:
+            _print(f"token for changing settings on the pages: {overrides['web_token']}")
+        show = stack.enter_context(progress())
+        traffic = Traffic(settings, children, overview, rate, seconds)
+        traffic.run(traffic.schedule(log), show)
 
 
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1
+def demo_settings(brokers: str, user_set: Set[str]) -> dict[str, Any]:
+    """The settings that the demo overrides; prints which of the user's do not apply."""
+    required = REQUIRED | {"brokers": brokers}
+    if ignored := sorted(user_set & {*required, "data_dir"}):
+        names = ", ".join(PREFIX + name.upper() for name in ignored)
+        print(f"freshet: the demo has a broker and data folders of its own: {names} ignored", file=sys.stderr)
+    defaults = DEFAULTS | {"web_token": secrets.token_urlsafe(12)}
+    return required | {name: value for name, value in defaults.items() if name not in user_set}
 
 
-def _die_with_parent() -> None:
-    """Between fork and exec: a demo that is killed -9 leaves nobody behind."""
-    assert _LIBC
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def choose_ports(settings: Settings, asked_for: bool) -> tuple[int, int]:
+    """The ports of the worker's and of the learner's pages: `web_port` and the next one.
 
-
-@contextmanager
-def children(overrides: Mapping[str, Any], folder: Path) -> Iterator[list[Child]]:
-    """The worker and the learner, ready; stopped together at the end."""
-    started: list[Child] = []
+    One that is in use is replaced by any free port, but for the worker's if the user `asked_for` it, which
+    raises `PortUnavailable`.
+    """
+    host, port = settings.web_host, settings.web_port
     try:
-        for name, port in (("worker", _free_port()), ("learner", _free_port(0))):
-            started.append(Child(name, port, overrides, folder))
-        _until_ready(started)
-        yield started
-    finally:
-        _hold_signals()
-        for child in started:
-            child.terminate()
-        until = time.monotonic() + STOP_S
-        for child in started:
-            child.join(max(0.1, until - time.monotonic()))
+        worker = _bound_port(host, port)
+    except OSError as error:
+        message = f"port {port} of {host} cannot be used ({error.strerror})"
+        if asked_for or error.errno != errno.EADDRINUSE:
+            raise PortUnavailable(
+                f"{message}: set FRESHET_WEB_HOST to an address of this machine and FRESHET_WEB_PORT to a"
+                " free port, or to 0 for any"
+            ) from None
+        print(f"freshet: {message}; the pages get another one", file=sys.stderr)
+        worker = _bound_port(host, 0)
+    try:
+        return worker, _bound_port(host, worker + 1 if worker < MAX_PORT else 0)
+    except OSError:
+        return worker, _bound_port(host, 0)
 
 
-class Figures:
-    """What the worker's page says, asked for every second by a thread of its own."""
+def _bound_port(host: str, port: int) -> int:
+    """The port after binding to it for a moment; of 0, any free one.  `OSError` if it cannot be used."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        return int(probe.getsockname()[1])
+
+
+def _url(settings: Settings, port: int) -> str:
+    """The address of the pages on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web_host, settings.web_host)  # noqa: S104  # not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class StartNotice:
+    """Explains a start that takes long, once."""
+
+    def __init__(self) -> None:
+        self._printed = False
+
+    def __call__(self, waited_s: float) -> None:
+        """Called again and again while the start takes."""
+        if waited_s > NOTICE_S and not self._printed:
+            self._printed = True
+            _print("Waiting until both are ready; the first start compiles kernels: a minute or two.")
+
+
+class Overview:
+    """The worker's overview page, read every second by a thread."""
 
     def __init__(self, url: str) -> None:
         self._url = url + "/"
-        self.latest: dict[str, Any] = {}
-        """Empty until there are some."""
-        self._held = threading.Event()
+        self.figures: dict[str, Any] = {}
+        """The latest; empty before the first."""
+        self._stopped = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def hold(self) -> None:
-        """Keep the latest: a worker that ends says that nobody serves."""
-        self._held.set()
+    def print_latest(self) -> None:
+        """Stop reading, because a worker that ends reports that nobody serves, and print the latest."""
+        self._stopped.set()
+        if self.figures:
+            _print(summary(self.figures))
 
     def _watch(self) -> None:
-        while not self._held.is_set():
-            if (found := _get(self._url)) and not self._held.is_set():
-                self.latest = json.loads(found)
-            self._held.wait(1)
-
-
-def _get(url: str) -> bytes | None:
-    """The page, as JSON; None where there is none (yet)."""
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            found: bytes = answer.read()
-            return found
-    except (OSError, HTTPException):  # refused, not ready, ended
-        return None
+        while not self._stopped.is_set():
+            with suppress(PageError):
+                figures = get_json(self._url)
+                if not self._stopped.is_set():
+                    self.figures = figures
+            self._stopped.wait(1)
 
 
 def summary(figures: Mapping[str, Any]) -> str:
-    """The page's figures on one line.
+    """The overview's figures on one line.
 
     >>> summary({"events_per_s": 199.6, "age_ms": {"p50": 3.1, "p99": 9.8},
     ...     "hits": {"predictions": 200, "recommended": 90, "popularity": 20},
@@ -176,108 +202,82 @@ def summary(figures: Mapping[str, Any]) -> str:
     )
 
 
-class Stream:
-    """Publishes the events when they are due, and hands the recommendations back to the shop."""
+def delay(late_s: float, lag: Mapping[str, int], rate: float) -> str:
+    """How far the demo is behind its rate; empty when it keeps up.
+
+    late_s: how late the latest event was published.  lag: events that the worker has not served, by
+    partition.
+
+    >>> delay(3.0, {"0": 150, "1": 50}, rate=200)
+    ' · 4 s (800 events) behind 200 events/s'
+    >>> delay(0.5, {"0": 20}, rate=200)
+    ''
+    """
+    behind_s = late_s + sum(lag.values()) / rate
+    if behind_s <= BEHIND_S:
+        return ""
+    return f" · {behind_s:,.0f} s ({behind_s * rate:,.0f} events) behind {rate:,g} events/s"
+
+
+class Traffic:
+    """Publishes events when they are due, and gives the recommendations to the shop's visitors."""
 
     def __init__(
-        self, settings: Settings, started: list[Child], figures: Figures, seconds: float | None
+        self,
+        settings: Settings,
+        children: list[Child],
+        overview: Overview,
+        rate: float,
+        seconds: float | None,
     ) -> None:
         self._producer = EventProducer(settings, **{"linger.ms": 0})
         self._consumer = follow(settings, "recommendations")
-        self._children, self._figures = started, figures
-        self._until = time.monotonic() + seconds if seconds else float("inf")
-        self.recommended: dict[str, messages.Recommendation] = {}
-        """user ▶ the current one; the simulated shop has so many users, a log's are not kept."""
+        self._children, self._overview, self._rate = children, overview, rate
+        self._shop: Shop | None = None
+        self._recommended: dict[str, messages.Recommendation] = {}
+        """The current recommendation by user of the shop; those to a log's users are not kept."""
+        self._late_s = 0.0
+        self._end = time.monotonic() + seconds if seconds else float("inf")
 
-    def go(self, dues: Iterable[Due], show: Show, keep: bool) -> None:
-        """Until the time is up; when the events end before, it goes on showing the figures."""
-        start = time.monotonic()
-        for due in dues:
-            while (wait := start + due.after_s - time.monotonic()) > 0:
-                if not self._pause(max(wait, NAP_S), show, keep):
+    def schedule(self, log: Log | None) -> Iterator[ScheduledEvent]:
+        """The events of the log, or else of the shop, at the demo's rate."""
+        if log is not None:
+            return schedule(log, rate=self._rate)
+        self._shop = shop = Shop(random.Random(0))
+        events = (shop.event(int(time.time() * 1000), self._recommended) for _ in count())
+        return schedule(events, live=True, rate=self._rate)
+
+    def run(self, events: Iterable[ScheduledEvent], show: Show) -> None:
+        """Publish until the time is up; after the last event only show the figures."""
+        start = checked = time.monotonic()
+        for event in events:
+            due = start + event.after_s
+            while (now := time.monotonic()) < due or now > checked + POLL_S:
+                if not self._check(max(due - now, MIN_SLEEP_S), show):
                     return
-            self._producer.send(due)
+                checked = time.monotonic()
+            self._late_s = now - due
+            self._producer.send(event)
             self._producer.poll()
-        while self._pause(0.1, show, keep):
+        self._late_s = 0.0
+        while self._check(POLL_S, show):
             pass
 
-    def _pause(self, wait_s: float, show: Show, keep: bool) -> bool:
-        """Wait so long at the most, busy with the rest; False when the time is up."""
-        for record in records(self._consumer, min(wait_s, 0.1)):
-            if keep:
-                made = messages.decode_recommendation(record.value() or b"")
-                self.recommended[made.user] = made
+    def _check(self, wait_s: float, show: Show) -> bool:
+        """Read recommendations for so long at most, and show the figures; False when the time is up."""
+        for record in records(self._consumer, min(wait_s, POLL_S)):
+            if self._shop is not None:
+                recommendation = messages.decode_recommendation(record.value() or b"")
+                self._recommended[recommendation.user] = recommendation
         for child in self._children:
             child.check()
-        show(lambda: summary(self._figures.latest))
-        return time.monotonic() < self._until
+        show(self._line)
+        return time.monotonic() < self._end
+
+    def _line(self) -> str:
+        figures = self._overview.figures
+        return summary(figures) + delay(self._late_s, figures.get("lag", {}), self._rate)
 
 
-def demo(log: Log | None, rate: float, seconds: float | None) -> None:
-    """Run it: with the simulated shop, or with a log of the user's.  `Died` if a child does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    figures = None
-    try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freshet-")))
-            broker = EmbeddedBroker()
-            overrides = {
-                "embedded": True,
-                "measure_every": 5,  # few events, and minutes to look at them
-                "frozen_twin_h": 0.05,
-                "brokers": broker.brokers,
-                "security_protocol": "PLAINTEXT",
-                "partitions": PARTITIONS,
-                "web_host": "127.0.0.1",
-            }
-            settings = load(**overrides)
-            broker.create(*(t.name for t in topics(settings).values()))
-            print("Starting a broker, a worker and the learner; the first time takes a while.", flush=True)
-            started = stack.enter_context(children(overrides, folder))
-            figures = Figures(started[0].url)
-            stack.callback(figures.hold)
-            print(f"Freshet runs: {started[0].url}/ shows what it does. Ctrl-C stops it.", flush=True)
-            show = stack.enter_context(progress())
-            stream = Stream(settings, started, figures, seconds)
-            stream.go(_dues(log, rate, stream), show, keep=log is None)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if figures and figures.latest:
-            print(summary(figures.latest))
-
-
-def _dues(log: Log | None, rate: float, stream: Stream) -> Iterator[Due]:
-    if log:
-        return schedule(log, rate=rate)
-    shop = Shop(random.Random(0))
-    events = (shop.event(int(time.time() * 1000), stream.recommended) for _ in count())
-    return schedule(events, live=True, rate=rate)
-
-
-def _until_ready(started: list[Child]) -> None:
-    start = time.monotonic()
-    while waiting := [child for child in started if not child.ready()]:
-        for child in started:
-            child.check()
-        if time.monotonic() > start + START_S:
-            raise waiting[0].died(f"was not ready after {START_S} s")
-        time.sleep(0.1)
-
-
-def _free_port(wanted: int = 6066) -> int:
-    """The usual port of the pages, or any other if that is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            return _free_port(0)
-        return int(probe.getsockname()[1])
-
-
-def _hold_signals() -> None:
-    """While the children end: a second Ctrl-C must not leave one behind."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+def _print(line: str) -> None:
+    print(line, flush=True)

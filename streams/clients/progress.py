@@ -1,4 +1,4 @@
-"""What a long command says while it runs: a bar on a terminal, else a line every few seconds; on stderr."""
+"""Progress of a long command on stderr: a bar on a terminal, otherwise a line every few seconds."""
 
 import sys
 import time
@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
 Show = Callable[[Callable[[], str]], None]
-"""Called as often as one likes, with what would make the text; it is made only when it is due."""
+"""Called as often as convenient with a function that returns the text; it is called when a text is due."""
 
 REDRAW_S, LINE_S = 0.1, 5.0
 
 
 @contextmanager
 def progress(fraction: Callable[[], float | None] = lambda: None) -> Iterator[Show]:
-    """Yields `show`.  `fraction` is how much is done, 0 to 1; None: not known, a spinner is drawn."""
+    """Yields `show`.  `fraction` is the part that is done, 0 to 1; None: unknown, a spinner is drawn."""
     if sys.stderr.isatty():
         with _bar(fraction) as draw:
             yield _every(REDRAW_S, draw)
@@ -28,14 +28,14 @@ def _line(text: str, done: float | None) -> None:
     print(text if done is None else f"{done:4.0%}  {text}", file=sys.stderr, flush=True)
 
 
-def _every(interval_s: float, say: Callable[[str], None]) -> Show:
+def _every(interval_s: float, write: Callable[[str], None]) -> Show:
     due = time.monotonic() + interval_s
 
     def show(text: Callable[[], str]) -> None:
         nonlocal due
         if (now := time.monotonic()) >= due:
             due = now + interval_s
-            say(text())
+            write(text())
 
     return show
 

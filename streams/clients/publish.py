@@ -1,6 +1,6 @@
 """Publish events: from a log to the topic `events`, as fast as possible or paced.
 
-A log that is replayed tells of another time.  Its records keep the broker's timestamp, because Kafka's
+A log that is replayed is about another time.  Its records keep the broker's timestamp, because Kafka's
 retention would delete records stamped years back, and say in the header `replay` when the event would
 have *arrived* had it been live (`streams.step.clock` believes event times near their arrival only).
 """
@@ -21,22 +21,21 @@ from streams.settings import Settings
 from streams.step.clock import REPLAY_HEADER
 
 LOOKAHEAD = 64
-"""Events that vote on whether one is stamped ahead: half of them may lie together."""
-
+"""Events that an event's time is compared with; half of them may have wrong times."""
 DELIVERY_TIMEOUT_S = 30
 EMBEDDED_LINGER_MS = 3
-"""The embedded broker answers a fetch with one batch a partition, however small it is."""
-NAP_S = 0.001
-"""The shortest wait when pacing: above 1,000 events/s they go in little bursts."""
+"""The embedded broker answers a fetch with one batch per partition, however small it is."""
+MIN_SLEEP_S = 0.001
+"""The shortest wait when pacing: above 1,000 events/s they are published in small bursts."""
 
 
 def arrivals(times: Iterable[int], lookahead: int = LOOKAHEAD) -> Iterator[int]:
-    """When each event of a log would have arrived, in the log's own order; never goes back.
+    """When each event of a log would have arrived, in the log's own order; never decreases.
 
-    An event arrives at its time, but for two kinds.  One that is older than what came before it is
-    late: it arrives with the event before it.  One that is younger than most of the `lookahead` events
-    after it is stamped ahead: it, too, arrives with the event before it.  So neither moves the arrival
-    of any other event.  (Only at the very end of a log does nothing follow that could contradict.)
+    An event arrives at its time, with two exceptions.  An event older than one before it is late, and an
+    event younger than most of the `lookahead` events after it is stamped ahead: both arrive with the event
+    before them.  So neither moves the arrival of any other event.  (Only at the very end of a log no event
+    follows that could show that the last one is stamped ahead.)
 
     >>> list(arrivals([10, 20, 999, 30, 5, 40, 50]))
     [10, 20, 20, 30, 30, 40, 50]
@@ -56,13 +55,13 @@ def arrivals(times: Iterable[int], lookahead: int = LOOKAHEAD) -> Iterator[int]:
             insort(ordered, following)
 
 
-class Due(NamedTuple):
-    """An event, when to publish it, and what its `replay` header says."""
+class ScheduledEvent(NamedTuple):
+    """An event, when to publish it, and the arrival in its `replay` header."""
 
     after_s: float
     """Seconds after the start."""
     arrival: int | None
-    """ms since the epoch; None: it is live, and gets no header."""
+    """ms since the epoch; None: the event is live and has no header."""
     event: messages.Event
 
 
@@ -72,13 +71,13 @@ def schedule(
     live: bool = False,
     rate: float | None = None,
     speed: float | None = None,
-) -> Iterator[Due]:
-    """When to publish what: `rate` events a second, or `speed` times as fast as they happened, or at once."""
+) -> Iterator[ScheduledEvent]:
+    """Schedule events at `rate` per second, at `speed` times the pace at which they happened, or at once."""
     if live:
         pairs: Iterable[tuple[messages.Event, int | None]] = ((event, None) for event in events)
     else:
-        these, same = tee(events)
-        pairs = zip(these, arrivals(event.time_ms for event in same), strict=True)
+        events, copy = tee(events)
+        pairs = zip(events, arrivals(event.time_ms for event in copy), strict=True)
     start: int | None = None
     for n, (event, arrival) in enumerate(pairs):
         after = n / rate if rate else 0.0
@@ -86,11 +85,11 @@ def schedule(
             at = event.time_ms if arrival is None else arrival
             start = at if start is None else start
             after = (at - start) / 1000 / speed
-        yield Due(after, arrival, event)
+        yield ScheduledEvent(after, arrival, event)
 
 
 class EventProducer:
-    """Puts events on the topic `events` and counts what became of them."""
+    """Produces events to the topic `events` and counts how many were delivered and how many failed."""
 
     def __init__(self, settings: Settings, **config: Any) -> None:
         self._topic = settings.topic("events")
@@ -98,7 +97,7 @@ class EventProducer:
             "delivery.report.only.error": True,
             "message.timeout.ms": DELIVERY_TIMEOUT_S * 1000,
             "on_delivery": self._report,
-            "log_level": 2,  # what fails is counted, and said once
+            "log_level": 2,  # failures are counted, and the first reason is kept
             "error_cb": lambda error: None,
         }
         if settings.embedded:
@@ -107,19 +106,21 @@ class EventProducer:
         self.sent = 0
         self.failed = 0
         self.reason: str | None = None
-        """Why the first one failed."""
+        """Why the first event failed."""
         self.unreachable = False
-        """An event waited `DELIVERY_TIMEOUT_S` for Kafka: there is no point in going on."""
+        """Whether an event waited `DELIVERY_TIMEOUT_S` for Kafka: there is no point in continuing."""
 
     @property
     def delivered(self) -> int:
-        """Events that Kafka has."""
+        """Number of events that Kafka acknowledged."""
         return self.sent - self.failed - len(self._producer)
 
-    def send(self, due: Due) -> None:
-        """Hand an event to the client, waiting while its buffer is full."""
-        event = due.event
-        headers = None if due.arrival is None else [(REPLAY_HEADER, b"%d" % due.arrival)]
+    def send(self, scheduled: ScheduledEvent) -> None:
+        """Pass an event to the Kafka client, waiting while its buffer is full."""
+        event = scheduled.event
+        headers: list[tuple[str, str | bytes | None]] = []
+        if scheduled.arrival is not None:
+            headers = [(REPLAY_HEADER, b"%d" % scheduled.arrival)]
         value = messages.encode(event)
         self.sent += 1
         while not self.unreachable:
@@ -127,12 +128,12 @@ class EventProducer:
                 return self._producer.produce(self._topic, value, event.user, headers=headers)
             except BufferError:
                 self._producer.poll(0.1)
-            except KafkaException as error:  # refused before it was sent: too large, say
+            except KafkaException as error:  # refused before it was sent, as too large for example
                 return self._fail(error.args[0])
         self.failed += 1
 
     def poll(self) -> None:
-        """Take the reports of what failed."""
+        """Process delivery reports."""
         self._producer.poll(0)
 
     def flush(self, timeout_s: float = DELIVERY_TIMEOUT_S + 5) -> None:
@@ -149,21 +150,23 @@ class EventProducer:
         self.unreachable |= error.code() == KafkaError._MSG_TIMED_OUT
 
 
-def publish(dues: Iterable[Due], producer: EventProducer, show: Show, copies: int = 1) -> None:
-    """Publish each event when it is due, `copies` times; returns when all is delivered or has failed."""
+def publish_events(
+    events: Iterable[ScheduledEvent], producer: EventProducer, show: Show, copies: int = 1
+) -> None:
+    """Publish each event when it is due, `copies` times; returns when all are delivered or have failed."""
     start = time.monotonic()
 
     def summary() -> str:
         rate = producer.delivered / max(time.monotonic() - start, 0.001)
         return f"{producer.delivered:,} delivered, {producer.failed:,} failed, {rate:,.0f} events/s"
 
-    for n, due in enumerate(dues):
-        while (wait := start + due.after_s - time.monotonic()) > 0:
-            time.sleep(min(max(wait, NAP_S), 0.1))
+    for n, scheduled in enumerate(events):
+        while (wait := start + scheduled.after_s - time.monotonic()) > 0:
+            time.sleep(min(max(wait, MIN_SLEEP_S), 0.1))
             show(summary)
         for _ in range(copies):
-            producer.send(due)
-        if n % 100 == 0 or due.after_s:
+            producer.send(scheduled)
+        if n % 100 == 0 or scheduled.after_s:
             producer.poll()
             show(summary)
         if producer.unreachable:

@@ -1,8 +1,8 @@
 """A simulated shop, for the demo and for tests: users with tastes, items that go together, a trend.
 
-What a visitor wants next depends on the item in front of them, their taste and what is the rage just
-now; the rage moves, and new items arrive, so what was learnt an hour ago is worth little.  It is honest:
-what would please is drawn first, and only then does the visitor look at the recommendations.
+What a visitor wants next depends on the item that they view, their taste and the current trend; trends
+change and new items arrive, so what was learnt an hour ago is worth little.  The recommendations have no
+influence on what visitors want: that is drawn before a visitor looks at them.
 
     >>> shop = Shop(random.Random(1))
     >>> shop.event(time=1_700_000_000_000).type
@@ -18,27 +18,29 @@ from streams.messages import Event, Recommendation
 
 CATEGORIES = ("boots", "tents", "stoves", "ropes", "maps", "packs", "lamps", "jackets", "bikes", "kayaks")
 GO_TOGETHER = 6
-"""Items that people go to from an item, likeliest first."""
+"""Number of items that go together with an item."""
 WANTED = 3
-"""Items that would please a visitor now."""
+"""Number of items that a visitor would click now."""
+TREND_ITEMS = 12
 P_LEAVE, P_CART, P_PURCHASE, P_LOOK = 0.06, 0.08, 0.4, 0.5
-"""Of leaving, putting what is viewed into the cart, buying it then, looking at what is recommended."""
+"""Probabilities of leaving, of putting the viewed item into the cart, of buying an item of the cart, and of
+looking at the recommendations."""
 NOTHING: Mapping[str, Recommendation] = {}
 
 
 @dataclass
 class Visitor:
-    """A user who is in the shop."""
+    """A user in the shop."""
 
     user: str
     taste: tuple[str, ...]
-    """Categories."""
+    """The categories that the user likes."""
     viewing: str | None = None
     cart: list[str] = field(default_factory=list)
 
 
 class Shop:
-    """Draws one event at a time; all randomness is `rng`'s, all time is the caller's."""
+    """Draws one event at a time; all randomness comes from `rng`, all times from the caller."""
 
     def __init__(
         self,
@@ -50,15 +52,16 @@ class Shop:
         trend_s: float = 60,
         new_item_s: float = 10,
     ) -> None:
-        """items: at the start; one more every `new_item_s`.  visitors: in the shop at any one time, of
-        so many users.  trend_s: how long a rage lasts, seconds of event time.
+        """items: at the start; one more every `new_item_s` of event time.  users: of whom `visitors` are in
+        the shop at any time.  trend_s: how long a trend lasts, seconds of event time.
         """
         self.rng, self.users, self.trend_s, self.new_item_s = rng, users, trend_s, new_item_s
         self.shelves: dict[str, list[str]] = {category: [] for category in CATEGORIES}
-        """Most popular first."""
+        """Items by category, most popular first."""
         self.next_items: dict[str, list[str]] = {}
-        """What goes together with an item, likeliest first."""
-        self.rage: list[str] = []
+        """Items that go together with an item, likeliest first."""
+        self.trend: list[str] = []
+        """Items that everybody wants now, likeliest first."""
         self._events = 0
         self._trend_ends = self._next_item_at = 0.0
         for _ in range(items):
@@ -71,9 +74,9 @@ class Shop:
     def event(self, time: int, recommended: Mapping[str, Recommendation] = NOTHING) -> Event:
         """The next event, at `time` (ms, never less than before).
 
-        recommended: user ▶ what they are shown now, if they look.
+        recommended: the current recommendation by user.
         """
-        self._move_on(time / 1000)
+        self._advance(time / 1000)
         n = self.rng.randrange(len(self._visitors))
         if self.rng.random() < P_LEAVE:
             self._visitors[n] = self._enter()
@@ -83,7 +86,7 @@ class Shop:
         if visitor.viewing and visitor.viewing not in visitor.cart and self.rng.random() < P_CART:
             visitor.cart.append(visitor.viewing)
             return self._event(visitor, "cart", visitor.viewing, time)
-        wanted = [self._want(visitor) for _ in range(WANTED)]  # before looking at what is recommended
+        wanted = [self._draw_wanted(visitor) for _ in range(WANTED)]  # before the visitor looks
         looks = self.rng.random() < P_LOOK
         shown = recommended.get(visitor.user) if looks else None
         clicked = next((r.item for r in shown.items if r.item in wanted), None) if shown else None
@@ -100,31 +103,28 @@ class Shop:
             type=type,
             item=item,
             time=time,
-            value=round(5 + 200 * random.Random(item).random(), 2)
-            if type == "purchase"
-            else None,  # its price
+            value=_price(item) if type == "purchase" else None,
             recommendation_id=source,
         )
 
-    def _want(self, visitor: Visitor) -> str:
-        """An item that would please the visitor now."""
+    def _draw_wanted(self, visitor: Visitor) -> str:
+        """An item that the visitor would click now."""
         draw = self.rng.random()
         if visitor.viewing and draw < 0.7:
             return self._skewed(self.next_items[visitor.viewing])
         if draw < 0.8:
-            return self._skewed(self.rage)
+            return self._skewed(self.trend)
         return self._skewed(self.shelves[self.rng.choice(visitor.taste)])
 
     def _skewed(self, items: list[str]) -> str:
-        """One of these, the first ones much likelier: 1 / rank."""
-        weights = _ZIPF[: len(items)]
-        return self.rng.choices(items, cum_weights=weights)[0]
+        """One of these, with probabilities in proportion to 1 / rank."""
+        return self.rng.choices(items, cum_weights=_ZIPF[: len(items)])[0]
 
-    def _move_on(self, now: float) -> None:
-        if now >= self._trend_ends:  # the rage moves, and a tenth of what goes together
+    def _advance(self, now: float) -> None:
+        if now >= self._trend_ends:  # a new trend, and a tenth of the items go together with others
             self._trend_ends = now + self.trend_s
             items = sorted(self.next_items)
-            self.rage = self.rng.sample(items, 12)
+            self.trend = self.rng.sample(items, TREND_ITEMS)
             for item in self.rng.sample(items, len(items) // 10):
                 new = self.rng.choice(items)
                 if new != item:
@@ -133,7 +133,7 @@ class Shop:
             self._next_item_at = now + self.new_item_s
             item = self._new_item()
             self._set_next(item, item.split("-")[0])
-            self.rage = [item, *self.rage[:-1]]  # what is new is in the window
+            self.trend = [item, *self.trend[:-1]]  # new items are in the shop window
 
     def _new_item(self) -> str:
         category = self.rng.choice(CATEGORIES)
@@ -143,16 +143,20 @@ class Shop:
         return item
 
     def _set_next(self, item: str, category: str) -> None:
-        """Mostly of its own category: people compare; the last two are what one needs with it."""
+        """Mostly items of its own category, which people compare; the last two are of others."""
         others = self.rng.choices(CATEGORIES, k=2)
         near = self.rng.choices(self.shelves[category], k=GO_TOGETHER - 2)
-        found = near + [self._skewed(self.shelves[c]) for c in others]
-        self.next_items[item] = [other for other in found if other != item] or near[:1]
+        items = near + [self._skewed(self.shelves[c]) for c in others]
+        self.next_items[item] = [other for other in items if other != item] or near[:1]
 
     def _enter(self) -> Visitor:
         user = self.rng.randrange(self.users)
-        taste = random.Random(user).sample(CATEGORIES, 2)  # the same whenever they come
+        taste = random.Random(user).sample(CATEGORIES, 2)  # the same at every visit
         return Visitor(f"user-{user}", tuple(taste))
+
+
+def _price(item: str) -> float:
+    return round(5 + 200 * random.Random(item).random(), 2)
 
 
 _ZIPF = list(accumulate(1 / rank for rank in range(1, 100_001)))

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings
 
+BATCH = 50
 MAX_BYTES = 32 * 1024 * 1024
 """Bytes of keys and values that a reading holds, at most: what comes after is left out."""
 
@@ -71,10 +72,11 @@ def _read(
     ended: set[int | None] = set()
     size, deadline = 0, time.monotonic() + timeout_s
     while len(ended) < len(starts) and size < max_bytes and time.monotonic() < deadline:
-        for message in consumer.consume(500, 0.1):
-            if not is_no_record(message):
+        for message in consumer.consume(BATCH, 0.1):
+            if is_no_record(message):
+                if is_end(message):
+                    ended.add(message.partition())
+            elif size < max_bytes:
                 messages.append(message)
                 size += len(message.key() or b"") + len(message.value() or b"")
-            elif is_end(message):
-                ended.add(message.partition())
     return messages

@@ -6,8 +6,8 @@ The counts and their names are those of `models.evaluation.live`; they add up ov
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from models.evaluation import intervals
-from models.evaluation.live import FROZEN, NOW, SEGMENTED, SHOWN, K, parted
+from models.evaluation.intervals import mean_interval, wilson_interval
+from models.evaluation.live import FROZEN, NOW, SEGMENTED, SHOWN, K, by_recommender
 from streams.monitor.history import SPANS, Heartbeat, Point, add_up, labelled, slots
 
 WORDS = {
@@ -30,7 +30,7 @@ Counts = Mapping[str, float]
 def quality(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str) -> dict[str, Any]:
     """The page; the same whichever worker is asked."""
     counts = add_up(points)
-    found = parted(counts)
+    found = by_recommender(counts)
     gauges = _gauges(heartbeats)
     in_parts = [who for who in WORDS if who in SEGMENTED and who in found]
     segments = sorted({segment for who in in_parts for segment in found[who]} - {"all"})
@@ -154,7 +154,7 @@ def _taken(shown: Mapping[str, Counts], lists: float) -> dict[str, Any]:
 def _figures(sums: Counts) -> dict[str, float]:
     """Of one recommender in one segment."""
     count, hits = sums.get("predictions", 0), sums.get("hits", 0)
-    low, high = intervals.share(hits, count)
+    low, high = wilson_interval(hits, count)
     return {
         "predictions": count,
         "recall": hits / count if count else 0.0,
@@ -168,7 +168,7 @@ def _figures(sums: Counts) -> dict[str, float]:
 def _lift(who: str, counts: Counts) -> dict[str, Any]:
     """By how much more often the model as it is now has what came, than another had."""
     count, won, lost = (counts.get(f"lift:{who}|{what}", 0) for what in ("predictions", "won", "lost"))
-    low, high = intervals.mean(won - lost, won + lost, count)
+    low, high = mean_interval(won - lost, won + lost, count)
     lift = (won - lost) / count if count else 0.0
     return {"over": who, "predictions": count, "lift": lift, "low": low, "high": high}
 

@@ -1,1 +1,1 @@
-
+"""Offline evaluation and tuning on a log."""

@@ -1,30 +1,34 @@
-"""A protocol of evaluation as one types it: options, spans of time; no model and no log."""
+"""The options of `freshet evaluate` as they are typed, without a model and a log: protocol, durations."""
 
 import re
 from dataclasses import dataclass
 
-SECOND_MS, DAY_MS = 1000, 86_400_000
-UNIT_MS = {"ms": 1, "s": SECOND_MS, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
+from models.kernels.decay import DAY_MS, HOUR_MS
+from streams.errors import UserError
+
+UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
 
 
-class BadPlan(Exception):
-    """Options that do not fit together or the log; the message says which, on one line."""
+class BadOptions(UserError):
+    """Options that do not fit together or do not fit the log; the message is one line."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """A protocol and its settings; `docs/evaluation.md` says what each means."""
+class EvaluationOptions:
+    """A protocol and its options; `docs/evaluation.md` explains each."""
 
     protocol: str = "prequential"
     types: frozenset[str] = frozenset()
-    """Event types that are predicted; empty: all that teach."""
+    """Event types to predict; empty: all that are learnt."""
     min_value: float | None = None
     limit: int | None = None
     drop_reloads: bool = False
     warm_up: str = "0%"
     window: str = "1d"
     windows: tuple[int, int] | None = None
-    """First and last window that is predicted."""
+    """First and last window to predict."""
     split: str = "80/10/10"
     part: str = "test"
     learn: frozenset[str] = frozenset({"train"})
@@ -34,32 +38,37 @@ class Options:
     skip_repeats: bool = False
     skip_first: bool = False
     exclude: str | None = None
-    """What the lists leave out; None: what the stream's do."""
+    """What the lists leave out; None: what a worker's lists leave out."""
     ks: tuple[int, ...] = (20,)
     model_delay: str | None = None
     batch: int | None = None
     refresh: tuple[str, ...] = ()
     compare: frozenset[str] | None = None
-    """Generators to measure alone; `generators`, `rankers`: all.  None: popularity, where it is on."""
+    """Generators to measure alone; `generators`, `rankers`: all of them.  None: popularity, if it is on."""
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """`BadPlan` where an option would change nothing: the figures would be of another question."""
+        """`BadOptions` where an option would change nothing: the metrics would answer another question."""
         for name, protocols in USED_BY.items():
-            given, default = getattr(self, name), self.__dataclass_fields__[name].default
-            if given != default and self.protocol not in protocols:
-                raise BadPlan(f"--{name.replace('_', '-')} is for --protocol {' or '.join(protocols)}")
+            value, default = getattr(self, name), self.__dataclass_fields__[name].default
+            if value != default and self.protocol not in protocols:
+                raise BadOptions(
+                    f"--{name.replace('_', '-')} has no effect with --protocol {self.protocol}:"
+                    f" expected --protocol {' or '.join(protocols)}"
+                )
         if (
             self.protocol == "holdout"
             and _NUMBERS.fullmatch(self.split)
             and not _SHARES.fullmatch(self.split)
         ):
-            raise BadPlan(f"--split {self.split}: three shares, of train, valid and test: 80/10/10")
+            raise BadOptions(
+                f"invalid --split {self.split}: expected shares of train, valid and test, such as 80/10/10"
+            )
 
     @property
     def label(self) -> str | None:
-        """The column that says to which window or part an event belongs, if one does."""
-        if self.protocol == "windows" and not _is_duration(self.window):
+        """The column of the log that tells the window or part of an event; None if no column does."""
+        if self.protocol == "windows" and not _DURATION.fullmatch(self.window):
             return self.window
         if self.protocol == "holdout" and not _SHARES.fullmatch(self.split):
             return self.split
@@ -67,6 +76,7 @@ class Options:
 
 
 IN_PARTS = ("holdout", "leave-one-out")
+"""Protocols that divide the log into train, valid and test."""
 USED_BY = {
     "warm_up": ("prequential",),
     "window": ("windows",),
@@ -78,7 +88,7 @@ USED_BY = {
     "state": ("windows", *IN_PARTS),
     "drop_unseen": ("windows", *IN_PARTS),
 }
-"""Options that say something in some protocols only."""
+"""Protocols by option, of the options that have an effect in some protocols only."""
 
 _NUMBERS = re.compile(r"[\d./]+")
 _SHARES = re.compile(r"\d+/\d+/\d+")
@@ -86,7 +96,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def duration_ms(text: str) -> int:
-    """A span of time in ms; 0 needs no unit.  `ValueError` if it is none.
+    """A duration in ms; 0 needs no unit.  `ValueError` where the text is not a duration.
 
     >>> duration_ms("1.5h"), duration_ms("0")
     (5400000, 0)
@@ -94,9 +104,7 @@ def duration_ms(text: str) -> int:
     if text == "0":
         return 0
     if not (match := _DURATION.fullmatch(text)):
-        raise ValueError(f"{text} is no span of time: 500ms, 1s, 10m, 1h, 7d")
+        raise ValueError(
+            f"invalid duration '{text}': expected a number followed by ms, s, m, h or d, such as 10m"
+        )
     return round(float(match[1]) * UNIT_MS[match[2]])
-
-
-def _is_duration(text: str) -> bool:
-    return bool(_DURATION.fullmatch(text))

@@ -2,137 +2,160 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.core import Example
 from models.evaluation import protocols
-from models.evaluation.facts import Facts, Flags, Numbers, first_windows, from_the_end, last_in_window
+from models.evaluation.example_columns import (
+    ExampleColumns,
+    Integers,
+    Mask,
+    first_windows,
+    last_in_window,
+    later_events,
+)
 from models.evaluation.protocols import Pace, Step
-from streams.offline.options import DAY_MS, SECOND_MS, BadPlan, Options, duration_ms
+from streams.offline.examples import LabelledExamples
+from streams.offline.options import BadOptions, EvaluationOptions, duration_ms
 
-PREQUENTIAL_BATCH, TEACHING_BATCH = 100, 20_000
-"""Examples in a micro-batch at most, while predicting and while only learning, where not given."""
-
-
-class Taken(NamedTuple):
-    """What a log teaches."""
-
-    examples: list[Example]
-    labels: list[str]
-    """The window or part of each, as the log says it; empty where it does not."""
+PREDICTING_DELAY, PREDICTING_BATCH = "1s", 100
+LEARNING_DELAY, LEARNING_BATCH = "1d", 20_000
+"""Span and examples of a micro-batch, at most, while predicting and while only learning: the defaults of
+`--model-delay` and `--batch`."""
 
 
-def plan(options: Options, taken: Taken, about: Facts) -> Iterator[Step]:
-    """The steps of the protocol on these examples.  `BadPlan` where they do not fit."""
-    scored = _scored(options, taken.examples, about)
+def plan(options: EvaluationOptions, log: LabelledExamples, columns: ExampleColumns) -> Iterator[Step]:
+    """The steps of the protocol on these examples.  `BadOptions` where the options do not fit the log."""
+    predicted = _predicted(options, log.examples, columns)
     if options.protocol == "prequential":
-        warm_up = _warm_up(options.warm_up, len(taken.examples))
-        pace = _pace(options, SECOND_MS, PREQUENTIAL_BATCH)
-        return protocols.prequential(about.times, scored, warm_up, pace)
+        warm_up = _warm_up(options.warm_up, len(log.examples))
+        return protocols.prequential(columns.times, predicted, warm_up, _predicting_pace(options))
     if options.protocol == "windows":
-        return _plan_windows(options, taken, about, scored)
-    return _plan_holdout(options, taken, about, scored)
+        return _plan_windows(options, log, columns, predicted)
+    return _plan_holdout(options, log, columns, predicted)
 
 
-def _scored(options: Options, examples: Sequence[Example], about: Facts) -> Flags:
+def _predicted(options: EvaluationOptions, examples: Sequence[Example], columns: ExampleColumns) -> Mask:
     """Which examples may be predicted, whatever the protocol."""
     n = len(examples)
-    scored = np.ones(n, np.bool_)
+    predicted = np.ones(n, np.bool_)
     if options.types:
-        scored &= np.fromiter((e.type in options.types for e in examples), np.bool_, n)
-        if not scored.any():
-            raise BadPlan(f"no event of type {', '.join(sorted(options.types))} teaches")
+        predicted &= np.fromiter((e.type in options.types for e in examples), np.bool_, n)
+        if not predicted.any():
+            raise BadOptions(
+                f"--types {','.join(sorted(options.types))}: no example has such a type;"
+                f" expected any of {', '.join(sorted({e.type for e in examples}))}"
+            )
     if options.skip_first:
-        scored &= np.fromiter((bool(e.history) for e in examples), np.bool_, n)
+        predicted &= np.fromiter((bool(e.history) for e in examples), np.bool_, n)
     if options.skip_repeats:
-        scored &= ~about.repeat
-    return scored
+        predicted &= ~columns.repeats_latest
+    return predicted
 
 
-def _plan_windows(options: Options, taken: Taken, about: Facts, scored: Flags) -> Iterator[Step]:
-    window_of = _windows(options, taken, about.times)
+def _plan_windows(
+    options: EvaluationOptions, log: LabelledExamples, columns: ExampleColumns, predicted: Mask
+) -> Iterator[Step]:
+    window_of = _windows(options, log, columns.times)
     first, last = options.windows or (0, int(window_of.max()))
-    scored = scored & (first <= window_of) & (window_of <= last)
-    scored &= _targets(options, about, window_of) & _seen(options, taken.examples, about, window_of)
-    if not scored[window_of > 0].any():
-        raise BadPlan(
-            f"nothing is to be predicted in windows {first} to {last}: the log has {window_of.max() + 1},"
-            " counted from 0, and the first is only learnt"
+    predicted = predicted & (first <= window_of) & (window_of <= last)
+    predicted &= _targets(options, columns, window_of)
+    predicted &= _seen(options, log.examples, columns, window_of)
+    if not predicted[window_of > 0].any():
+        raise BadOptions(
+            f"no predictions in windows {first} to {last}: the number of windows in the log is"
+            f" {window_of.max() + 1}, counted from 0, and window 0 is only learnt"
         )
     frozen = options.state == "frozen"
     pace = None
     if not frozen:
-        pace = _pace(options, SECOND_MS, PREQUENTIAL_BATCH)
+        pace = _predicting_pace(options)
     elif options.model_delay or options.batch:
-        pace = _pace(options, DAY_MS, TEACHING_BATCH)
-    steps = protocols.windows(about.times, window_of, scored, frozen, pace)
+        pace = _learning_pace(options)
+    steps = protocols.windows(columns.times, window_of, predicted, frozen, pace)
     return takewhile(lambda step: step.window <= last, steps)
 
 
-def _plan_holdout(options: Options, taken: Taken, about: Facts, scored: Flags) -> Iterator[Step]:
-    part_of = _parts(options, taken, about)
+def _plan_holdout(
+    options: EvaluationOptions, log: LabelledExamples, columns: ExampleColumns, predicted: Mask
+) -> Iterator[Step]:
+    part_of = _parts(options, log, columns)
     train = np.isin(part_of, sorted(options.learn))
     test = part_of == options.part
     if not test.any():
-        raise BadPlan(f"no event is of the part {options.part}: there are {', '.join(sorted(set(part_of)))}")
-    number = np.where(test, 1, np.where(train, 0, 2))
-    scored = scored & _targets(options, about, number) & _seen(options, taken.examples, about, number)
+        raise BadOptions(f"unknown --part {options.part}: expected one of {', '.join(sorted(set(part_of)))}")
+    order = np.where(test, 1, np.where(train, 0, 2))
+    predicted = predicted & _targets(options, columns, order)
+    predicted &= _seen(options, log.examples, columns, order)
     frozen = options.state == "frozen"
-    pace = _pace(options, DAY_MS, TEACHING_BATCH) if frozen else _pace(options, SECOND_MS, PREQUENTIAL_BATCH)
-    return protocols.holdout(about.times, train, test, scored, frozen, pace)
+    pace = _learning_pace(options) if frozen else _predicting_pace(options)
+    return protocols.holdout(columns.times, train, test, predicted, frozen, pace)
 
 
-def _pace(options: Options, delay_ms: int, most: int) -> Pace:
-    delay = duration_ms(options.model_delay) if options.model_delay is not None else delay_ms
-    return Pace(delay, options.batch or most)
+def _predicting_pace(options: EvaluationOptions) -> Pace:
+    return _pace(options, PREDICTING_DELAY, PREDICTING_BATCH)
+
+
+def _learning_pace(options: EvaluationOptions) -> Pace:
+    return _pace(options, LEARNING_DELAY, LEARNING_BATCH)
+
+
+def _pace(options: EvaluationOptions, delay: str, batch: int) -> Pace:
+    delay = delay if options.model_delay is None else options.model_delay
+    return Pace(duration_ms(delay), options.batch or batch)
 
 
 def _warm_up(text: str, n: int) -> int:
-    """`10%` of the examples, or their number."""
+    """Examples that are only learnt, of n: `10%` of them, or their number."""
     return int(float(text[:-1]) / 100 * n) if text.endswith("%") else int(text)
 
 
-def _windows(options: Options, taken: Taken, times: Numbers) -> Numbers:
-    """int64[n]: the window of each example: of time, or as the column says, in order of appearance."""
+def _windows(options: EvaluationOptions, log: LabelledExamples, times: Integers) -> Integers:
+    """Window of each example, int64[n]: by time, or by the label in order of appearance."""
     if options.label is None:
         span = duration_ms(options.window)
-        return (times - times.min()) // max(span, 1)
-    number: dict[str, int] = {}
-    return np.array([number.setdefault(text, len(number)) for text in taken.labels], np.int64)
+        windows: Integers = (times - times.min()) // max(span, 1)
+        return windows
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(label, len(numbers)) for label in log.labels], np.int64)
 
 
-def _parts(options: Options, taken: Taken, about: Facts) -> np.ndarray:
-    """The part of each example: train, valid, test, or whatever the column says."""
-    n = len(taken.examples)
+def _parts(options: EvaluationOptions, log: LabelledExamples, columns: ExampleColumns) -> NDArray[np.str_]:
+    """Part of each example, str[n]: train, valid or test, or the label."""
+    n = len(log.examples)
     if options.protocol == "leave-one-out":
-        after = from_the_end(about.users)
-        return np.where(after == 0, "test", np.where(after == 1, "valid", "train"))
+        later = later_events(columns.users)
+        return np.where(later == 0, "test", np.where(later == 1, "valid", "train"))
     if options.label is not None:
-        return np.array(taken.labels)
+        return np.array(log.labels)
     shares = np.cumsum([int(share) for share in options.split.split("/")])
     if shares[-1] <= 0:
-        raise BadPlan(f"--split {options.split}: shares of train, valid and test: 80/10/10")
-    return np.array(["train", "valid", "test"])[
-        np.searchsorted(shares / shares[-1] * n, np.arange(n), side="right").clip(0, 2)
-    ]
+        raise BadOptions(
+            f"invalid --split {options.split}: expected shares of train, valid and test, such as 80/10/10"
+        )
+    numbers = np.searchsorted(shares / shares[-1] * n, np.arange(n), side="right").clip(0, 2)
+    part_of: NDArray[np.str_] = np.array(["train", "valid", "test"])[numbers]
+    return part_of
 
 
-def _targets(options: Options, about: Facts, windows: Numbers) -> Flags:
+def _targets(options: EvaluationOptions, columns: ExampleColumns, windows: Integers) -> Mask:
     if options.target == "every":
         return np.ones(len(windows), np.bool_)
-    return last_in_window(about.sessions, windows)
+    return last_in_window(columns.sessions, windows)
 
 
-def _seen(options: Options, examples: Sequence[Example], about: Facts, windows: Numbers) -> Flags:
-    """Whether an earlier window has the item, and one before it in the session, as ADER's test sets ask."""
+def _seen(
+    options: EvaluationOptions, examples: Sequence[Example], columns: ExampleColumns, windows: Integers
+) -> Mask:
+    """Whether an earlier window has the item, and one before it in the session, as in ADER's test sets."""
     if not options.drop_unseen:
         return np.ones(len(windows), np.bool_)
-    first = first_windows(about.items, windows)
-    known = first[about.items] < windows
-    first_of = {one.item: int(first[item]) for one, item in zip(examples, about.items.tolist(), strict=True)}
-    for n in np.flatnonzero(known).tolist():
+    first = first_windows(columns.items, windows)
+    seen = first[columns.items] < windows
+    first_of = {e.item: int(first[item]) for e, item in zip(examples, columns.items.tolist(), strict=True)}
+    for n in np.flatnonzero(seen).tolist():
         window = int(windows[n])
-        known[n] = any(first_of.get(item, window) < window for item in examples[n].history)
-    return known
+        seen[n] = any(first_of.get(item, window) < window for item in examples[n].history)
+    return seen

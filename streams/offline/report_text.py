@@ -1,92 +1,128 @@
-"""The figures of an evaluation as tables for a terminal."""
+"""The summary of an evaluation as tables for a terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.evaluation.summary import LIGHT_USER, NEW_ITEM, NEW_USER
+from models.evaluation.segments import LIGHT_USER, NEW_ITEM, NEW_USER
+
+BETTER_BY = " is better by"
+"""End of the name of an entry's differences; the first recommender's name is before it."""
 
 
-def text(found: dict[str, Any]) -> str:
-    """The figures as tables for a terminal."""
-    k = found["at"]
+def format_tables(summary: dict[str, Any]) -> str:
+    """Tables of accuracy, differences, metrics of lists and segments; the JSON has more."""
+    k = summary["at"]
+    recommenders = summary["recommenders"]
     lines = [
-        f"{found['predictions']:,} predictions for {found['users']:,} users;"
-        f" {found['learnt']:,} events learnt, {found['items']:,} items; {found['seconds']:.0f} s",
+        f"{summary['predictions']:,} predictions for {summary['users']:,} users;"
+        f" {summary['learnt']:,} events learnt, {summary['items']:,} items; {summary['seconds']:.0f} s",
         "",
+        *_accuracy(recommenders, k),
+        *_window_means(recommenders, k),
+        *_differences(recommenders, k),
+        "",
+        "lists",
+        *_lists(recommenders),
+        "",
+        f"recall@{k} / MRR@{k} by segment",
+        *_segments(recommenders),
+        f"A new user has fewer than {NEW_USER} earlier events, a light user fewer than {LIGHT_USER};"
+        f" of a new item fewer than {NEW_ITEM} events are learnt.",
     ]
-    entries = found["recommenders"]
-    first = next(iter(entries.values()))
-
-    def of_model(entry: Mapping[str, Any], text: str) -> str:
-        """Empty where the model is the first one's: what is shared costs once."""
-        shared = entry is not first and all(entry[key] == first[key] for key in ("learn_us", "model_bytes"))
-        return "" if shared else text
-
-    head = ["", f"recall@{k}", "95 %", f"MRR@{k}", "95 %", f"NDCG@{k}", f"F1@{k}", "propose µs", "learn µs"]
-    rows = [
-        [*_quality(name, entry, k), of_model(entry, f"{entry['learn_us']:.1f}")]
-        for name, entry in entries.items()
-    ]
-    lines += _table(head, rows)
-    if "mean over windows" in first:
-        lines += ["", f"mean over {len(first['windows'])} windows"]
-        rows = [
-            [name, *(f"{entry['mean over windows'][f'{m}@{k}']:.4f}" for m in ("recall", "mrr", "ndcg"))]
-            for name, entry in entries.items()
-        ]
-        lines += _table(["", f"recall@{k}", f"MRR@{k}", f"NDCG@{k}"], rows)
-    better = [(name, key, e) for name, e in entries.items() for key in e if key.endswith("is better by")]
-    if better:
-        lines += ["", better[0][1]]
-        rows = [[f"than {name}", *_difference(e[key])] for name, key, e in better]
-        lines += _table(["", f"recall@{k}", "95 %", f"MRR@{k}", "95 %", f"NDCG@{k}", "95 %"], rows)
-    lines += ["", "lists"]
-    about = ("coverage", "gini", "novelty", "diversity", "popularity_bias")
-    rows = [
-        [name, *(f"{entry[a]:.3f}" for a in about), of_model(entry, f"{entry['model_bytes'] / 1e6:.1f}")]
-        for name, entry in entries.items()
-    ]
-    lines += _table(["", "coverage", "Gini", "novelty, bits", "diversity", "pop. bias", "model, MB"], rows)
-    lines += ["", f"recall@{k} / MRR@{k} by segment"]
-    rows = [
-        [
-            part,
-            f"{figures['count']:,}",
-            *(_pair(entry["segments"][part]) for entry in entries.values()),
-        ]
-        for part, figures in first["segments"].items()
-    ]
-    lines += _table(["", "predictions", *entries], rows)
-    lines.append(
-        f"new user: fewer than {NEW_USER} events before; light: fewer than {LIGHT_USER};"
-        f" new item: fewer than {NEW_ITEM} learnt"
-    )
     return "\n".join(lines)
 
 
-def _quality(name: str, entry: Mapping[str, Any], k: int) -> list[str]:
+def _accuracy(recommenders: Mapping[str, Any], k: int) -> list[str]:
+    head = [
+        "", f"recall@{k}", "95 % interval", f"MRR@{k}", "95 % interval", f"NDCG@{k}", f"F1@{k}",
+        "propose µs", "learn µs",
+    ]  # fmt: skip
+    rows = [
+        [
+            name,
+            f"{entry[f'recall@{k}']:.4f}",
+            _interval(entry["intervals"][f"recall@{k}"]),
+            f"{entry[f'mrr@{k}']:.4f}",
+            _interval(entry["intervals"][f"mrr@{k}"]),
+            f"{entry[f'ndcg@{k}']:.4f}",
+            f"{entry[f'f1@{k}']:.4f}",
+            f"{entry['propose_us']:.0f}",
+            "" if _shares_model(entry, recommenders) else f"{entry['learn_us']:.1f}",
+        ]
+        for name, entry in recommenders.items()
+    ]
+    return _table(head, rows)
+
+
+def _window_means(recommenders: Mapping[str, Any], k: int) -> list[str]:
+    first = next(iter(recommenders.values()))
+    if "mean over windows" not in first:
+        return []
+    rows = [
+        [name, *(f"{entry['mean over windows'][f'{m}@{k}']:.4f}" for m in ("recall", "mrr", "ndcg"))]
+        for name, entry in recommenders.items()
+    ]
+    heading = f"mean over {len(first['windows'])} windows"
+    return ["", heading, *_table(["", f"recall@{k}", f"MRR@{k}", f"NDCG@{k}"], rows)]
+
+
+def _differences(recommenders: Mapping[str, Any], k: int) -> list[str]:
+    first, *others = recommenders
+    if not others:
+        return []
+    rows = [[name, *_gains(recommenders[name][f"{first}{BETTER_BY}"])] for name in others]
+    metrics = (f"recall@{k}", f"MRR@{k}", f"NDCG@{k}")
+    head = ["", *(text for metric in metrics for text in (metric, "95 % interval"))]
+    return ["", f"gain of {first} over", *_table(head, rows)]
+
+
+def _lists(recommenders: Mapping[str, Any]) -> list[str]:
+    head = ["", "coverage", "Gini", "novelty, bits", "diversity", "popularity bias", "model, MB"]
+    metrics = ("coverage", "gini", "novelty", "diversity", "popularity_bias")
+    rows = [
+        [
+            name,
+            *(f"{entry[metric]:.3f}" for metric in metrics),
+            "" if _shares_model(entry, recommenders) else f"{entry['model_bytes'] / 1e6:.1f}",
+        ]
+        for name, entry in recommenders.items()
+    ]
+    return _table(head, rows)
+
+
+def _segments(recommenders: Mapping[str, Any]) -> list[str]:
+    first = next(iter(recommenders.values()))
+    rows = [
+        [
+            segment,
+            f"{metrics['count']:,}",
+            *(_recall_mrr(entry["segments"][segment]) for entry in recommenders.values()),
+        ]
+        for segment, metrics in first["segments"].items()
+    ]
+    return _table(["", "predictions", *recommenders], rows)
+
+
+def _shares_model(entry: Mapping[str, Any], recommenders: Mapping[str, Any]) -> bool:
+    """Whether the model is that of the first recommender, whose costs are already in its own row."""
+    first = next(iter(recommenders.values()))
+    return entry is not first and all(entry[key] == first[key] for key in ("learn_us", "model_bytes"))
+
+
+def _gains(differences: Mapping[str, Any]) -> list[str]:
     return [
-        name,
-        f"{entry[f'recall@{k}']:.4f}",
-        _ends(entry["intervals"][f"recall@{k}"]),
-        f"{entry[f'mrr@{k}']:.4f}",
-        _ends(entry["intervals"][f"mrr@{k}"]),
-        f"{entry[f'ndcg@{k}']:.4f}",
-        f"{entry[f'f1@{k}']:.4f}",
-        f"{entry['propose_us']:.0f}",
+        text
+        for difference in differences.values()
+        for text in (f"{difference['mean']:+.4f}", _interval(difference["interval"]))
     ]
 
 
-def _difference(by: Mapping[str, Any]) -> list[str]:
-    return [text for one in by.values() for text in (f"{one['mean']:+.4f}", _ends(one["interval"]))]
+def _interval(ends: Sequence[float]) -> str:
+    return f"{ends[0]:.4f} to {ends[1]:.4f}"
 
 
-def _ends(interval: Sequence[float]) -> str:
-    return f"{interval[0]:.4f} to {interval[1]:.4f}"
-
-
-def _pair(figures: Mapping[str, float]) -> str:
-    return f"{figures['recall']:.4f} / {figures['mrr']:.4f}"
+def _recall_mrr(metrics: Mapping[str, float]) -> str:
+    return f"{metrics['recall']:.4f} / {metrics['mrr']:.4f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

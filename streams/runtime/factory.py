@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from models.evaluation.evaluated import EvaluatedRecommender
 from models.evaluation.live import FROZEN, NOW, LiveQuality
-from models.evaluation.replicas import Twin
-from models.evaluation.run import Contender
+from models.evaluation.replicas import DelayedReplica
 from models.kernels.decay import HOUR_MS
 from models.model import Model
 from models.recommender import Recommender
@@ -40,18 +40,21 @@ def set_half_lives(settings: Settings, *models: Model) -> None:
 
 
 def make_quality(settings: Settings, model: Model) -> LiveQuality:
-    """What measures the model while it learns, its parts, and a copy of it that is refreshed seldom."""
-    learnt, twins = settings.ranker != "blend", []
+    """Measures the model while it learns, beside a replica that is refreshed seldom, and its parts."""
+    learnt, replicas = settings.ranker != "blend", []
     if settings.frozen_twin_h:
-        twins.append(Twin(FROZEN, make_model(settings), int(settings.frozen_twin_h * HOUR_MS)))
-    found = [Contender(NOW, model, make_recommender(settings, model), learnt)]
-    found += [
-        Contender(twin.name, twin.model, make_recommender(settings, twin.model), learnt) for twin in twins
+        replicas.append(DelayedReplica(FROZEN, make_model(settings), int(settings.frozen_twin_h * HOUR_MS)))
+    recommenders = [EvaluatedRecommender(NOW, model, make_recommender(settings, model), learnt)]
+    recommenders += [
+        EvaluatedRecommender(replica.name, replica.model, make_recommender(settings, replica.model), learnt)
+        for replica in replicas
     ]
-    found += [Contender(name, model, Recommender(model, {name: 1.0})) for name in settings.generators]
+    recommenders += [
+        EvaluatedRecommender(name, model, Recommender(model, {name: 1.0})) for name in settings.generators
+    ]
     if learnt:
-        found.append(Contender("blend", model, Recommender(model, settings.generators)))
-    return LiveQuality(found, twins, settings.measure_every, settings.context_key)
+        recommenders.append(EvaluatedRecommender("blend", model, Recommender(model, settings.generators)))
+    return LiveQuality(recommenders, replicas, settings.measure_every, settings.context_key)
 
 
 def make_recommender(settings: Settings, model: Model, threads: int = 1) -> Recommender:

@@ -18,6 +18,7 @@ from streams.kafka.model_writer import ModelWriter
 from streams.messages import decode_example
 from streams.runtime.factory import make_model, make_quality, set_half_lives
 from streams.runtime.faust_app import quiet_logs
+from streams.runtime.warm_up import warm_up_learner
 from streams.settings import Settings
 
 GATHER_S = 0.05
@@ -68,9 +69,9 @@ class Learning:
         learnt again from the published model on.
         """
         model = make_model(self.settings)
-        model.warm_up()  # before the predecessor is fenced: until then it continues
+        warm_up_learner(self.settings)  # before the predecessor is fenced: until then it continues
         self.quality = quality = make_quality(self.settings, model)
-        copies = [twin.model for twin in quality.twins]
+        copies = [replica.model for replica in quality.replicas]
         writer = ModelWriter(self.settings)
         checkpoint = restore(self.settings, [model, *copies], stop)
         self.checkpoint = checkpoint.copy()

@@ -18,6 +18,7 @@ from streams.kafka.writer import BatchWriter
 from streams.runtime.factory import make_model, make_recommender, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.overrides import switched_on
+from streams.runtime.warm_up import warm_up_recommender
 from streams.settings import Settings
 from streams.step.policy import ServingPolicy
 from streams.step.serve import Recommender, Record, serve
@@ -132,13 +133,13 @@ class Serving:
     def _compiled(self, settings: Settings) -> Recommender:
         """A recommender whose kernels are compiled before it serves."""
         recommender = self._make_recommender(settings)
-        recommender.recommend([Query((), 0, 0)], settings.list_length)
+        warm_up_recommender(recommender, settings.list_length)
         return recommender
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""
         sys.setswitchinterval(SWITCH_S)
-        self.recommender.recommend([Query((), 0, 0)], self.settings.list_length)
+        warm_up_recommender(self.recommender, self.settings.list_length)
         self.replica.start()
 
     async def loaded(self) -> None:

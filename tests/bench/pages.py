@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Producer
 
-from models.evaluation.bootstrap import interval
+from models.evaluation.bootstrap import percentile_interval
 from streams.kafka.client import producer_config
 from streams.messages import MetricsRow, encode
 from streams.monitor.history import SPANS, slots
@@ -122,7 +122,7 @@ def _ages(bench: Bench, order: tuple[bool, bool]) -> list[tuple[float, float]]:
 def _note(ratios: list[float]) -> str:
     """The bootstrapped interval of the median."""
     medians = np.median(np.random.default_rng(0).choice(ratios, (2000, len(ratios))), axis=1)
-    low, high = interval(medians)
+    low, high = percentile_interval(medians)
     return f"95 % interval {low:.3f} to {high:.3f} of {len(ratios)} pairs"
 
 

@@ -2,12 +2,14 @@
 
 import pytest
 
-from models.evaluation.facts import facts
-from models.evaluation.run import Contender, latest, run
+from models.evaluation.evaluated import EvaluatedRecommender
+from models.evaluation.example_columns import example_columns
+from models.evaluation.exclusions import exclude_latest
+from models.evaluation.run import run
 from streams.messages import Event, decode_recommendation
-from streams.offline.evaluate import Read, take
-from streams.offline.options import Options
-from streams.offline.plan import Taken, plan
+from streams.offline.examples import LabelledExamples, LogCounts, read_examples
+from streams.offline.options import EvaluationOptions
+from streams.offline.plan import plan
 from streams.runtime.factory import make_model, make_recommender
 from streams.step.policy import ServingPolicy
 from tests.broker.cluster import Cluster, clicks, wait_for
@@ -57,28 +59,30 @@ def test_a_log_through_kafka_and_through_evaluate_gives_the_same_lists(kafka, tm
             served[sent.event_id] = [item.item for item in sent.items], [item.score for item in sent.items]
         settings = cluster.settings
 
-    options = Options(protocol="holdout", split="50/0/50", ks=(settings.list_length,))
-    labelled = list(take(first_half + second_half, ServingPolicy.from_settings(settings), options, Read()))
-    examples = [example for example, _ in labelled]
-    taken = Taken(examples, [label for _, label in labelled])
+    options = EvaluationOptions(protocol="holdout", split="50/0/50", ks=(settings.list_length,))
+    pairs = list(
+        read_examples(first_half + second_half, ServingPolicy.from_settings(settings), options, LogCounts())
+    )
+    examples = [example for example, _ in pairs]
+    log = LabelledExamples(examples, [label for _, label in pairs])
     model = make_model(settings)
     recorder = RecordingRecommender(make_recommender(settings, model))
-    log_facts = facts(examples)
-    steps = plan(options, taken, log_facts)
+    columns = example_columns(examples)
+    steps = plan(options, log, columns)
     result = run(
         examples,
-        log_facts.users,
+        columns.users,
         steps,
-        [Contender("all", model, recorder)],
+        [EvaluatedRecommender("all", model, recorder)],
         [],
-        latest(examples),
+        exclude_latest(examples),
         settings.list_length,
     )
-    assert result.scored.tolist() == list(range(n, 2 * n))
+    assert result.predicted.tolist() == list(range(n, 2 * n))
     assert result.learnt == n
     assert len(recorder.lists) == n
     assert sum(len(items) for items, _ in recorder.lists) > 15 * n
-    for number, (items, scores) in zip(result.scored.tolist(), recorder.lists, strict=True):
+    for number, (items, scores) in zip(result.predicted.tolist(), recorder.lists, strict=True):
         sent_items, sent_scores = served[f"ask-{events[number].event_id}"]
         assert sent_items == items
         assert sent_scores == pytest.approx(scores, abs=1e-4), "a record's scores are rounded"

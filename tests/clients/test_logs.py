@@ -1,4 +1,4 @@
-"""A log is read as its promises say: columns by name, times, ids, bad rows."""
+"""Reading a log: columns by name, times, ids, bad rows."""
 
 import gzip
 import io
@@ -7,7 +7,8 @@ import json
 import pytest
 
 from streams import messages
-from streams.clients.logs import BadLog, BadRow, open_log
+from streams.clients.log_errors import BadLog, BadRow
+from streams.clients.logs import open_log
 
 
 def read(text: str | bytes, **options):
@@ -15,7 +16,7 @@ def read(text: str | bytes, **options):
     return open_log(io.BytesIO(data), **{"run": "r"} | options)
 
 
-def test_csv_columns_are_found_by_their_common_names():
+def test_csv_columns_with_common_names():
     log = read("timestamp,visitorid,event,itemid,price,quantity\n7,ann,cart,tent,2.5,4\n")
     assert log.columns == {
         "user": "visitorid",
@@ -39,12 +40,12 @@ def test_other_delimiters(delimiter):
     assert (event.user, event.item, event.time) == ("u", "i", 1)
 
 
-def test_sessions_without_users_are_users_of_their_own():
+def test_a_session_without_a_user_is_a_user_of_its_own():
     (event,) = read("session_id,item,time\ns1,i,1\n")
     assert (event.user, event.session) == ("s1", "s1")
 
 
-def test_columns_can_be_named():
+def test_chosen_columns():
     log = read(
         "who,what,when,kind,rating\nu,i,1,like,4\n",
         columns={"user": "who", "item": "what", "time": "when", "type": "kind", "value": "rating"},
@@ -55,13 +56,13 @@ def test_columns_can_be_named():
     assert event.context == {"kind": "like"}
 
 
-def test_a_type_for_all_and_a_column_not_to_take():
+def test_one_type_for_all_rows_and_a_field_that_is_not_read():
     log = read("user,item,time,type,session\nu,i,1,x,s\n", columns={"type": "=purchase", "session": ""})
     (event,) = log
     assert (event.type, event.session) == ("purchase", None)
 
 
-def test_without_a_type_it_is_a_view():
+def test_an_event_without_a_type_is_a_view():
     assert [e.type for e in read("user,item,time,type\nu,i,1,\n")] == ["view"]
     assert [e.type for e in read("user,item,time\nu,i,1\n")] == ["view"]
 
@@ -88,7 +89,7 @@ def test_an_event_keeps_its_id_or_gets_one_from_its_line():
     assert [e.event_id for e in log] == ["a", "r-4"]
 
 
-def test_json_lines_with_fields_that_come_later():
+def test_json_lines_with_fields_that_the_first_line_lacks():
     lines = [
         {"user": 12, "item": "i", "time": 1},
         {
@@ -108,21 +109,21 @@ def test_json_lines_with_fields_that_come_later():
 
 
 @pytest.mark.parametrize("text", ["user,item,time\nu,i,1\n", '{"user":"u","item":"i","time":1}\n'])
-def test_gzip_is_told_by_its_bytes(text):
+def test_gzip_is_recognised_by_its_bytes(text):
     (event,) = read(gzip.compress(text.encode()))
     assert event.user == "u"
 
 
-def test_what_is_read_can_be_published():
+def test_an_event_of_a_log_can_be_published():
     (event,) = read("user,item,time,device\nänn,ten🏕t,1,phone\n", context=["device"])
     assert messages.decode_event(messages.encode(event)) == event
 
 
 BAD_CSV = {
-    "has 2 cells": b"u,i",
+    "has 2 cells, expected 3": b"u,i",
     "has no user": b",i,1",
     "has no item": b"u,,1",
-    "is no time": b"u,i,noon",
+    "invalid time 'noon': expected a number, or RFC 3339": b"u,i,noon",
     "after 9999": b"u,i,999999999999999999",
     "before 1970": b"u,i,-5",
     "is not UTF-8": b"u\xff,i,1",
@@ -130,47 +131,53 @@ BAD_CSV = {
 
 
 @pytest.mark.parametrize("reason", BAD_CSV)
-def test_a_bad_row_says_its_line_and_why(reason):
+def test_a_bad_row_is_named_by_its_line_and_reason(reason):
     text = b"user,item,time\nu,i,1\n" + BAD_CSV[reason] + b"\nu,i,2\n"
     with pytest.raises(BadRow, match=f"^line 3: .*{reason}"):
         list(read(text))
-    bad: list[BadRow] = []
-    assert [e.time for e in read(text, on_bad=bad.append)] == [1, 2]
-    assert [b.line for b in bad] == [3]
+    bad_rows: list[BadRow] = []
+    assert [e.time for e in read(text, on_bad=bad_rows.append)] == [1, 2]
+    assert [bad.line for bad in bad_rows] == [3]
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["[1]", "{", '{"user":1.5,"item":"i","time":1}', '{"user":"u","item":"i"}', '{"user":"u\\ud800"}'],
+    ("line", "reason"),
+    [
+        ("[1]", "is not a JSON object: "),
+        ("{", "is not a JSON object: "),
+        ('{"user":1.5,"item":"i","time":1}', "invalid id 1.5: expected a string or a whole number"),
+        ('{"user":"u","item":"i"}', "invalid time None: expected a number, or RFC 3339"),
+        ('{"user":"u\\ud800"}', "is not a JSON object: "),
+    ],
 )
-def test_a_bad_line_of_json_too(line):
+def test_a_bad_line_of_json_is_named_by_its_number_and_reason(line, reason):
     text = '{"user":"u","item":"i","time":1}\n' + line + "\n"
-    with pytest.raises(BadRow, match=r"^line 2: "):
+    with pytest.raises(BadRow, match=f"^line 2: {reason}"):
         list(read(text))
 
 
 @pytest.mark.parametrize("value", ["x", "nan", "inf"])
-def test_a_value_that_is_no_number(value):
-    with pytest.raises(BadRow, match=f"line 2: {value} is no number"):
+def test_an_invalid_value(value):
+    with pytest.raises(BadRow, match=f"line 2: invalid value '{value}': expected a finite number"):
         read(f"user,item,time,value\nu,i,1,{value}\n")
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         ("", "is empty"),
         ("item,time\n", "has no column for the user: name it with --user; it has item, time"),
         ("[1]\n", "has no column for the user"),
-        ("{oops\n", "is no JSON lines"),
-        ("PK\0\3\n", "is no text: CSV or JSON lines, plain or gzip"),
+        ("{oops\n", "is not valid JSON lines: line 1: "),
+        ("PK\0\3\n", "is not text: expected CSV or JSON lines, plain or gzip"),
     ],
 )
-def test_what_is_no_log(text, why):
-    with pytest.raises(BadLog, match=why):
+def test_an_invalid_log(text, reason):
+    with pytest.raises(BadLog, match=reason):
         read(text)
 
 
-def test_a_column_that_is_not_there():
+def test_a_missing_column():
     with pytest.raises(BadLog, match="has no column nobody; it has user, item, time"):
         read("user,item,time\n", columns={"user": "nobody"})
     with pytest.raises(BadLog, match="has no column nowhere"):

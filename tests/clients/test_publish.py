@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from streams import messages
-from streams.clients.publish import Due, EventProducer, arrivals, publish, schedule
+from streams.clients.publish import EventProducer, ScheduledEvent, arrivals, publish_events, schedule
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
 from streams.settings import Settings
 
@@ -111,7 +111,7 @@ def read(broker: EmbeddedBroker, topic: str, count: int):
 
 def test_events_are_keyed_by_user_and_carry_their_arrival(broker):
     producer = EventProducer(settings(broker))
-    publish(schedule([event(n, time=n) for n in range(500)]), producer, quiet)
+    publish_events(schedule([event(n, time=n) for n in range(500)]), producer, quiet)
     assert (producer.delivered, producer.failed) == (500, 0)
     found = read(broker, "events", 500)
     assert len(found) == 500
@@ -124,7 +124,7 @@ def test_events_are_keyed_by_user_and_carry_their_arrival(broker):
 
 def test_copies_and_live_events(broker):
     producer = EventProducer(settings(broker, "copies."))
-    publish(schedule([event(n) for n in range(10)], live=True), producer, quiet, copies=3)
+    publish_events(schedule([event(n) for n in range(10)], live=True), producer, quiet, copies=3)
     found = read(broker, "copies.events", 30)
     assert producer.delivered == len(found) == 30
     assert all(record.headers() is None for record in found)
@@ -132,14 +132,14 @@ def test_copies_and_live_events(broker):
 
 def test_a_full_buffer_is_waited_for(broker):
     producer = EventProducer(settings(broker, "full."), **{"queue.buffering.max.messages": 10})
-    publish(schedule([event(n) for n in range(1000)]), producer, quiet)
+    publish_events(schedule([event(n) for n in range(1000)]), producer, quiet)
     assert (producer.delivered, producer.failed) == (1000, 0)
 
 
 def test_what_is_refused_is_counted_with_its_reason(broker):
     producer = EventProducer(settings(broker), **{"message.max.bytes": 2000})
     large = messages.Event(event_id="e", user="u", item="i", type="view", time=1, context={"a": "x" * 3000})
-    publish(schedule([event(1), large, event(2)]), producer, quiet)
+    publish_events(schedule([event(1), large, event(2)]), producer, quiet)
     assert (producer.sent, producer.delivered, producer.failed) == (3, 2, 1)
     assert "too large" in producer.reason
 
@@ -152,9 +152,9 @@ def test_when_kafka_is_gone_publishing_ends_and_says_so():
         n = 0
         while True:
             n += 1
-            yield Due(0.0, None, event(n))
+            yield ScheduledEvent(0.0, None, event(n))
 
-    publish(endless(), producer, quiet)
+    publish_events(endless(), producer, quiet)
     assert producer.delivered == 0
     assert producer.failed == producer.sent > 0
     assert "timed out" in producer.reason

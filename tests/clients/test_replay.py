@@ -19,35 +19,35 @@ from streams.settings import Settings
 
 def test_an_answer_counts_once_and_its_doubles_once():
     ledger = Ledger("r")
-    ledger.sent("r-1", now=10.0)
-    ledger.sent("r-2", now=10.0)
+    ledger.add_event("r-1", now=10.0)
+    ledger.add_event("r-2", now=10.0)
     for _ in range(3):
-        ledger.recommended("r-1", age_ms=4, now=10.5)
-    assert (ledger.events, ledger.answered, ledger.twice) == (2, 1, 1)
-    assert list(ledger.waiting) == [2]
+        ledger.add_recommendation("r-1", age_ms=4, now=10.5)
+    assert (ledger.events, ledger.answered, ledger.answered_twice) == (2, 1, 1)
+    assert list(ledger.unanswered) == [2]
     assert ledger.ages.percentiles()["max"] == 4
     assert ledger.measured_ages.percentiles()["max"] == 500
 
 
 def test_answers_to_other_runs_count_for_nothing():
     ledger = Ledger("r")
-    ledger.sent("r-1", now=0.0)
+    ledger.add_event("r-1", now=0.0)
     for event_id in ("q-1", "r-x-1", "r-", "r", "r-2", "r-99999999999999", "rr-1", "r-²"):
-        ledger.recommended(event_id, age_ms=1, now=1.0)
-    assert (ledger.answered, ledger.twice, len(ledger.waiting)) == (0, 0, 1)
+        ledger.add_recommendation(event_id, age_ms=1, now=1.0)
+    assert (ledger.answered, ledger.answered_twice, len(ledger.unanswered)) == (0, 0, 1)
 
 
 def test_a_dead_letter_is_an_answer():
     ledger = Ledger("r-1")
-    ledger.sent("r-1-7", now=0.0)
-    ledger.refused("r-1-7")
-    assert (ledger.answered, ledger.dead_letters, len(ledger.waiting)) == (0, 1, 0)
+    ledger.add_event("r-1-7", now=0.0)
+    ledger.add_dead_letter("r-1-7")
+    assert (ledger.answered, ledger.dead_letters, len(ledger.unanswered)) == (0, 1, 0)
 
 
 def test_an_event_that_needs_no_answer_is_not_waited_for():
     ledger = Ledger("r")
-    ledger.sent("r-1", now=0.0, needs_answer=False)
-    assert (ledger.events, ledger.without_answer, len(ledger.waiting)) == (1, 1, 0)
+    ledger.add_event("r-1", now=0.0, needs_answer=False)
+    assert (ledger.events, ledger.need_no_answer, len(ledger.unanswered)) == (1, 1, 0)
 
 
 # against a broker
@@ -109,9 +109,9 @@ def replay(settings: Settings, events, timeout_s: float = 20, copies: int = 1, i
 
     def show(_) -> None:
         nonlocal most
-        most = max(most, len(run.ledger.waiting))
+        most = max(most, len(run.ledger.unanswered))
 
-    run.go(schedule(events), show, in_flight=in_flight, timeout_s=timeout_s, copies=copies)
+    run.publish(schedule(events), show, in_flight=in_flight, timeout_s=timeout_s, copies=copies)
     assert most <= in_flight
     return run
 
@@ -121,7 +121,7 @@ def test_every_event_is_answered(settings):
         events = [event(n, "impression" if n == 5 else "view") for n in range(1000)]
         run = replay(settings, events, copies=2)
     result = run.result()
-    assert run.complaint() == ""
+    assert run.problem() == ""
     expected = {
         "events": 1000,
         "published": 2000,
@@ -149,5 +149,5 @@ def test_it_says_what_is_missing_when_nothing_comes_any_more(settings):
     began = time.monotonic()
     with answering(settings, silent="r-3"):
         run = replay(settings, [event(n) for n in range(10)], timeout_s=1)
-    assert "1 of 10 events are unanswered (lines 3)" in run.complaint()
+    assert "1 of 10 events are unanswered (lines 3)" in run.problem()
     assert time.monotonic() - began < 10

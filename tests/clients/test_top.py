@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from streams.cli import cli
-from streams.clients import top
+from streams.clients.top import NoOverview, fetch_overview, screen
 from streams.messages import MetricsRow, Process
 from streams.monitor.history import History
 from streams.monitor.overview import overview
@@ -31,7 +31,7 @@ def cluster() -> dict:
 
 def test_the_screen_has_the_figures_and_the_processes():
     console = Console(width=140, record=True)
-    console.print(top.screen(cluster(), "http://x"))
+    console.print(screen(cluster(), "http://x"))
     text = console.export_text()
     for said in ("200 events/s", "lag 12", "first", "ready", "gone [red]", "silent for 30.0 s", "learns"):
         assert said in text
@@ -55,5 +55,5 @@ def test_it_prints_once_and_says_who_does_not_answer():
     assert "200 events/s" in done.output
     server.shutdown()
     server.server_close()
-    with pytest.raises(top.NoAnswer, match="no worker's page"):
-        top.figures(url)
+    with pytest.raises(NoOverview, match="no worker's page"):
+        fetch_overview(url)

@@ -1,4 +1,4 @@
-"""Protocols on logs whose truth is planted, and that nothing is learnt before it is predicted."""
+"""Protocols on logs with a planted truth, and nothing is learnt before it is predicted."""
 
 import random
 from collections.abc import Iterator
@@ -8,36 +8,39 @@ import pytest
 
 from models.core import HISTORY, Example
 from models.evaluation import protocols
-from models.evaluation.facts import facts
+from models.evaluation.evaluated import EvaluatedRecommender
+from models.evaluation.example_columns import example_columns
+from models.evaluation.exclusions import exclude_latest, exclude_nothing, exclude_seen
 from models.evaluation.protocols import Pace, Step
-from models.evaluation.replicas import Twin
-from models.evaluation.run import Contender, Result, latest, nothing, run, seen
-from models.evaluation.summary import over_time, segments, summarise
+from models.evaluation.replicas import DelayedReplica
+from models.evaluation.run import RunResult, run
+from models.evaluation.segments import segments
+from models.evaluation.summary import over_time, summarise
 from models.model import Model
 from models.recommender import Recommender
 
-EACH = Pace(delay_ms=0, most=1)
-SECONDS = Pace(delay_ms=1000, most=100)
+EACH = Pace(delay_ms=0, max_examples=1)
+SECONDS = Pace(delay_ms=1000, max_examples=100)
 NEXT = {"k": 6, "names": ["next"]}
 
 
-def turning(every: int, items: int = 100):
-    """What follows an item changes after each `every` events: another permutation."""
+def drifting(every: int, items: int = 100):
+    """A chain that drifts: after each `every` events another permutation says which item follows another."""
     orders = [random.Random(n).sample(range(items), items) for n in range(10)]
     return lambda rng, at, k: orders[k // every][at]
 
 
 def log(n: int, following, users: int = 20, seed: int = 1) -> list[Example]:
-    """A second apart, an item in the session of the one before it; `following` says which comes after it."""
+    """n examples a second apart; `following(rng, item, n)` is the item after the user's latest."""
     rng = random.Random(seed)
     histories: dict[int, tuple[str, ...]] = {}
-    found = []
+    examples = []
     for k in range(n):
         user = rng.randrange(users)
         history = histories.get(user, ())
         at = int(history[-1][1:]) if history else rng.randrange(50)
         item = f"i{following(rng, at, k)}"
-        found.append(
+        examples.append(
             Example(
                 f"u{user}",
                 k,
@@ -50,11 +53,11 @@ def log(n: int, following, users: int = 20, seed: int = 1) -> list[Example]:
             )
         )
         histories[user] = (*history, item)[-HISTORY:]
-    return found
+    return examples
 
 
 def chain(step: int, items: int = 40):
-    """Fewer items than a generator may propose: a blend of two ranks what both were asked about."""
+    """A chain of so few items that each generator proposes all of them, so that a blend ranks them all."""
     return lambda rng, at, k: (at + step) % items
 
 
@@ -62,36 +65,34 @@ def model(*names: str) -> Model:
     return Model(names or ("next", "popularity"), 2000)
 
 
-def nobody(*_) -> None:
-    """Shows nothing."""
-
-
 def result_of(
     examples: list[Example],
     steps: Iterator[Step],
     k: int = 5,
-    exclude=nothing,
+    exclude=exclude_nothing,
     refresh=(),
     names=(),
-    show=nobody,
-) -> Result:
+    show=lambda *_: None,
+) -> RunResult:
     live = model(*names)
     weights = dict.fromkeys(live.generators, 1.0)
-    contenders = [Contender("all", live, Recommender(live, weights))]
-    twins = []
-    for every in refresh:
-        twins.append(Twin(str(every), model(*names), every))
-        contenders.append(Contender(str(every), twins[-1].model, Recommender(twins[-1].model, weights)))
-    return run(examples, facts(examples).users, steps, contenders, twins, exclude, k, show)
+    recommenders = [EvaluatedRecommender("all", live, Recommender(live, weights))]
+    replicas = [DelayedReplica(str(every), model(*names), every) for every in refresh]
+    recommenders += [
+        EvaluatedRecommender(replica.name, replica.model, Recommender(replica.model, weights))
+        for replica in replicas
+    ]
+    users = example_columns(examples).users
+    return run(examples, users, steps, recommenders, replicas, exclude, k, show)
 
 
 def prequential(examples: list[Example], warm_up: int = 0, pace: Pace = EACH) -> Iterator[Step]:
-    about = facts(examples)
-    return protocols.prequential(about.times, np.ones(len(examples), bool), warm_up, pace)
+    columns = example_columns(examples)
+    return protocols.prequential(columns.times, np.ones(len(examples), bool), warm_up, pace)
 
 
-def recall(found: Result, name: str = "all") -> float:
-    return float((found.outcomes[name].ranks > 0).mean())
+def recall(result: RunResult, name: str = "all") -> float:
+    return float((result.recommenders[name].ranks > 0).mean())
 
 
 # planted truth
@@ -99,9 +100,9 @@ def recall(found: Result, name: str = "all") -> float:
 
 def test_a_chain_is_learnt_almost_perfectly():
     examples = log(2000, chain(1))
-    found = result_of(examples, prequential(examples, 500), k=1)
-    assert len(found.scored) == 1500
-    assert recall(found) > 0.97
+    result = result_of(examples, prequential(examples, 500), k=1)
+    assert len(result.predicted) == 1500
+    assert recall(result) > 0.97
 
 
 def test_a_random_log_gives_chance():
@@ -110,54 +111,57 @@ def test_a_random_log_gives_chance():
 
 
 @pytest.mark.parametrize("pace", [EACH, SECONDS, Pace(10**9, 7)])
-def test_an_item_that_never_was_before_is_never_predicted(pace):
-    """The event itself is the only signal: any hit would be of an event learnt before it was predicted."""
+def test_an_item_without_earlier_events_is_never_predicted(pace):
+    """The event itself is the only signal: a hit would mean that it was learnt before it was predicted."""
     examples = log(500, lambda rng, at, k: k)
     assert recall(result_of(examples, prequential(examples, pace=pace))) == 0
 
 
-def test_frozen_is_frozen_and_learning_learns():
-    """The log turns in the second of two windows: who is frozen misses it, who learns sees it."""
-    examples = log(4000, turning(2000))
-    about = facts(examples)
+def test_a_frozen_model_misses_a_drift_and_a_learning_model_follows_it():
+    """The log drifts at the start of the second of two windows."""
+    examples = log(4000, drifting(2000))
+    columns = example_columns(examples)
     window_of = np.arange(4000) // 2000
-    every = np.ones(4000, bool)
-    frozen = result_of(examples, protocols.windows(about.times, window_of, every, True, None), **NEXT)
+    predicted = np.ones(4000, bool)
+    frozen = result_of(examples, protocols.windows(columns.times, window_of, predicted, True, None), **NEXT)
     paced = result_of(
-        examples, protocols.windows(about.times, window_of, every, True, Pace(60_000, 50)), **NEXT
+        examples, protocols.windows(columns.times, window_of, predicted, True, Pace(60_000, 50)), **NEXT
     )
-    learning = result_of(examples, protocols.windows(about.times, window_of, every, False, EACH), **NEXT)
-    assert len(frozen.scored) == len(learning.scored) == 2000
+    learning = result_of(
+        examples, protocols.windows(columns.times, window_of, predicted, False, EACH), **NEXT
+    )
+    assert len(frozen.predicted) == len(learning.predicted) == 2000
     assert recall(frozen) < 0.25
     assert recall(learning) > 0.6
-    assert (paced.outcomes["all"].ranks == frozen.outcomes["all"].ranks).all(), "counts know no micro-batches"
+    paced_ranks, frozen_ranks = (r.recommenders["all"].ranks for r in (paced, frozen))
+    assert (paced_ranks == frozen_ranks).all(), "counts do not depend on micro-batches"
     assert frozen.learnt == learning.learnt == paced.learnt == 4000
 
 
-def test_what_is_held_out_is_not_learnt():
+def test_held_out_examples_are_not_learnt():
     examples = log(3000, lambda rng, at, k: (at + (1 if k < 2000 else 7)) % 50)
-    about, place = facts(examples), np.arange(3000)
+    columns, place = example_columns(examples), np.arange(3000)
     train, test = place < 2000, place >= 2500
-    every = np.ones(3000, bool)
-    frozen = result_of(examples, protocols.holdout(about.times, train, test, every, True, SECONDS), k=1)
+    predicted = np.ones(3000, bool)
+    frozen = result_of(examples, protocols.holdout(columns.times, train, test, predicted, True, SECONDS), k=1)
     assert frozen.learnt == 2000
-    assert frozen.scored.tolist() == list(range(2500, 3000))
+    assert frozen.predicted.tolist() == list(range(2500, 3000))
     assert recall(frozen) < 0.01
-    learning = result_of(examples, protocols.holdout(about.times, train, test, every, False, EACH), k=1)
+    learning = result_of(examples, protocols.holdout(columns.times, train, test, predicted, False, EACH), k=1)
     assert learning.learnt == 2500
 
 
-def test_a_twin_refreshed_always_is_the_live_model_and_others_lag():
-    examples = log(3000, turning(1000))
-    found = result_of(examples, prequential(examples, 1000), refresh=(0, 300_000, None), **NEXT)
-    live = found.outcomes["all"].ranks
-    assert (found.outcomes["0"].ranks == live).all()
-    assert recall(found) > recall(found, "300000") > recall(found, "None") >= 0
-    assert recall(found, "None") < 0.25
+def test_a_replica_refreshed_always_equals_the_live_model_and_others_lag():
+    examples = log(3000, drifting(1000))
+    result = result_of(examples, prequential(examples, 1000), refresh=(0, 300_000, None), **NEXT)
+    live = result.recommenders["all"].ranks
+    assert (result.recommenders["0"].ranks == live).all()
+    assert recall(result) > recall(result, "300000") > recall(result, "None") >= 0
+    assert recall(result, "None") < 0.25
 
 
 def test_the_older_the_model_the_worse_on_a_log_that_drifts():
-    examples = log(3000, turning(1000))
+    examples = log(3000, drifting(1000))
     fresh, stale = (
         recall(result_of(examples, prequential(examples, pace=Pace(delay, 10_000)), **NEXT))
         for delay in (1000, 300_000)
@@ -165,38 +169,41 @@ def test_the_older_the_model_the_worse_on_a_log_that_drifts():
     assert fresh > stale + 0.1
 
 
-# who may be in a list
+# exclusions
 
 
-def test_lists_leave_out_the_latest_or_all_that_was_seen():
+def test_lists_leave_out_the_latest_item_or_all_seen_items():
     examples = log(600, lambda rng, at, k: rng.randrange(8), users=3)
-    for exclude, kept in ((latest(examples), "repeat"), (seen(examples), "again")):
-        found = result_of(examples, prequential(examples, 100), k=8, exclude=exclude, names=["popularity"])
-        hit = found.outcomes["all"].ranks > 0
-        assert not hit[getattr(facts(examples), kept)[found.scored]].any()
-    about = facts(examples)
-    assert about.again.sum() == 600 - 24
-    assert 40 < about.repeat.sum() < 110
+    columns = example_columns(examples)
+    for exclude, mask in (
+        (exclude_latest(examples), columns.repeats_latest),
+        (exclude_seen(examples), columns.known_to_user),
+    ):
+        result = result_of(examples, prequential(examples, 100), k=8, exclude=exclude, names=["popularity"])
+        hit = result.recommenders["all"].ranks > 0
+        assert not hit[mask[result.predicted]].any()
+    assert columns.known_to_user.sum() == 600 - 24
+    assert 40 < columns.repeats_latest.sum() < 110
     # popularity lists every known item unless it is left out
-    assert hit[~about.again[found.scored]].all()
+    assert hit[~columns.known_to_user[result.predicted]].all()
 
 
-# the order of things
+# order of predicting and learning
 
 
 def every_protocol(seed: int) -> Iterator[tuple[int, Iterator[Step]]]:
     rng = np.random.default_rng(seed)
     n = 300
     times = np.cumsum(rng.integers(0, 2000, n)) - rng.integers(0, 5000, n)
-    scored = rng.random(n) < 0.7
+    mask = rng.random(n) < 0.7
     window_of = rng.integers(0, 4, n) if seed % 2 else np.sort(rng.integers(0, 4, n))
     part = rng.integers(0, 3, n)
     pace = Pace(int(rng.integers(0, 20_000)), int(rng.integers(1, 50)))
-    yield n, protocols.prequential(times, scored, 50, pace)
+    yield n, protocols.prequential(times, mask, 50, pace)
     for frozen in (True, False):
-        yield n, protocols.windows(times, window_of, scored, frozen, pace)
-        yield n, protocols.holdout(times, part == 0, part == 1, scored, frozen, pace)
-    yield n, protocols.windows(times, window_of, scored, True, None)
+        yield n, protocols.windows(times, window_of, mask, frozen, pace)
+        yield n, protocols.holdout(times, part == 0, part == 1, mask, frozen, pace)
+    yield n, protocols.windows(times, window_of, mask, True, None)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -204,60 +211,59 @@ def test_nothing_is_learnt_before_it_is_predicted_nor_twice(seed):
     for n, steps in every_protocol(seed):
         learnt, predicted = np.zeros(n, int), np.zeros(n, int)
         for step in steps:
-            assert not learnt[step.scored].any()
-            predicted[step.scored] += 1
+            assert not learnt[step.predicted].any()
+            predicted[step.predicted] += 1
             learnt[step.learnt] += 1
         assert learnt.max() == 1
         assert predicted.max() == 1
 
 
 def test_progress_says_how_much_of_the_work_is_done():
-    """A quarter only teaches, so that a seventh of the work is done when the first is predicted."""
-    examples, said = log(2000, chain(1)), []
-    result_of(examples, prequential(examples, 500, Pace(10**9, 100)), show=lambda *one: said.append(one))
-    shares = [done for _, _, done in said]
+    """A quarter is only learnt, so that a seventh of the work is done when the first is predicted."""
+    examples, calls = log(2000, chain(1)), []
+    result_of(examples, prequential(examples, 500, Pace(10**9, 100)), show=lambda *call: calls.append(call))
+    shares = [done for _, _, done in calls]
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    assert next(done for quality, _, done in said if quality.count) == pytest.approx(600 / 3500)
+    assert next(done for quality, _, done in calls if quality.count) == pytest.approx(600 / 3500)
 
 
 @pytest.mark.parametrize(("predictions", "first"), [(1, 0), (5, 2), (400, 10), (4000, 20)])
 def test_lines_over_time_begin_with_a_tenth_of_the_fading_window(predictions, first):
     examples = log(predictions, chain(1))
-    found, about = result_of(examples, prequential(examples)), facts(examples)
-    times = over_time(found, about, 5)["time"]
-    assert times[0] == about.times[first]
-    assert times[-1] == about.times[-1]
+    result, columns = result_of(examples, prequential(examples)), example_columns(examples)
+    times = over_time(result, columns, 5)["time"]
+    assert times[0] == columns.times[first]
+    assert times[-1] == columns.times[-1]
 
 
-def test_micro_batches_keep_to_time_and_number():
+def test_micro_batches_are_bounded_in_time_and_number():
     times = np.array([0, 500, 999, 1000, 900, 5000, 5000, 5000])
-    cut = [b.tolist() for b in protocols.micro_batches(np.arange(8), times, Pace(1000, 2))]
-    assert cut == [[0, 1], [2, 3], [4], [5, 6], [7]]
-    whole = [b.tolist() for b in protocols.micro_batches(np.arange(8), times, Pace(1000, 100))]
-    assert whole == [[0, 1, 2], [3, 4], [5, 6, 7]]
+    by_number = [b.tolist() for b in protocols.micro_batches(np.arange(8), times, Pace(1000, 2))]
+    assert by_number == [[0, 1], [2, 3], [4], [5, 6], [7]]
+    by_time = [b.tolist() for b in protocols.micro_batches(np.arange(8), times, Pace(1000, 100))]
+    assert by_time == [[0, 1, 2], [3, 4], [5, 6, 7]]
 
 
-# figures
+# summary
 
 
 def test_segments_and_windows_add_up():
     examples = log(1000, lambda rng, at, k: rng.randrange(30))
-    about = facts(examples)
+    columns = example_columns(examples)
     window_of = np.arange(1000) // 250
-    found = result_of(examples, protocols.windows(about.times, window_of, np.ones(1000, bool), True, None))
-    whole = summarise(found, examples, about, (5, 2), seed=0)
-    entry = whole["recommenders"]["all"]
+    result = result_of(examples, protocols.windows(columns.times, window_of, np.ones(1000, bool), True, None))
+    summary = summarise(result, examples, columns, (5, 2), seed=0)
+    entry = summary["recommenders"]["all"]
     assert list(entry["windows"]) == [1, 2, 3]
     assert entry["mean over windows"]["recall@5"] == pytest.approx(
         np.mean([w["recall"] for w in entry["windows"].values()]), abs=1e-5
     )
-    parts = segments(examples, about, found)
+    masks = segments(examples, columns, result)
     for kind in ("user: ", "item: ", "target: ", "type: "):
-        assert sum(flags.astype(int) for name, flags in parts.items() if name.startswith(kind)).tolist() == (
-            [1] * 750
-        ), kind
+        segment_counts = sum(mask.astype(int) for name, mask in masks.items() if name.startswith(kind))
+        assert segment_counts.tolist() == [1] * 750, kind
     low, high = entry["intervals"]["recall@5"]
     assert low <= entry["recall@5"] <= high
     assert entry["recall@2"] <= entry["recall@5"]
-    assert summarise(found, examples, about, (5, 2), seed=0) == whole, "seeded"
+    assert summarise(result, examples, columns, (5, 2), seed=0) == summary, "the same seed"

@@ -1,4 +1,4 @@
-"""`freshet tune`: on a validation part only, kept in a file, and what comes out can be used."""
+"""`freshet tune`: on a validation part only, kept in a file, with a result that can be used."""
 
 import inspect
 import json
@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from models.kernels.decay import DAY_MS
 from models.model import Model
 from models.registry import GENERATORS, RANKERS
-from streams.offline.options import BadPlan, Options
-from streams.offline.plan import Taken
-from streams.offline.search_space import DAY_MS, HYPER_PARAMETERS, WEIGHT, known, suggest
-from streams.offline.tune import as_built, validation_only
+from streams.offline.examples import LabelledExamples
+from streams.offline.options import BadOptions, EvaluationOptions
+from streams.offline.search_space import HYPER_PARAMETERS, WEIGHT, starting_point, suggest
+from streams.offline.tune import TuningResult, current_parameters, settings_toml, validation_only
 from streams.settings import Settings, load
-from tests.offline.test_evaluate import rows, run, small, taken, written  # noqa: F401
+from tests.offline.test_evaluate import freshet, labelled, rows, small_model, write_csv  # noqa: F401  (a fixture)
 
 optuna = pytest.importorskip("optuna")
 
@@ -22,11 +23,11 @@ optuna = pytest.importorskip("optuna")
 @pytest.fixture
 def log(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return written(tmp_path / "log.csv", rows(300))
+    return write_csv(tmp_path / "log.csv", rows(300))
 
 
 def part(name: str, **parameters: float):
-    """A generator or ranker as a model makes it."""
+    """A generator or ranker of a model."""
     rankers = [name] if name in RANKERS else []
     generators = ["next", "embedding" if rankers else name]
     model = Model(generators, 100, parameters={name: parameters}, rankers=rankers)
@@ -34,59 +35,88 @@ def part(name: str, **parameters: float):
 
 
 @pytest.mark.parametrize("name", HYPER_PARAMETERS)
-def test_every_parameter_of_the_space_is_one_of_the_part(name):
-    asked = inspect.signature(type(part(name)).__init__).parameters
-    for key, within in HYPER_PARAMETERS[name].items():
-        assert within.low <= asked[key].default <= within.high, f"{key}: the default must be in the space"
-        part(name, **{key: within.low})
+def test_hyper_parameters_are_parameters_of_the_constructor(name):
+    parameters = inspect.signature(type(part(name)).__init__).parameters
+    for key, bounds in HYPER_PARAMETERS[name].items():
+        assert bounds.low <= parameters[key].default <= bounds.high, f"{key}: the default is not in the space"
+        part(name, **{key: bounds.low})
 
 
 def test_the_space_holds_the_defaults():
     settings = Settings()
-    point = known(settings.generators, settings.ranker, {}, list(GENERATORS))
+    point = starting_point(settings.generators, settings.ranker, {}, list(GENERATORS))
     assert {name for name in GENERATORS if point[f"{name}.on"]} == set(settings.generators)
     chosen = {"next.on": False, "previous.on": True, "previous.weight": 0.5, "ranker": "blend"}
-    chosen |= {f"previous.{key}": within.low for key, within in HYPER_PARAMETERS["previous"].items()}
+    chosen |= {f"previous.{key}": bounds.low for key, bounds in HYPER_PARAMETERS["previous"].items()}
     trial = optuna.trial.FixedTrial(chosen)
-    found = suggest(trial, ["next", "previous"], ["blend", "mlp"])
-    assert found["generators"] == {"previous": 0.5}
-    assert found["ranker"] == "blend"
-    assert set(found["model_parameters"]) == {"previous"}
+    suggested = suggest(trial, ["next", "previous"], ["blend", "mlp"])
+    assert suggested["generators"] == {"previous": 0.5}
+    assert suggested["ranker"] == "blend"
+    assert set(suggested["model_parameters"]) == {"previous"}
     assert WEIGHT.low < 1 < WEIGHT.high
 
 
-def test_a_search_begins_at_the_settings_as_they_are():
+def test_a_search_starts_at_the_current_settings():
     weights = {"next": 1.0, "previous": 0.6, "embedding": 0.2, "popularity": 0.1, "trending": 0.05}
     settings = Settings(generators=weights, model_parameters={"next": {"half_life_ms": 5e7}})
     names = [*weights, "graph"]
-    point = known(settings.generators, settings.ranker, as_built(settings, names), names)
+    parameters = current_parameters(settings, names)
+    point = starting_point(settings.generators, settings.ranker, parameters, names)
     assert point["next.half_life_ms"] == 5e7
     assert point["previous.half_life_ms"] == 28 * DAY_MS
-    assert point["trending.half_life_ms"] == DAY_MS / 12, "not that of its class"
-    begun = suggest(optuna.trial.FixedTrial(point), names, [settings.ranker])
-    assert begun["generators"] == settings.generators
-    assert begun["ranker"] == settings.ranker
-    for name, values in begun["model_parameters"].items():
-        assert set(values) == set(HYPER_PARAMETERS[name]), "nothing is left to chance"
+    assert point["trending.half_life_ms"] == DAY_MS / 12, "the default of the registry, not of its class"
+    first = suggest(optuna.trial.FixedTrial(point), names, [settings.ranker])
+    assert first["generators"] == settings.generators
+    assert first["ranker"] == settings.ranker
+    for name, values in first["model_parameters"].items():
+        assert set(values) == set(HYPER_PARAMETERS[name]), "nothing is left to the sampler"
 
 
 def test_only_a_validation_part_is_tuned_on(log):
-    found = taken(log)
-    assert len(validation_only(Options(), found, 0.3).examples) == 90
-    windows = Options(protocol="windows", window="12h", windows=(1, 2))
-    assert validation_only(windows, found, 0.3) == found
-    for options in (
-        Options(protocol="windows"),
-        Options(protocol="holdout"),
-        Options(protocol="leave-one-out"),
+    examples = labelled(log)
+    assert len(validation_only(EvaluationOptions(), examples, 0.3).examples) == 90
+    windows = EvaluationOptions(protocol="windows", window="12h", windows=(1, 2))
+    assert validation_only(windows, examples, 0.3) == examples
+    for protocol, message in (
+        ("windows", "--windows is missing"),
+        ("holdout", "--part test is reserved for the report"),
+        ("leave-one-out", "--part test is reserved for the report"),
     ):
-        with pytest.raises(BadPlan):
-            validation_only(options, found, 0.3)
-    assert validation_only(Options(protocol="holdout", part="valid"), found, 0.3) is found
-    assert validation_only(Options(), Taken([], []), 0.3).examples == []
+        with pytest.raises(BadOptions, match=f"^{message}"):
+            validation_only(EvaluationOptions(protocol=protocol), examples, 0.3)
+    assert validation_only(EvaluationOptions(protocol="holdout", part="valid"), examples, 0.3) is examples
+    assert validation_only(EvaluationOptions(), LabelledExamples([], []), 0.3).examples == []
 
 
-def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
+def test_the_settings_file_keeps_parameters_of_every_type(tmp_path, monkeypatch):
+    parameters = {
+        "next": {"half_life_ms": 1.25e9, "neighbours": 32, "tiny": 1e-9},
+        "embedding": {"sampling": 'a "quoted" name\nand a line', "on": True, "off": False},
+        "mlp": {"layers": {"sizes": [8, 16], "dropout": {"first": 0.5}}},
+        "popularity": {},
+    }
+    settings = {
+        "generators": {"next": 1.0, "embedding": 0.125},
+        "ranker": "mlp",
+        "model_parameters": parameters,
+    }
+    result = TuningResult(settings, 0.2, 0.1, 3, 1, "mrr@20", interrupted=False)
+    text = settings_toml(result, "a log with\na line break")
+    kept = {name: values for name, values in parameters.items() if values}
+    assert tomllib.loads(text) == settings | {"model_parameters": kept}
+    assert text.startswith("# a log with\n# a line break\n")
+    file = tmp_path / "tuned.toml"
+    file.write_text(text)
+    monkeypatch.delenv("FRESHET_GENERATORS")
+    monkeypatch.setenv("FRESHET_FILE", str(file))
+    read = load()
+    assert (read.generators, read.ranker) == (settings["generators"], "mlp")
+    assert read.model_parameters == kept
+    flat = [value for part in ("next", "embedding") for value in read.model_parameters[part].values()]
+    assert [type(value) for value in flat] == [float, int, float, str, bool, bool]
+
+
+def test_a_search_is_written_and_continued_and_its_result_used(log, monkeypatch):
     common = [
         "tune",
         log,
@@ -98,51 +128,62 @@ def test_a_search_is_written_goes_on_and_can_be_used(log, monkeypatch):
         "10m",
         "--json",
     ]
-    result = run(*common, "--trials", "3")
+    result = freshet(*common, "--trials", "3")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert (found["trials"], found["metric"]) == (3, "mrr@20")
-    assert found["value"] >= found["first"] > 0.1
-    on = json.loads(run(*common, "--trials", "5").stdout)
-    assert on["trials"] == 5
-    assert on["first"] == found["first"]
-    assert on["value"] >= found["value"]
-    assert json.loads(run(*common, "--trials", "5").stdout) == on, "nothing is left to do"
-    before = run("evaluate", log, "--model-delay", "10m", "--json")
-    assert json.loads(before.stdout)["recommenders"]["all"]["mrr@20"] == pytest.approx(on["first"], abs=1e-5)
-    tuned = tomllib.loads(Path("tuned.toml").read_text())
-    assert tuned["generators"] == on["settings"]["generators"]
+    tuned = json.loads(result.stdout)
+    assert (tuned["trials"], tuned["metric"]) == (3, "mrr@20")
+    assert tuned["value"] >= tuned["first"] > 0.1
+    continued = json.loads(freshet(*common, "--trials", "5").stdout)
+    assert continued["trials"] == 5
+    assert continued["first"] == tuned["first"]
+    assert continued["value"] >= tuned["value"]
+    assert json.loads(freshet(*common, "--trials", "5").stdout) == continued, "no trials are left to run"
+
+    def mrr() -> float:
+        evaluation = freshet("evaluate", log, "--model-delay", "10m", "--json")
+        return json.loads(evaluation.stdout)["recommenders"]["all"]["mrr@20"]
+
+    assert mrr() == pytest.approx(continued["first"], abs=1e-5)
+    assert tomllib.loads(Path("tuned.toml").read_text())["generators"] == continued["settings"]["generators"]
     monkeypatch.delenv("FRESHET_GENERATORS")
     monkeypatch.setenv("FRESHET_FILE", "tuned.toml")
     settings = load()
-    assert settings.generators == on["settings"]["generators"]
-    assert settings.model_parameters == on["settings"]["model_parameters"]
-    again = run("evaluate", log, "--model-delay", "10m", "--json")
-    assert json.loads(again.stdout)["recommenders"]["all"]["mrr@20"] == pytest.approx(on["value"], abs=1e-5)
+    assert settings.generators == continued["settings"]["generators"]
+    assert settings.model_parameters == continued["settings"]["model_parameters"]
+    assert mrr() == pytest.approx(continued["value"], abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
-        (["--generators", "nothing"], "nothing is none of next, previous"),
-        (["--rankers", "nothing"], "nothing is none of blend, linear"),
-        (["--protocol", "windows"], "--windows: say on which to tune"),
-        (["--protocol", "holdout", "--part", "test"], "--part test is for the report"),
-        (["--part", "valid"], "--part is for --protocol holdout or leave-one-out"),
-        (["--out", "nowhere/tuned.toml"], "--out nowhere/tuned.toml: there is no such folder"),
-        (["--storage", "log.csv"], "--storage log.csv: is no search of freshet's"),
+        (["--generators", "nothing"], "unknown --generators 'nothing': expected one of next, previous"),
+        (["--rankers", "nothing"], "unknown --rankers 'nothing': expected one of blend, linear"),
+        (["--protocol", "windows"], "--windows is missing: name the windows to tune on, such as 1-7"),
+        (
+            ["--protocol", "holdout", "--part", "test"],
+            "--part test is reserved for the report: tune on --part valid",
+        ),
+        (
+            ["--part", "valid"],
+            "--part has no effect with --protocol prequential: expected --protocol holdout or leave-one-out",
+        ),
+        (["--out", "nowhere/tuned.toml"], "--out nowhere/tuned.toml: the folder does not exist"),
+        (["--storage", "log.csv"], "--storage log.csv: not a file of freshet tune; name another file"),
     ],
 )
-def test_what_does_not_fit_is_one_line(log, args, said):
-    result = run("tune", log, *args)
+def test_invalid_options_are_one_line(log, args, message):
+    result = freshet("tune", log, *args)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert said in result.stderr.splitlines()[-1]
+    assert message in result.stderr.splitlines()[-1]
 
 
-def test_another_search_is_not_gone_on_with(log):
+def test_the_file_of_another_search_is_refused(log):
     common = ["tune", log, "--generators", "popularity", "--share", "100", "--model-delay", "1h"]
-    assert run(*common, "--trials", "1").exit_code == 0
-    result = run(*common, "--trials", "2", "--metric", "recall")
+    assert freshet(*common, "--trials", "1").exit_code == 0
+    result = freshet(*common, "--trials", "2", "--metric", "recall")
     assert result.exit_code == 2
-    assert "--storage holds another search" in result.stderr.splitlines()[-1]
+    assert (
+        "--storage holds a search with other options, metric or log: name another file"
+        in result.stderr.splitlines()[-1]
+    )

@@ -1,0 +1,46 @@
+"""Options that several commands have, and decorators that keep them together."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a command's --help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def options(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator, in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def option_group(name: str, *decorators: Decorator) -> Decorator:
+    """Several options as one decorator; the command gets their values as one dict, its argument `name`."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def call(**values: Any) -> Any:
+            group = {option: values.pop(option) for option in names}
+            return command(**values, **{name: group})
+
+        options(*decorators)(call)
+        parameters: list[click.Parameter] = call.__click_params__[-len(decorators) :]  # type: ignore[attr-defined]  # click's
+        names = [str(parameter.name) for parameter in parameters]
+        return call
+
+    return decorate
+
+
+brokers = click.option("--brokers", metavar="HOST:PORT,...", help="Kafka; overrides FRESHET_BROKERS.")

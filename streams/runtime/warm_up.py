@@ -1,0 +1,37 @@
+"""Compile kernels before a process is ready, so that no event waits for them.
+
+numba compiles a kernel for each memory layout of its arrays, and an array of one row has another layout than
+one of several: hence batches of one and of two.
+"""
+
+from models.core import Example, Query
+from streams.runtime.factory import make_model, make_quality
+from streams.settings import Settings
+from streams.step.serve import Recommender
+
+ONE_AND_SEVERAL = (1, 2)
+
+
+def warm_up_recommender(recommender: Recommender, k: int) -> None:
+    """Recommend lists of k items to nobody in particular."""
+    for size in ONE_AND_SEVERAL:
+        recommender.recommend([Query((), 0, 0)] * size, k)
+
+
+def warm_up_learner(settings: Settings) -> None:
+    """Learn, measure and publish with a small model that is thrown away; also imports torch if it is used."""
+    always = {"measure_every": 1, "frozen_twin_h": 1e-9}  # measures every example, refreshes a twin each time
+    small = settings.model_copy(update={"max_items": 100, **always})
+    model = make_model(small)
+    model.warm_up()
+    quality = make_quality(small, model)
+    for n in range(3):
+        for size in ONE_AND_SEVERAL:
+            examples = [
+                Example(str(user), n, n, "view", str(n), history=("0", "1"), session_size=2)
+                for user in range(size)
+            ]
+            quality.observe(examples)
+            model.learn(examples)
+            quality.learnt(examples)
+            quality.published(model.dump_touched())

@@ -1,0 +1,92 @@
+"""Once worker and learner are ready, no kernel is left to compile or to load."""
+
+import pickle
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from numba.core.dispatcher import Dispatcher
+
+from models.core import Example, Query
+from streams.clients.shop import Shop
+from streams.runtime.factory import make_model, make_quality, make_recommender
+from streams.runtime.warm_up import warm_up_learner, warm_up_recommender
+from streams.settings import Settings
+
+SETTINGS = Settings(measure_every=5, frozen_twin_h=0.05, max_items=10_000)
+BATCHES = (1, 2, 5, 300)
+
+
+def shop_examples() -> list[list[Example]]:
+    shop, histories, time = Shop(random.Random(0)), defaultdict(list), 1_700_000_000_000
+    batches = []
+    for size in (*BATCHES, *BATCHES):
+        batches.append([])
+        for _ in range(size):
+            time += 5
+            event = shop.event(time)
+            before = tuple(histories[event.user][-10:])
+            batches[-1].append(
+                Example(event.user, 0, time, event.type, event.item, history=before, session_size=len(before))
+            )
+            histories[event.user].append(event.item)
+    return batches
+
+
+def loaded_kernels() -> set[tuple[str, str]]:
+    """Every kernel that this process has compiled or loaded, with the types of its arguments."""
+    return {
+        (f"{kernel.py_func.__module__}.{kernel.py_func.__name__}", str(signature))
+        for name, module in list(sys.modules.items())
+        if name.startswith("models.")
+        for kernel in vars(module).values()
+        if isinstance(kernel, Dispatcher)
+        for signature in kernel.signatures
+    }
+
+
+def late_kernels_of_a_learner(published: Path) -> set[tuple[str, str]]:
+    warm_up_learner(SETTINGS)
+    warm = loaded_kernels()
+    model = make_model(SETTINGS)
+    quality, rows = make_quality(SETTINGS, model), []
+    for examples in shop_examples():
+        quality.observe(examples)
+        model.learn(examples)
+        quality.learnt(examples)
+        rows.append(model.dump_touched())
+        quality.published(rows[-1])
+    published.write_bytes(pickle.dumps(rows))
+    return loaded_kernels() - warm
+
+
+def late_kernels_of_a_worker(published: Path) -> set[tuple[str, str]]:
+    model = make_model(SETTINGS)
+    recommender = make_recommender(SETTINGS, model, SETTINGS.ranking_threads)
+    warm_up_recommender(recommender, SETTINGS.list_length)
+    checkpoints = pickle.loads(published.read_bytes())
+    for rows in checkpoints[:2]:  # of one session and of two: a model is applied before the worker is ready
+        model.apply(model.prepare(rows.items()))
+    warm = loaded_kernels()
+    for rows in checkpoints[2:]:
+        model.apply(model.prepare(rows.items()))
+        for examples in shop_examples():
+            queries = [Query((*one.history, one.item), one.time, one.session_size + 1) for one in examples]
+            recommender.recommend(queries, SETTINGS.list_length)
+    recommender.popular(SETTINGS.list_length)
+    return loaded_kernels() - warm
+
+
+def in_a_new_process(function: str, published: Path) -> str:
+    code = f"from tests.runtime.test_warm_up import *; print({function}(Path({str(published)!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_no_event_waits_for_a_kernel(tmp_path):
+    published = tmp_path / "rows"
+    assert in_a_new_process("late_kernels_of_a_learner", published) == "set()"
+    assert in_a_new_process("late_kernels_of_a_worker", published) == "set()"
