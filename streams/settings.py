@@ -133,10 +133,7 @@ class Settings(BaseSettings):
         default={}, description='hyper-parameters by generator or ranker: {"next": {"neighbours": 32}}'
     )
     max_items: int = Field(
-        1_000_000,
-        ge=100,
-        le=20_000_000,
-        description="rows of every item table: the least recently used items leave",
+        1_000_000, ge=100, le=20_000_000, description="rows of item tables; least recently used items leave"
     )
     admit_after: int = Field(1, ge=1, le=255, description="events before an item gets a row")
     publish_interval_s: float = Field(
@@ -158,10 +155,7 @@ class Settings(BaseSettings):
     )
     seed: int = Field(0, description="seed of all random numbers of the model")
     context_key: str = Field(
-        "device",
-        min_length=1,
-        max_length=64,
-        description="name in the events' context that context-* generators use",
+        "device", min_length=1, max_length=64, description="context field that context-* generators use"
     )
 
     # Worker
