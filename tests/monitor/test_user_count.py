@@ -5,15 +5,13 @@ import asyncio
 from streams.kafka.writer import BatchWriter
 from streams.monitor import user_count
 from streams.topics import topics
+from tests.waiting import until
 from tests.web.worker import Worker, writes
 
 
 async def settled(counted: user_count.UserCount) -> int | None:
     """The users, once they are counted."""
-    for _ in range(1000):
-        if counted.users() is not None:
-            break
-        await asyncio.sleep(0.005)
+    await until(lambda: counted.users() is not None)
     return counted.users()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from streams.messages import SettingChange, decode_change, encode
 from streams.runtime import live_settings as module
 from streams.runtime.live_settings import LiveSettings
 from streams.settings import Settings
-
-PATIENCE_S = 20
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -48,13 +47,6 @@ def last_on_topic(settings: Settings) -> Any:
     """The value that was written last."""
     *_, message = (m for m in latest(settings, "settings", 1000, PATIENCE_S) if m.partition() == 0)
     return decode_change(message.value()).value
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110  most conditions are on other threads
-            await asyncio.sleep(0.01)
 
 
 class Gate:

@@ -1,12 +1,19 @@
 """The live page: what a subscription receives, and its limits."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
+import pytest
+from aiohttp.test_utils import TestServer
 
 from streams.messages import Event, Recommendation, encode
 from streams.step.writes import OutputRecord, Writes
+from streams.web import live_page
 from streams.web.live_page import BURST, Subscription
+from tests.waiting import until
 from tests.web.worker import BROWSER, Page, Worker, get, get_json, writes
 
 
@@ -80,3 +87,52 @@ def test_the_events_of_a_second_are_json_and_no_subscription_is_left(worker: Wor
     assert worker.serving.subscribers == before
     page = Page(get(worker, "/live?user=<b>", BROWSER)[1])
     assert any(found.get("value") == "<b>" for _, found in page.elements)
+
+
+def subscriptions(worker: Worker) -> list[Any]:
+    """The subscriptions to the worker's step."""
+    return [s for s in worker.serving.subscribers if isinstance(s.__self__, Subscription)]
+
+
+def serve(worker: Worker, *records: Record) -> None:
+    """Notify the subscribers of the step of records that are answered."""
+    worker.serving._notify(records, answered(list(records)))
+
+
+def test_a_stream_has_the_events_of_all_workers_and_ends_with_the_browser(tmp_path: Path):
+    first, second = Worker(tmp_path / "1", "first"), Worker(tmp_path / "2", "second", 1)
+
+    async def subscribed(count: int) -> None:
+        await until(lambda: all(len(subscriptions(worker)) == count for worker in (first, second)))
+
+    async def run() -> None:
+        async with (
+            TestServer(second.site) as other,
+            TestServer(first.site) as server,
+            aiohttp.ClientSession() as session,
+        ):
+            first.know(other.make_url(""))
+            second.know(server.make_url(""))
+            async with session.get(server.make_url("/live/stream?user=ann")) as response:
+                assert response.headers["Content-Type"].startswith("text/event-stream")
+                await subscribed(1)
+                serve(first, Record("ann", "a", 1), Record("ben", "a", 2))
+                serve(second, Record("ben", "b", 3), Record("ann", "b", 4))
+                lines = []
+                async with asyncio.timeout(20):
+                    while len(lines) < 2:
+                        line = await response.content.readline()
+                        if line.startswith(b"data: "):
+                            lines.append(msgspec.json.decode(line[6:]))
+            assert {(line["worker"], line["offset"]) for line in lines} == {("first", 1), ("second", 4)}
+            await subscribed(0)
+
+    asyncio.run(run())
+
+
+def test_a_worker_serves_a_limited_number_of_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live_page, "MAX_VIEWERS", 0)
+    status, text, headers = get(Worker(tmp_path / "data"), "/live/stream")
+    assert status == 503
+    assert "0 live streams are open" in text
+    assert headers["Retry-After"] == "30"

@@ -25,15 +25,6 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Worker, Worker
     return first, second
 
 
-def know(worker: Worker, *others: Any) -> None:
-    """Tell a worker who else there is."""
-    changelog = worker.table.changelog_topic_name
-    own = str(worker.app.conf.canonical_url)
-    worker.app.assignor.changelog_distribution = {own: {changelog: [0]}} | {
-        str(other).rstrip("/"): {changelog: [n]} for n, other in enumerate(others, 1)
-    }
-
-
 async def silence(request: web.Request) -> web.Response:
     """A worker that hangs."""
     await asyncio.sleep(300)
@@ -45,7 +36,7 @@ def test_any_worker_answers_for_any_user(two: tuple[Worker, Worker]):
 
     async def visit(ask: Ask) -> None:
         async with TestServer(second.site) as other:
-            know(first, other.make_url(""))
+            first.know(other.make_url(""))
             status, text, _ = await ask("/users/ben")
             found = strict(text)
             assert status == 200
@@ -71,7 +62,7 @@ def test_any_id_reaches_the_other_worker(two: tuple[Worker, Worker], odd: str):
 
     async def visit(ask: Ask) -> None:
         async with TestServer(second.site) as other:
-            know(first, other.make_url(""))
+            first.know(other.make_url(""))
             status, text, _ = await ask(f"/users?id={quote(odd, safe='')}")
             assert status == 200
             assert strict(text)["user"] == odd
@@ -91,8 +82,8 @@ def test_two_workers_that_do_not_know_a_user_ask_each_other_once(two: tuple[Work
 
     async def visit(ask: Ask) -> None:
         async with TestServer(second.site) as other:
-            know(first, other.make_url(""))
-            know(second, "http://127.0.0.1:1")
+            first.know(other.make_url(""))
+            second.know("http://127.0.0.1:1")
             assert (await ask("/users/nobody"))[0] == 404
 
     second.site.middlewares.insert(0, count)
@@ -107,7 +98,7 @@ def test_the_first_to_know_a_user_answers(two: tuple[Worker, Worker]):
         hangs = web.Application()
         hangs.router.add_get("/users", silence)
         async with TestServer(second.site) as other, TestServer(hangs, shutdown_timeout=0) as hanging:
-            know(first, hanging.make_url(""), other.make_url(""), "http://127.0.0.1:1")
+            first.know(hanging.make_url(""), other.make_url(""), "http://127.0.0.1:1")
             status, text, _ = await asyncio.wait_for(ask("/users/ben"), 20)  # before TIMEOUT
             assert status == 200
             assert strict(text)["worker"] == "second"
@@ -124,7 +115,7 @@ def test_a_worker_that_does_not_answer_makes_a_503_not_a_404(two: tuple[Worker, 
         hangs = web.Application()
         hangs.router.add_get("/users", silence)
         async with TestServer(second.site) as other, TestServer(hangs, shutdown_timeout=0) as hanging:
-            know(first, other.make_url(""), gone, hanging.make_url(""))
+            first.know(other.make_url(""), gone, hanging.make_url(""))
             status, text, headers = await ask("/users/nobody")
             detail = strict(text)["detail"]
             assert status == 503
@@ -136,7 +127,7 @@ def test_a_worker_that_does_not_answer_makes_a_503_not_a_404(two: tuple[Worker, 
             assert status == 503
             assert gone in text
             second.app.rebalancing = True
-            know(first, other.make_url(""))
+            first.know(other.make_url(""))
             assert (await ask("/users/ben"))[0] == 503, "restoring: it cannot know"
 
     browse(first.site, visit)

@@ -102,6 +102,14 @@ class Worker:
         """Send a heartbeat, as the worker does every few seconds."""
         asyncio.run(self.status.send(self.sampler.take))
 
+    def know(self, *others: Any) -> None:
+        """Tell the worker the URLs of the other workers."""
+        changelog = self.table.changelog_topic_name
+        own = str(self.app.conf.canonical_url)
+        self.app.assignor.changelog_distribution = {own: {changelog: [0]}} | {
+            str(other).rstrip("/"): {changelog: [n]} for n, other in enumerate(others, 1)
+        }
+
     def notify(self, writes: Writes) -> None:
         """Notify the subscribers of the step, as if it had served."""
         self.serving._notify([], writes)
