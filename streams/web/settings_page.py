@@ -63,8 +63,8 @@ class SettingsPage:
         if not applied:
             raise Problem(
                 503,
-                f"the change of {name} is published, but was not applied on this worker within {TIMEOUT_S:.0f} s:"
-                " it will be once the topic settings is read",
+                f"the change of {name} is published, but was not applied on this worker within"
+                f" {TIMEOUT_S:.0f} s: it will be once the topic settings is read",
             )
         return Page("settings", self._figures() | {"changed": name})
 

@@ -260,8 +260,8 @@ def test_the_live_page_shows_an_event_and_what_it_caused(shop: Shop):
 def rows(page: Page, user: str = "", item: str = "") -> Locator:
     """The rows of the live page, of a user or of an item if given."""
     cells = {"User": user, "Item": item}
-    wanted = (f':has(td[data-name="{name}"] bdi:text-is("{value}"))' for name, value in cells.items() if value)
-    return page.locator("#tail tr" + "".join(wanted))
+    filters = [f':has(td[data-name="{name}"] bdi:text-is("{v}"))' for name, v in cells.items() if v]
+    return page.locator("#tail tr" + "".join(filters))
 
 
 def arrives(shop: Shop, page: Page, user: str) -> bool:
