@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from streams.monitor.lag import Lag
@@ -69,5 +71,34 @@ def test_a_broker_that_does_not_answer_holds_no_page_up(tmp_path, monkeypatch):
         pages = asyncio.gather(*(lag.by_partition() for _ in range(20)))
         assert await asyncio.wait_for(pages, 20) == [{0: 0}] * 20
         assert consumer.asked == 2, "twenty pages ask once"
+
+    asyncio.run(run())
+
+
+def test_offsets_that_cannot_be_read_leave_the_lag_as_it_was(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("streams.monitor.lag.FRESH_S", 0.0)
+    monkeypatch.setattr("streams.monitor.lag.PATIENCE_S", 30)
+    worker = Worker(tmp_path / "data")
+    worker.app.consumer = consumer = OffsetsConsumer({0: 9}, {0: 0}, {0: 5})
+
+    async def fail(*tps: TP) -> dict[TP, int]:
+        raise KafkaConnectionError
+
+    async def run() -> None:
+        lag = Lag(worker.serving)
+        assert await lag.by_partition() == {0: 4}
+        monkeypatch.setattr(consumer, "highwaters", fail)
+        assert await lag.by_partition() == {0: 4}
+
+    asyncio.run(run())
+
+
+def test_a_consumer_that_has_not_started_has_no_partitions(tmp_path):
+    worker = Worker(tmp_path / "data")
+
+    async def run() -> None:
+        lag = Lag(worker.serving)
+        assert await lag.by_partition() == {}
+        assert lag.uncommitted() == 0
 
     asyncio.run(run())

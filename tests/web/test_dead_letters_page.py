@@ -106,7 +106,7 @@ def test_a_dead_letter_is_sent_again_as_what_it_should_have_been(
     assert len(sent) == 1
     for body in (
         {}, {"at": []}, {"at": ["3:9", "3:8"], "value": "x"}, {"at": ["3:9"] * 101},
-                 {"at": "3:9", "value": 5}, {"at": "3:9", "value": []},
+                 {"at": "3:9", "value": 5}, {"at": "3:9", "value": []}, {"at": "\ud800"},
     ):  # fmt: skip
         assert post(worker, "/dead-letters", body)[0] == 400
 

@@ -58,6 +58,9 @@ def test_everything_is_read_only(worker: Worker, path: str, method: str):
      "/users/nobody", "/static/freshet.css", "/static/icon.svg", "/static/nothing"],
 )  # fmt: skip
 def test_every_answer_has_the_headers_that_keep_it_harmless(worker: Worker, path: str):
+    assert set(HEADERS) == {
+        "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cache-Control"
+    }  # fmt: skip
     for accept in ("*/*", BROWSER):
         headers = get(worker, path, accept)[2]
         for name, value in HEADERS.items():
