@@ -42,7 +42,7 @@ def attach_serving_pages(
         MapPage(item_map, peers),
     )
     dead_letters, settings = DeadLettersPage(serving), SettingsPage(live_settings, status, serving.model)
-    healths = HealthPage(lambda: health(serving), worker=serving.settings.name)
+    probes = HealthPage(lambda: health(serving), worker=serving.settings.name)
     metrics = MetricsPage(sampler.take, serving_metrics)
     routes = [
         Route("/", overview.page, menu="Overview"),
@@ -60,8 +60,8 @@ def attach_serving_pages(
         Route("/dead-letters", dead_letters.replay, method="POST"),
         Route("/settings", settings.page, menu="Settings"),
         Route("/settings", settings.change, method="POST"),
-        Route("/health/live", healths.live),
-        Route("/health/ready", healths.ready),
+        Route("/health/live", probes.live),
+        Route("/health/ready", probes.ready),
         Route("/metrics", metrics.page, json=False),
     ]
     attach(app.web.web_app, "Freshet", serving.settings, routes)
@@ -71,12 +71,12 @@ def attach_serving_pages(
 
 def attach_learner_pages(app: Any, learning: Learning, sampler: LearnerSampler, settings: Settings) -> None:
     """Serve a learner's pages on its app's web server."""
-    overview, healths = LearnerPage(learning), HealthPage(lambda: learner_health(learning))
+    overview, probes = LearnerPage(learning), HealthPage(lambda: learner_health(learning))
     metrics = MetricsPage(sampler.take, learner_metrics)
     routes = [
         Route("/", overview.page),
-        Route("/health/live", healths.live),
-        Route("/health/ready", healths.ready),
+        Route("/health/live", probes.live),
+        Route("/health/ready", probes.ready),
         Route("/metrics", metrics.page, json=False),
     ]
     attach(app.web.web_app, "Freshet learner", settings, routes)
