@@ -1,8 +1,8 @@
 """Settings that are changed while the processes run.
 
 Each change is a record on the compacted topic `settings`.  Every process follows the topic from its beginning
-and applies the changes in its order, one at a time: so all of them end with the same settings, however quickly
-changes follow each other and whoever makes them.
+and applies the changes in its order, one at a time: so all of them end with the same settings, however
+quickly changes follow each other and whoever makes them.
 """
 
 import asyncio
