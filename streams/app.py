@@ -4,7 +4,10 @@ Events in; recommendations, examples and dead letters out.  Any number of worker
 partitioned by user.
 """
 
+from typing import Any, cast
+
 from streams import topics
+from streams.kafka.table import ChunkTable
 from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.item_map import ItemMap
 from streams.monitor.sample import ServingSampler
@@ -13,36 +16,49 @@ from streams.runtime.faust_app import make_app, prepare
 from streams.runtime.live_settings import LiveSettings
 from streams.runtime.serving import Serving, keep_replica_fresh
 from streams.settings import load_or_exit
-from streams.web import pages
+from streams.web.routes import attach_serving_pages
 
 settings = load_or_exit()
 app = make_app(topics.SERVING_APP, settings, chunk_topics=("events",))
-raw = {"key_type": bytes, "value_type": bytes, "partitions": settings.partitions}
-events = app.topic(settings.topic("events"), key_serializer="raw", value_serializer="raw", **raw)
-users = app.Table("users", extra_topic_configs=topics.COMPACTED, options=dict(topics.ROCKSDB), **raw)
+events = app.topic(
+    settings.topic("events"),
+    key_type=bytes,
+    value_type=bytes,
+    key_serializer="raw",
+    value_serializer="raw",
+    partitions=settings.partitions,
+)
+users = cast(  # the app makes every table a ChunkTable
+    ChunkTable,
+    app.Table(
+        "users",
+        key_type=bytes,
+        value_type=bytes,
+        partitions=settings.partitions,
+        extra_topic_configs=topics.COMPACTED,
+        options=dict(topics.ROCKSDB),
+    ),
+)
 serving = Serving(app, users, settings)
 live_settings = LiveSettings(settings, serving.use)
-status, sampler, item_map = (
-    ProcessStatus(settings, "serving"),
-    ServingSampler(app, serving),
-    ItemMap(serving.model),
-)
+status, sampler = ProcessStatus(settings, "serving"), ServingSampler(app, serving)
+item_map = ItemMap(serving.model)
 run_in_background(
-    app, [status.background_task(sampler.now), live_settings.background_task(), item_map.background_task()]
+    app, [status.background_task(sampler.take), live_settings.background_task(), item_map.background_task()]
 )
 keep_replica_fresh(app, serving)
-pages.install(app, serving, status, sampler, live_settings, item_map)
+attach_serving_pages(app, serving, status, sampler, live_settings, item_map)
 
 
 @app.on_worker_init.connect
-def begin(app, **kwargs):  # type: ignore[no-untyped-def]  # Faust's signals are untyped
+def begin(*args: Any, **kwargs: Any) -> None:
     """Refuse to start against topics that would break the state; read the model while Faust starts."""
     prepare(settings)
     serving.start()
 
 
 @app.agent(events)
-async def recommend(stream):  # type: ignore[no-untyped-def]  # Faust's streams are untyped
+async def recommend(stream: Any) -> None:
     """One iteration a chunk; `noack` because the writer acks when the chunk is durable."""
     stream = stream.noack()
     await serving.loaded()  # else a restart would answer from an empty model

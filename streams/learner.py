@@ -3,6 +3,8 @@
 One learner is active; any other stands by and takes over.
 """
 
+from typing import Any
+
 from streams import topics
 from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.sample import LearnerSampler
@@ -11,19 +13,19 @@ from streams.runtime.faust_app import make_app, prepare
 from streams.runtime.learning import Learning, learn_while_leading
 from streams.runtime.live_settings import LiveSettings
 from streams.settings import load_or_exit
-from streams.web import learner_page
+from streams.web.routes import attach_learner_pages
 
 settings = load_or_exit()
 app = make_app(topics.LEARNING_APP, settings)
 live_settings = LiveSettings(settings)
 learning = Learning(settings, lambda: live_settings.current)
 status, sampler = ProcessStatus(settings, "learning"), LearnerSampler(app, learning, settings)
-run_in_background(app, [status.background_task(sampler.now), live_settings.background_task()])
+run_in_background(app, [status.background_task(sampler.take), live_settings.background_task()])
 learn_while_leading(app, learning)
-learner_page.install(app, learning, sampler, settings)
+attach_learner_pages(app, learning, sampler, settings)
 
 
 @app.on_worker_init.connect
-def check(app, **kwargs):  # type: ignore[no-untyped-def]  # Faust's signals are untyped
+def check(*args: Any, **kwargs: Any) -> None:
     """Refuse to start against topics that would break the state."""
     prepare(settings)

@@ -1,6 +1,6 @@
-"""What a worker counts: totals and ages.
+"""What a serving worker counts: totals since its start, and a histogram of recommendation ages.
 
-Ages go into a histogram of fixed buckets, so that those of several workers add up.
+The histogram has fixed buckets, so that those of several workers add up.
 """
 
 from bisect import bisect_left
@@ -14,16 +14,16 @@ AGE_BUCKETS_MS = (
     1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 65, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000,
     10_000, 30_000, 60_000,
 )  # fmt: skip
-"""Upper bounds, ms; one more bucket holds the rest."""
+"""Upper bounds of the buckets, ms; one more bucket holds what is above."""
 _NAMES = tuple(f"age_ms:{bound}" for bound in (*AGE_BUCKETS_MS, "more"))
 
 
 class Histogram:
-    """Counts by age bucket.
+    """Number of ages by bucket.
 
-    >>> h = Histogram()
-    >>> h.add([3, 3, 700])
-    >>> h.quantile(0.5), h.quantile(0.99)
+    >>> histogram = Histogram()
+    >>> histogram.add([3, 3, 700])
+    >>> histogram.quantile(0.5), histogram.quantile(0.99)
     (3.0, 1000.0)
     """
 
@@ -32,44 +32,44 @@ class Histogram:
         self.sum_ms = 0
 
     def add(self, ages_ms: Iterable[int]) -> None:
-        """Count ages."""
+        """Count these ages, ms."""
         for age in ages_ms:
             self.buckets[bisect_left(AGE_BUCKETS_MS, age)] += 1
             self.sum_ms += age
 
     @classmethod
-    def of(cls, counts: Mapping[str, float]) -> "Histogram":
+    def from_counts(cls, counts: Mapping[str, float]) -> "Histogram":
         """The inverse of `counts`; other names are ignored."""
-        made = cls()
-        made.buckets = [int(counts.get(name, 0)) for name in _NAMES]
-        made.sum_ms = int(counts.get("age_ms", 0))
-        return made
+        histogram = cls()
+        histogram.buckets = [int(counts.get(name, 0)) for name in _NAMES]
+        histogram.sum_ms = int(counts.get("age_ms", 0))
+        return histogram
 
     def counts(self) -> dict[str, float]:
-        """The buckets that are not empty, and the sum, by name."""
-        named = {name: count for name, count in zip(_NAMES, self.buckets, strict=True) if count}
-        return {"age_ms": self.sum_ms, **named}
+        """The non-empty buckets and the sum, by name."""
+        buckets = {name: count for name, count in zip(_NAMES, self.buckets, strict=True) if count}
+        return {"age_ms": self.sum_ms, **buckets}
 
     @property
     def count(self) -> int:
-        """Ages counted."""
+        """Number of ages."""
         return sum(self.buckets)
 
     def quantile(self, share: float) -> float | None:
-        """Upper bound of the bucket that the quantile is in, ms; None when nothing was counted.
+        """Upper bound of the bucket that the quantile lies in, ms; None when nothing was counted.
 
-        What is older than the last bound counts as that, because JSON has no infinity.
+        An age above the last bound is reported as that bound, because JSON has no infinity.
         """
-        wanted, seen = share * self.count, 0
+        rank, seen = share * self.count, 0
         for bound, count in zip((*AGE_BUCKETS_MS, AGE_BUCKETS_MS[-1]), self.buckets, strict=True):
             seen += count
-            if count and seen >= wanted:
+            if count and seen >= rank:
                 return float(bound)
         return None
 
 
 class Metrics:
-    """A worker's totals since its start."""
+    """A serving worker's totals since its start."""
 
     def __init__(self) -> None:
         self.totals = Counts()
@@ -77,21 +77,21 @@ class Metrics:
         self.rebalances = 0
 
     def add(self, records: Sequence[Record], writes: Writes) -> None:
-        """Count a step; a subscriber of `Serving`."""
+        """Count a micro-batch; a subscriber of `Serving`."""
         _add(self.totals, writes.counts)
         self.ages.add(writes.ages_ms)
 
     def counts(self) -> dict[str, float]:
-        """The totals by name, or name:label; those of several workers add up."""
+        """Totals by name or name:label; those of several workers add up."""
         totals = {f.name: getattr(self.totals, f.name) for f in fields(Counts) if f.name != "dead_letters"}
         letters = {f"dead_letter:{reason}": count for reason, count in self.totals.dead_letters.items()}
         return totals | letters | self.ages.counts() | {"rebalances": self.rebalances}
 
 
-def _add(total: Counts, more: Counts) -> None:
+def _add(totals: Counts, counts: Counts) -> None:
     for field in fields(Counts):
         if field.name == "dead_letters":
-            for reason, count in more.dead_letters.items():
-                total.dead_letters[reason] = total.dead_letters.get(reason, 0) + count
+            for reason, count in counts.dead_letters.items():
+                totals.dead_letters[reason] = totals.dead_letters.get(reason, 0) + count
         else:
-            setattr(total, field.name, getattr(total, field.name) + getattr(more, field.name))
+            setattr(totals, field.name, getattr(totals, field.name) + getattr(counts, field.name))

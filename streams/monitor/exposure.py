@@ -1,4 +1,4 @@
-"""What an item is recommended beside: counted in the latest lists of all users, read when somebody asks."""
+"""Exposure of an item: what the latest recommendation lists of all users contain beside it."""
 
 import asyncio
 import logging
@@ -11,51 +11,42 @@ from confluent_kafka import KafkaException
 from streams.kafka.reading import latest
 from streams.messages import decode_recommendation
 from streams.settings import Settings
-from streams.web.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
 LISTS = 1_000
-FRESH_S = 5.0
-PATIENCE_S = 2.0
+"""Recommendation lists that are read, at least where there are as many."""
+TIMEOUT_S = 2.0
+
 Lists = Sequence[Sequence[str]]
 
 
-class Exposure:
-    """The latest lists, read from Kafka once in a while however many look."""
+async def latest_lists(settings: Settings) -> Lists | None:
+    """The latest lists on the topic `recommendations`; None if Kafka does not answer."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._latest = settings, SingleFlight(self._read, FRESH_S)
+    def read() -> Lists:
+        per_partition = -(-LISTS // settings.partitions)
+        messages = latest(settings, "recommendations", per_partition, TIMEOUT_S)
+        values = [message.value() for message in messages]
+        return [[entry.item for entry in decode_recommendation(value).items] for value in values if value]
 
-    async def of(self, item: str, most: int) -> dict[str, Any] | None:
-        """See `beside`; None where Kafka does not answer."""
-        lists = await self._latest.get()
-        return None if lists is None else beside(lists, item, most)
-
-    async def _read(self, _: str) -> Lists | None:
-        def read() -> Lists:
-            per_partition = -(-LISTS // self._settings.partitions)
-            messages = latest(self._settings, "recommendations", per_partition, PATIENCE_S)
-            values = [message.value() for message in messages]
-            return [[one.item for one in decode_recommendation(v).items] for v in values if v]
-
-        try:
-            return await asyncio.to_thread(read)
-        except KafkaException as error:
-            log.warning("recommendations cannot be read: %s", error.args[0].str())
-            return None
+    try:
+        return await asyncio.to_thread(read)
+    except KafkaException as error:
+        log.warning("recommendations cannot be read: %s", error.args[0].str())
+        return None
 
 
-def beside(lists: Lists, item: str, most: int) -> dict[str, Any]:
-    """How many lists there are, how many have the item, and who is most often with it.
+def exposure(lists: Lists, item: str, most: int) -> dict[str, Any]:
+    """Number of lists, number of lists with the item, and the items most often in the latter.
 
-    >>> beside(["abc", "abd", "xyz"], "a", 1)
+    >>> exposure(["abc", "abd", "xyz"], "a", 1)
     {'lists': 3, 'with_it': 2, 'items': [{'item': 'b', 'lists': 2}]}
     """
-    having = [items for items in lists if item in items]
-    others = Counter(other for items in having for other in items if other != item)
+    containing = [items for items in lists if item in items]
+    others = Counter(other for items in containing for other in items if other != item)
     return {
         "lists": len(lists),
-        "with_it": len(having),
+        "with_it": len(containing),
         "items": [{"item": other, "lists": count} for other, count in others.most_common(most)],
     }

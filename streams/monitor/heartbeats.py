@@ -1,7 +1,7 @@
-"""The board: every process says on the topic `metrics` how it is, and reads there how all of them are.
+"""Heartbeats: every process writes its state to the topic `metrics`, and reads there the state of all.
 
-So any worker answers for the whole cluster, history outlives a restart, and one that died is known by its
-silence.  Writing and reading are librdkafka's threads; the loop that serves the stream only hands over.
+So any worker answers for the whole cluster, history survives a restart, and a process that died is known by
+its missed heartbeats.  librdkafka's threads write and read; the loop that serves the stream only hands over.
 """
 
 import logging
@@ -23,13 +23,18 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
-QUEUE = 2_000
-"""Rows that wait for a Kafka that does not answer; what comes after is dropped."""
-LEAVE_S = 2.0
+MAX_QUEUED = 2_000
+"""Rows that wait while Kafka does not answer; later ones are dropped."""
+FLUSH_TIMEOUT_S = 2.0
+
+TakeSample = Callable[[], Awaitable[Sample]]
 
 
 class ProcessStatus:
-    """One process's view of all."""
+    """Sends the heartbeats of this process, and knows the status of all processes and their history.
+
+    `kind` is `serving` or `learning`.
+    """
 
     def __init__(self, settings: Settings, kind: str) -> None:
         self.process = f"{kind}/{settings.name}"
@@ -37,56 +42,56 @@ class ProcessStatus:
         self._history, self._lock = History(), threading.Lock()
         self._recorder: Recorder | None = None
         self._producer: Producer | None = None
-        self._follower = Follower(settings, "metrics", self._take)
+        self._follower = Follower(settings, "metrics", self._receive)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Begin to read the topic."""
         self._follower.start()
 
-    def background_task(self, read: Callable[[], Awaitable[Sample]]) -> BackgroundTask:
-        """To say how this process is, as long as it runs."""
-        return BackgroundTask(HEARTBEAT_S, partial(self.say, read), self.start, self.leave)
+    def background_task(self, take_sample: TakeSample) -> BackgroundTask:
+        """Sends a heartbeat every `HEARTBEAT_S` as long as the process runs."""
+        return BackgroundTask(HEARTBEAT_S, partial(self.send, take_sample), self.start, self.stop)
 
-    async def say(self, read: Callable[[], Awaitable[Sample]]) -> None:
-        """Take a reading and write what is due; waits until the rows of before the start are read."""
+    async def send(self, take_sample: TakeSample) -> None:
+        """Take a sample and write the rows that are due; nothing until the rows on the topic are read."""
         if not self._follower.caught_up:
             return
-        reading, now = await read(), now_ms()
+        sample, now = await take_sample(), now_ms()
         if self._recorder is None:
             self._recorder = Recorder(self.process)
             with self._lock:
-                self._recorder.resume(self._history.own(self.process), now)
-        gauges = plain(reading.gauges)
-        rows = self._recorder.add(now, plain(reading.totals), gauges)
+                self._recorder.resume(self._history.rows_of(self.process), now)
+        gauges = json_numbers(sample.gauges)
+        rows = self._recorder.add(now, json_numbers(sample.totals), gauges)
         rows[f"{self.process}/{NOW}"] = MetricsRow(
             time=now - WINDOW_MS,
             until=now,
             counts=self._recorder.window(),
             gauges=gauges,
-            process=reading.process,
+            process=sample.process,
         )
         for key, row in rows.items():
             self._write(key, encode(row))
 
-    def leave(self) -> None:
-        """Take leave, and end."""
+    def stop(self) -> None:
+        """Deregister this process and stop reading; blocks."""
         if self._recorder is not None:
             self._write(f"{self.process}/{NOW}", None)
         if self._producer is not None:
-            self._producer.flush(LEAVE_S)
+            self._producer.flush(FLUSH_TIMEOUT_S)
         self._follower.stop()
 
     def points(self, span: str) -> list[Point]:
-        """The history of a span, oldest first."""
+        """The history of the cluster over a span, oldest first."""
         with self._lock:
             return self._history.points(span, now_ms())
 
     def heartbeats(self) -> list[Heartbeat]:
-        """The latest words of each process."""
+        """The last heartbeat of each process, by name."""
         with self._lock:
             return self._history.heartbeats(now_ms())
 
-    def _take(self, key: bytes, value: bytes | None, offset: int, written: int) -> None:
+    def _receive(self, key: bytes, value: bytes | None, offset: int, written: int) -> None:
         row = None if not value else decode_metrics(value)
         with self._lock:
             self._history.add(key.decode(), row, now_ms() if self._follower.caught_up else written)
@@ -100,7 +105,7 @@ class ProcessStatus:
                         "linger.ms": 50,
                         "compression.type": "gzip",
                         "message.timeout.ms": 30_000,
-                        "queue.buffering.max.messages": QUEUE,
+                        "queue.buffering.max.messages": MAX_QUEUED,
                     },
                 )
             )
@@ -108,20 +113,20 @@ class ProcessStatus:
             self._producer.produce(self._topic, value, key, partition=0)
             self._producer.poll(0)
         except BufferError:
-            log.debug("the topic metrics takes no more rows")
+            log.debug("a row for the topic metrics was dropped: %s rows are waiting", MAX_QUEUED)
 
 
-def plain(values: Mapping[str, float]) -> dict[str, float]:
-    """As a row takes them: NumPy's numbers as Python's, and none that JSON does not have.
+def json_numbers(values: Mapping[str, float]) -> dict[str, float]:
+    """The values as JSON has them: Python's numbers instead of NumPy's, without NaN and infinities.
 
     >>> import numpy
-    >>> plain({"a": numpy.float32(0.5), "b": float("nan"), "c": 3})
+    >>> json_numbers({"a": numpy.float32(0.5), "b": float("nan"), "c": 3})
     {'a': 0.5, 'c': 3}
     """
-    made = {name: v if isinstance(v, int) else float(v) for name, v in values.items()}
-    return {name: value for name, value in made.items() if math.isfinite(value)}
+    numbers = {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def now_ms() -> int:
-    """The wall clock."""
+    """Wall time, ms since the epoch."""
     return int(time.time() * 1000)

@@ -1,10 +1,10 @@
-"""What every process says of itself, as rows, and the history of the cluster made of them.  Pure.
+"""The history of the cluster: each process's rows on the topic `metrics`, added up over processes.  Pure.
 
-    totals ▶ Recorder ▶ rows ▶ topic `metrics` ▶ History ▶ points of the whole cluster
+    totals -> Recorder -> rows -> topic `metrics` -> History -> points of the whole cluster
 
-A process's history is a ring of slots for each span: a slot's key comes again after a while, so that the
-compacted topic is bounded.  Whatever is counted is a count with a name, also the ages, one by bucket: rows
-of several processes add up, and a new figure is a new name.
+A process's history is a ring of slots for each span: keys repeat, so that the compacted topic is bounded.
+Everything that is counted is a named count, also the ages, one count a bucket: rows of several processes add
+up, and a new figure is a new name.
 """
 
 from collections import deque
@@ -15,40 +15,41 @@ from msgspec.structs import replace
 
 from streams.messages import MetricsRow
 
-MISSED_AFTER_S = 8.0
-"""Without a word for so long, a process is said to be gone."""
-LISTED_S = 3600.0
-"""... and after so long it is not mentioned any more."""
 HEARTBEAT_S = 2.0
-"""Between two words of a process."""
+"""Interval between two heartbeats of a process."""
+MISSED_AFTER_S = 8.0
+"""Age of the last heartbeat at which a process counts as silent."""
+LISTED_S = 3600.0
+"""Age of the last heartbeat at which a process is listed no more."""
 WINDOW_MS = 10_000
-"""Rates and ages of now are over the last ten seconds."""
-AHEAD_MS = 60_000
-"""A row from further ahead is of a clock that is wrong."""
+"""Length of the window of current rates and ages."""
+MAX_AHEAD_MS = 60_000
+"""Rows that start further in the future come from a wrong clock and are ignored."""
 NOW = "now"
+"""Last part of the key of a heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of history: `slots` slots of `step_ms`."""
+    """A length of history: `slots` slots of `step_ms` each."""
 
     name: str
     step_ms: int
     slots: int
     write_ms: int
-    """An open slot is written again after so long: what a crash may lose."""
+    """Interval at which an open slot is written again: what a crash may lose."""
 
     @property
     def length_ms(self) -> int:
-        """Of the whole."""
+        """Length of the span."""
         return self.step_ms * self.slots
 
     def start(self, now: int) -> int:
-        """Of the slot that `now` is in."""
+        """Start of the slot that `now` is in, ms."""
         return now - now % self.step_ms
 
     def key(self, process: str, start: int) -> str:
-        """Of a slot on the topic.
+        """Key on the topic of the slot that starts at `start`.
 
         >>> SPANS["15min"].key("serving/first", 20_000)
         'serving/first/15min/2'
@@ -80,21 +81,24 @@ class Recorder:
         self.process = process
         self._totals: Mapping[str, float] = {}
         self._open: dict[str, MetricsRow] = {}
+        """The row of the open slot by span."""
         self._written: dict[str, int] = dict.fromkeys(SPANS, 0)
+        """When the open slot was last written, ms, by span."""
         self._latest: deque[tuple[int, Mapping[str, float]]] = deque()
+        """Time and counts of each call of `add` in the last `WINDOW_MS`."""
 
-    def resume(self, own: Mapping[str, MetricsRow], now: int) -> None:
-        """Go on in the slots that are still open, from the rows of this process by key."""
+    def resume(self, rows: Mapping[str, MetricsRow], now: int) -> None:
+        """Continue the slots that are still open, from the rows of this process by key."""
         for span in SPANS.values():
-            row = own.get(span.key(self.process, span.start(now)))
+            row = rows.get(span.key(self.process, span.start(now)))
             if row is not None and row.time == span.start(now):
                 self._open[span.name] = row
 
     def add(
         self, now: int, totals: Mapping[str, float], gauges: Mapping[str, float]
     ) -> dict[str, MetricsRow]:
-        """Take the totals since the process started; the rows that are due, by key."""
-        new = {name: _rise(total, self._totals.get(name, 0)) for name, total in totals.items()}
+        """Take the totals since the start of the process; returns the rows that are due, by key."""
+        new = {name: _increase(total, self._totals.get(name, 0)) for name, total in totals.items()}
         new = {name: count for name, count in new.items() if count}
         self._totals = dict(totals)
         self._latest.append((now, new))
@@ -121,59 +125,62 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A slot of the whole cluster."""
+    """One slot, added up over the whole cluster."""
 
     time: int
-    """Its start, ms."""
+    """Start of the slot, ms."""
     seconds: float
-    """That the counts cover; less than the step where the slot is open."""
+    """Time that the counts cover; less than the step while the slot is open."""
     counts: dict[str, float]
     gauges: dict[str, dict[str, float]]
-    """Process ▶ gauge ▶ its last value in the slot; who spoke last comes last."""
+    """Last value in the slot, by process and gauge; the process that wrote last comes last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The latest that a process said of itself."""
+    """The last heartbeat of a process."""
 
     process: str
     row: MetricsRow
-    silent_s: float
-    """Since then."""
+    age_s: float
+    """Time since it was received."""
 
     @property
     def alive(self) -> bool:
-        """Whether it can be believed to be there."""
-        return self.silent_s < MISSED_AFTER_S
+        """Whether it is recent enough for the process to count as running."""
+        return self.age_s < MISSED_AFTER_S
 
 
 class History:
-    """The rows of all processes, as far as they are of use.
+    """The rows of all processes that are recent enough to be shown.
 
-    Bounded: `slots` starts for each span, in each a row of every process that spoke then.
+    Bounded: `slots` starts for each span, and at each a row of every process that wrote one.
     """
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[int, dict[str, MetricsRow]]] = {name: {} for name in SPANS}
+        """Rows by span, start and process."""
         self._points: dict[str, dict[int, Point]] = {name: {} for name in SPANS}
-        self._said: dict[str, tuple[MetricsRow, float]] = {}
+        """Cached points by span and start."""
+        self._heartbeats: dict[str, tuple[MetricsRow, float]] = {}
+        """Row and time of receipt by process."""
 
-    def add(self, key: str, row: MetricsRow | None, heard: float) -> None:
-        """Take over a row; None: the process took its leave.  `heard`: when, ms, on this process's clock."""
+    def add(self, key: str, row: MetricsRow | None, received: float) -> None:
+        """Add a row; None deregisters its process.  `received` is this process's wall time, ms."""
         process, span = _parts(key)
         if span == NOW:
-            self._said.pop(process, None)
+            self._heartbeats.pop(process, None)
             if row is not None:
-                self._said[process] = row, heard
-        elif span in SPANS and row is not None and row.time <= heard + AHEAD_MS:
+                self._heartbeats[process] = row, received
+        elif span in SPANS and row is not None and row.time <= received + MAX_AHEAD_MS:
             rows = self._rows[span]
             rows.setdefault(row.time, {})[process] = row
             self._points[span].pop(row.time, None)
             if len(rows) > SPANS[span].slots + 1:
                 self._evict(span, min(rows))
 
-    def own(self, process: str) -> dict[str, MetricsRow]:
-        """The rows of one process by their keys, to go on from."""
+    def rows_of(self, process: str) -> dict[str, MetricsRow]:
+        """The rows of one process by key."""
         return {
             SPANS[name].key(process, start): by_process[process]
             for name, rows in self._rows.items()
@@ -182,21 +189,22 @@ class History:
         }
 
     def points(self, span: str, now: int) -> list[Point]:
-        """The latest of a span, oldest first; none where nobody said anything."""
+        """The points of a span, oldest first; a slot without rows has none."""
         oldest = now - SPANS[span].length_ms
         for start in [start for start in self._rows[span] if start < oldest]:
             self._evict(span, start)
-        made, rows = self._points[span], self._rows[span]
-        for start in rows.keys() - made.keys():
-            made[start] = _point(start, rows[start])
-        return [made[start] for start in sorted(made)]
+        points, rows = self._points[span], self._rows[span]
+        for start in rows.keys() - points.keys():
+            points[start] = _point(start, rows[start])
+        return [points[start] for start in sorted(points)]
 
     def heartbeats(self, now: float) -> list[Heartbeat]:
-        """What each process said of itself, by name; `now` is the clock of `heard`."""
-        found = [
-            Heartbeat(p, row, max(now - heard, 0) / 1000) for p, (row, heard) in sorted(self._said.items())
+        """The last heartbeat of each process, by name; `now` is of the same clock as `received`."""
+        heartbeats = [
+            Heartbeat(process, row, max(now - received, 0) / 1000)
+            for process, (row, received) in sorted(self._heartbeats.items())
         ]
-        return [one for one in found if one.silent_s < LISTED_S]
+        return [heartbeat for heartbeat in heartbeats if heartbeat.age_s < LISTED_S]
 
     def _evict(self, span: str, start: int) -> None:
         del self._rows[span][start]
@@ -204,7 +212,7 @@ class History:
 
 
 def total(counts: Mapping[str, float], name: str) -> float:
-    """Of a name, with or without labels.
+    """Sum of the counts of a name, with and without labels.
 
     >>> total({"dead_letter:empty": 2, "dead_letter:too-large": 1, "late": 5}, "dead_letter")
     3
@@ -213,8 +221,19 @@ def total(counts: Mapping[str, float], name: str) -> float:
 
 
 def labelled(values: Mapping[str, float], name: str) -> dict[str, float]:
-    """Label ▶ value, of the names `name:label`."""
+    """Value by label, of the names `name:label`."""
     return {key[len(name) + 1 :]: value for key, value in values.items() if key.startswith(f"{name}:")}
+
+
+def add_up(points: Iterable[Point]) -> dict[str, float]:
+    """The counts of all points, added up."""
+    return _sum(point.counts for point in points)
+
+
+def slots(span: Span, now: int) -> Iterator[int]:
+    """Starts of the slots that a plot of the span shows, ms, oldest first."""
+    last = span.start(now)
+    return iter(range(last - (span.slots - 1) * span.step_ms, last + 1, span.step_ms))
 
 
 def _parts(key: str) -> tuple[str, str]:
@@ -227,33 +246,21 @@ def _parts(key: str) -> tuple[str, str]:
     return f"{kind}/{name}", span
 
 
-def _rise(total: float, before: float) -> float:
-    """A total that fell began anew."""
+def _increase(total: float, before: float) -> float:
+    """Increase of a counter; one that decreased was reset to 0 in between."""
     return total - before if total >= before else total
 
 
 def _point(start: int, rows: Mapping[str, MetricsRow]) -> Point:
-    ordered = sorted(rows.items(), key=lambda item: item[1].until)
+    ordered = sorted(rows.items(), key=lambda entry: entry[1].until)
     seconds = max((ordered[-1][1].until - start) / 1000, HEARTBEAT_S)
-    return Point(
-        start, seconds, _sum(row.counts for _, row in ordered), {name: row.gauges for name, row in ordered}
-    )
+    gauges = {process: row.gauges for process, row in ordered}
+    return Point(start, seconds, _sum(row.counts for _, row in ordered), gauges)
 
 
-def _sum(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    added: dict[str, float] = {}
-    for counts in several:
+def _sum(addends: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for counts in addends:
         for name, count in counts.items():
-            added[name] = added.get(name, 0) + count
-    return added
-
-
-def add_up(points: Iterable[Point]) -> dict[str, float]:
-    """The counts of all points."""
-    return _sum(point.counts for point in points)
-
-
-def slots(span: Span, now: int) -> Iterator[int]:
-    """The starts of the slots that a plot of the span shows, oldest first."""
-    last = span.start(now)
-    return iter(range(last - (span.slots - 1) * span.step_ms, last + 1, span.step_ms))
+            sums[name] = sums.get(name, 0) + count
+    return sums

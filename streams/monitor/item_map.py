@@ -1,8 +1,8 @@
-"""The map of the items, and how each was seen lately: made in a thread once a minute, read by the pages.
+"""The item map and event counts by item: computed in a thread once a minute, read by the pages.
 
-The map is the two widest directions of the embeddings of the items with most events (PCA), kept facing the
-way that they faced before.  Of these items the embeddings of the last hour are remembered, to tell how far
-each moved; of all items, up to `MOST_COUNTED` rows, the events of the last hour and of the last day.
+The map projects the embeddings of the items with most events on their two principal axes (PCA), with the
+orientation of the map before.  Of these items the embeddings of the last hour are kept, to tell how far each
+moved; of all items, up to row `MAX_COUNTED`, the events of the last hour and of the last day.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,31 +20,34 @@ from models.model import Model
 from models.retrieval.popularity import Popularity
 from streams.runtime.background import BackgroundTask
 
-SHOWN = 2_000
+MAX_ITEMS = 2_000
 """Items on the map."""
-MOST_COUNTED = 100_000
+MAX_COUNTED = 100_000
+"""Rows whose events are counted over time."""
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 REFRESH_S = 60.0
 KEPT = 6
-"""Embeddings remembered of the last hour."""
+"""Earlier embeddings that are kept, of the last hour."""
 KEPT_EVERY_MS = HOUR_MS // KEPT
+NEGLIGIBLE = 1e-3
+"""Movement below this is shown as none: kept embeddings have half precision."""
 
 
 @runtime_checkable
 class Embeddings(Protocol):
-    """A generator that has a vector for each item."""
+    """A generator with a vector for each item."""
 
     @property
     def vectors(self) -> Floats:
-        """float32[capacity, dim]"""
+        """Embeddings by row, float32[capacity, dim]."""
 
     @property
     def events(self) -> NDArray[np.int32]:
-        """Learnt of each item, int32[capacity]."""
+        """Events learnt by row, int32[capacity]."""
 
 
 def embeddings(model: Model) -> Embeddings | None:
-    """The first generator that has some."""
+    """The first generator with embeddings."""
     return next((g for g in model.generators.values() if isinstance(g, Embeddings)), None)
 
 
@@ -53,53 +56,55 @@ class Map:
     """Items in two dimensions."""
 
     time: int
+    """When it was computed, ms."""
     items: tuple[str, ...]
-    at: Floats
+    positions: Floats
     """float32[n, 2]"""
-    moved: Floats
-    """float32[n]: since about an hour ago, as a share of the mean length of an embedding."""
-    moved_s: float
-    """Since when that is, seconds before `time`."""
+    movement: Floats
+    """Distance to the earlier embedding, as a share of the mean length of an embedding, float32[n]."""
+    movement_s: float
+    """Age of the earlier embeddings, about an hour once the worker has run for one."""
     events: NDArray[np.int32]
     """int32[n]"""
     explained: float
-    """Share of the variance that the two directions have."""
+    """Share of the variance that the two axes explain."""
 
 
-class Counted:
-    """Events by row at the last `slots` steps: what was added in each."""
+class EventCounts:
+    """Events by row in each of the last `slots` steps of `step_ms`."""
 
     def __init__(self, step_ms: int, slots: int) -> None:
         self.step_ms = step_ms
-        self._taken: deque[tuple[int, NDArray[np.int32]]] = deque(maxlen=slots + 1)
+        self._totals: deque[tuple[int, NDArray[np.int32]]] = deque(maxlen=slots + 1)
 
-    def take(self, now: int, events: NDArray[np.int32]) -> None:
-        """Remember the totals, if it is time."""
-        if not self._taken or now - self._taken[-1][0] >= self.step_ms:
-            self._taken.append((now, events.copy()))
+    def add(self, now: int, totals: NDArray[np.int32]) -> None:
+        """Remember the totals by row, if a step has passed since those remembered last."""
+        if not self._totals or now - self._totals[-1][0] >= self.step_ms:
+            self._totals.append((now, totals.copy()))
 
-    def of(self, row: int, now: int, events: int) -> list[dict[str, int]]:
-        """`since` (ms) and events from then to the next, oldest first; the last is until `now`."""
-        known = [(time, int(taken[row]) if row < len(taken) else 0) for time, taken in self._taken]
-        ends = [*(count for _, count in known), events][1:]
+    def by_step(self, row: int, total: int) -> list[dict[str, int]]:
+        """`since` (ms) and `events` of each step, oldest first; `total` ends the last one, which is open."""
+        starts = [(time, int(totals[row]) if row < len(totals) else 0) for time, totals in self._totals]
+        ends = [*(count for _, count in starts), total][1:]
         return [
-            {"since": time, "events": max(end - begin, 0)}
-            for (time, begin), end in zip(known, ends, strict=True)
+            {"since": time, "events": max(end - start, 0)}
+            for (time, start), end in zip(starts, ends, strict=True)
         ]
 
 
 class ItemMap:
-    """What `refresh` made of a model; `map` is None before it did, or where there are no embeddings."""
+    """The map of a model's items; `map` is None before the first refresh, and without embeddings."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self.map: Map | None = None
-        self.hour, self.day = Counted(MINUTE_MS, 60), Counted(HOUR_MS, 24)
+        self.hour, self.day = EventCounts(MINUTE_MS, 60), EventCounts(HOUR_MS, 24)
         self._axes: Floats | None = None
-        self._before: deque[tuple[int, dict[str, Floats]]] = deque(maxlen=KEPT + 1)
+        self._earlier: deque[tuple[int, dict[str, Floats]]] = deque(maxlen=KEPT + 1)
+        """Time and embedding by item, float16."""
 
     def background_task(self) -> BackgroundTask:
-        """To refresh it once a minute."""
+        """Refreshes the map every `REFRESH_S`."""
 
         async def refresh() -> None:
             await asyncio.to_thread(self.refresh, int(time.time() * 1000))
@@ -107,49 +112,52 @@ class ItemMap:
         return BackgroundTask(REFRESH_S, refresh)
 
     def refresh(self, now: int) -> None:
-        """Make all of it anew.  May run beside the loop that serves: it only reads, and a row that changes
-        meanwhile is a point that is a hair off.
+        """Compute the map and remember counts.
+
+        May run beside the loop that serves: it only reads, and a row that changes meanwhile moves its point
+        by very little.
         """
         popularity = self._model.generators.get("popularity")
         if isinstance(popularity, Popularity):
-            events = popularity.events[: min(len(self._model.items.ids), MOST_COUNTED)]
-            self.hour.take(now, events)
-            self.day.take(now, events)
+            events = popularity.events[: min(len(self._model.items.ids), MAX_COUNTED)]
+            self.hour.add(now, events)
+            self.day.add(now, events)
         embedding = embeddings(self._model)
         if embedding is not None:
-            self._draw(embedding, now)
+            self._project(embedding, now)
 
-    def _draw(self, embedding: Embeddings, now: int) -> None:
+    def _project(self, embedding: Embeddings, now: int) -> None:
         ids, events = self._model.items.ids, embedding.events
-        rows = busiest(events[: len(ids)])
+        rows = busiest_rows(events[: len(ids)])
         rows = np.array([row for row in rows.tolist() if ids[row]], np.int32)
         if len(rows) < 3:
             return
         items, vectors = tuple(ids[row] for row in rows.tolist()), embedding.vectors[rows]
-        axes, explained = principal(vectors, self._axes)
+        axes, explained = principal_axes(vectors, self._axes)
         self._axes = axes
-        if not self._before or now - self._before[-1][0] >= KEPT_EVERY_MS:
-            self._before.append((now, dict(zip(items, vectors.astype(np.float16), strict=True))))
-        since, before = self._before[0]
-        at = ((vectors - vectors.mean(0)) @ axes).astype(np.float32)
-        far = moved(items, vectors, before)
-        self.map = Map(now, items, at, far, (now - since) / 1000, events[rows], explained)
+        if not self._earlier or now - self._earlier[-1][0] >= KEPT_EVERY_MS:
+            self._earlier.append((now, dict(zip(items, vectors.astype(np.float16), strict=True))))
+        since, earlier = self._earlier[0]
+        positions = ((vectors - vectors.mean(0)) @ axes).astype(np.float32)
+        distances = movement(items, vectors, earlier)
+        self.map = Map(now, items, positions, distances, (now - since) / 1000, events[rows], explained)
 
 
-def busiest(events: NDArray[np.int32]) -> Rows:
-    """The rows with most events, at most `SHOWN`, that have any."""
+def busiest_rows(events: NDArray[np.int32]) -> Rows:
+    """The rows with most events, at most `MAX_ITEMS`, without those that have none; most events first."""
     rows = np.flatnonzero(events)
-    if len(rows) > SHOWN:
-        rows = rows[np.argpartition(-events[rows], SHOWN - 1)[:SHOWN]]
+    if len(rows) > MAX_ITEMS:
+        rows = rows[np.argpartition(-events[rows], MAX_ITEMS - 1)[:MAX_ITEMS]]
     return rows[np.argsort(-events[rows], kind="stable")].astype(np.int32)
 
 
-def principal(vectors: Floats, before: Floats | None = None) -> tuple[Floats, float]:
-    """The two widest directions, float32[dim, 2], and their share of the variance.
+def principal_axes(vectors: Floats, before: Floats | None = None) -> tuple[Floats, float]:
+    """The two principal axes, float32[dim, 2], and the share of the variance that they explain.
 
-    Signs are free: they follow `before`, so that a map does not flip from one minute to the next.
+    Signs are arbitrary: they follow `before`, so that the map does not flip from one minute to the next.
 
-    >>> axes, share = principal(np.array([[2, 0, 0], [-2, 0, 0], [0, 1, 0], [0, -1, 0]], np.float32))
+    >>> vectors = np.array([[2, 0, 0], [-2, 0, 0], [0, 1, 0], [0, -1, 0]], np.float32)
+    >>> axes, share = principal_axes(vectors)
     >>> np.abs(axes).round(3).tolist(), round(share, 3)
     ([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], 1.0)
     """
@@ -162,24 +170,9 @@ def principal(vectors: Floats, before: Floats | None = None) -> tuple[Floats, fl
     return axes * signs.astype(np.float32), float(values[-2:].sum()) / total
 
 
-def moved(items: Sequence[str], vectors: Floats, before: dict[str, Floats]) -> Floats:
-    """How far each is from where it was, as a share of the mean length; 0 for one that was not there."""
+def movement(items: Sequence[str], vectors: Floats, earlier: dict[str, Floats]) -> Floats:
+    """Distance of each item to its earlier vector, as a share of the mean length; 0 for a new item."""
     length = max(float(np.linalg.norm(vectors, axis=1).mean()), 1e-12)
-    was = np.array([before.get(item, vectors[n]) for n, item in enumerate(items)], np.float32)
-    # what is kept has half the digits: less than that is no movement
-    far = np.linalg.norm(vectors - was, axis=1) / length
-    return np.where(far < 1e-3, 0, far).astype(np.float32)
-
-
-def figures(made: Map) -> dict[str, Any]:
-    """The map as JSON."""
-    columns = zip(made.items, made.at.tolist(), made.moved.tolist(), made.events.tolist(), strict=True)
-    return {
-        "time": made.time,
-        "explained": round(made.explained, 4),
-        "moved_s": round(made.moved_s, 1),
-        "items": [
-            {"item": item, "x": round(x, 4), "y": round(y, 4), "moved": round(far, 4), "events": count}
-            for item, (x, y), far, count in columns
-        ],
-    }
+    before = np.array([earlier.get(item, vectors[n]) for n, item in enumerate(items)], np.float32)
+    distances = np.linalg.norm(vectors - before, axis=1) / length
+    return np.where(distances < NEGLIGIBLE, 0, distances).astype(np.float32)

@@ -1,10 +1,13 @@
-"""How far behind: events in Kafka that this worker has not served, for each of its partitions."""
+"""Consumer lag: events in Kafka that this worker has not served, for each of its partitions."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Mapping
 from typing import Any
+
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 
 from streams.runtime.serving import Serving
 
@@ -13,79 +16,88 @@ log = logging.getLogger(__name__)
 FRESH_S = 1.0
 """Kafka is asked no more often, however many pages are open."""
 PATIENCE_S = 0.5
-"""A page waits so long for the answer; after that it shows the one before."""
+"""Time for which a page waits for Kafka's answer; after that it shows the answer before."""
 
 
-def lag(ends: Mapping[int, int], done: Mapping[int, int], starts: Mapping[int, int]) -> dict[int, int]:
-    """Events by partition; where nothing was done yet, all that the partition still holds.
+def lag(ends: Mapping[int, int], positions: Mapping[int, int], starts: Mapping[int, int]) -> dict[int, int]:
+    """Events by partition; where no position is known, everything that the partition still holds.
 
-    >>> lag({0: 10, 1: 5}, done={0: 7}, starts={1: 2})
+    >>> lag({0: 10, 1: 5}, positions={0: 7}, starts={1: 2})
     {0: 3, 1: 3}
     """
-    return {p: max(end - done.get(p, starts.get(p, 0)), 0) for p, end in ends.items()}
+    return {p: max(end - positions.get(p, starts.get(p, 0)), 0) for p, end in ends.items()}
 
 
 class Lag:
-    """Asks Kafka for the ends of the partitions, for all pages at once.
+    """Asks Kafka for the end offsets, once for all pages.
 
-    The end that Faust knows is that of the last fetch, and a worker that is stuck fetches no more.
+    The end offsets that Faust knows are those of its last fetch, and a worker that is stuck fetches no more.
     """
 
     def __init__(self, serving: Serving) -> None:
         self._serving, self._topic = serving, serving.settings.topic("events")
         self._ends: dict[int, int] = {}
         self._starts: dict[int, int] = {}
-        self._asked = -FRESH_S
-        self._asking: asyncio.Task[None] | None = None
+        self._fetched = -FRESH_S
+        """Monotonic time of the last fetch of offsets, s."""
+        self._fetching: asyncio.Task[None] | None = None
 
-    async def now(self) -> dict[int, int]:
+    async def by_partition(self) -> dict[int, int]:
         """The lag by partition; empty before partitions are assigned."""
-        if self._asking is None and time.monotonic() - self._asked >= FRESH_S:
-            self._asking = asyncio.create_task(self._ask())
-        if self._asking is not None:
-            await asyncio.wait([self._asking], timeout=PATIENCE_S)
-        done, mine = self._done(), {tp.partition for tp in self._assigned()}
-        known = mine & (done.keys() | self._starts.keys())
-        return lag({p: end for p, end in self._ends.items() if p in known}, done, self._starts)
+        if self._fetching is None and time.monotonic() - self._fetched >= FRESH_S:
+            self._fetching = asyncio.create_task(self._fetch())
+        if self._fetching is not None:
+            await asyncio.wait([self._fetching], timeout=PATIENCE_S)
+        assigned = {tp.partition for tp in self._assigned()}
+        positions = self._positions()
+        known = assigned & (positions.keys() | self._starts.keys())
+        return lag({p: end for p, end in self._ends.items() if p in known}, positions, self._starts)
 
     def uncommitted(self) -> int:
-        """Events that this process served and whose offsets are not committed yet."""
-        try:
-            committed = self._serving.app.consumer._committed_offset
-        except Exception:  # it has not started
-            return 0
-        done = self._serving.positions
-        mine = [tp for tp in self._assigned() if tp.partition in done and committed.get(tp) is not None]
-        return sum(max(done[tp.partition] - committed[tp], 0) for tp in mine)
+        """Number of events that this process served and whose offsets are not committed yet."""
+        served, committed = self._serving.positions, self._committed()
+        return sum(
+            max(served[tp.partition] - offset, 0)
+            for tp in self._assigned()
+            if tp.partition in served and (offset := committed.get(tp)) is not None
+        )
 
     def _assigned(self) -> list[Any]:
+        """The partitions of the topic that this worker has; none before Faust's consumer has started."""
         try:
-            return [tp for tp in self._serving.app.consumer.assignment() if tp.topic == self._topic]
-        except Exception:  # it has not started
+            assignment = self._serving.app.consumer.assignment()
+        except ConsumerNotStarted:
             return []
+        return [tp for tp in assignment if tp.topic == self._topic]
 
-    def _done(self) -> dict[int, int]:
-        """Partition ▶ offset of the next event to serve, where that is known."""
-        committed = self._serving.app.consumer._committed_offset
-        done = {}
+    def _committed(self) -> Mapping[Any, int | None]:
+        """Committed offset by topic and partition."""
+        consumer: Any = self._serving.app.consumer  # Faust has no public name for the offsets
+        offsets: Mapping[Any, int | None] = consumer._committed_offset
+        return offsets
+
+    def _positions(self) -> dict[int, int]:
+        """Offset of the next event to serve by partition, where it is known."""
+        committed = self._committed()
+        positions = {}
         for tp in self._assigned():
             known = (committed.get(tp), self._serving.positions.get(tp.partition))
             if offsets := [offset for offset in known if offset is not None]:
-                done[tp.partition] = max(offsets)
-        return done
+                positions[tp.partition] = max(offsets)
+        return positions
 
-    async def _ask(self) -> None:
+    async def _fetch(self) -> None:
         try:
-            consumer = self._serving.app.consumer._thread._ensure_consumer()
-            assigned, done = self._assigned(), self._done()
-            new = [tp for tp in assigned if tp.partition not in done]
-            self._ends = _by_partition(await consumer.end_offsets(assigned)) if assigned else {}
-            self._starts = _by_partition(await consumer.beginning_offsets(new)) if new else {}
-        except Exception as error:
-            log.debug("lag: %r", error)
+            consumer = self._serving.app.consumer
+            assigned, positions = self._assigned(), self._positions()
+            new = [tp for tp in assigned if tp.partition not in positions]
+            self._ends = _by_partition(await consumer.highwaters(*assigned)) if assigned else {}
+            self._starts = _by_partition(await consumer.earliest_offsets(*new)) if new else {}
+        except (ConsumerNotStarted, KafkaError) as error:
+            log.debug("the offsets of %s cannot be read: %r", self._topic, error)
         finally:
-            self._asked, self._asking = time.monotonic(), None
+            self._fetched, self._fetching = time.monotonic(), None
 
 
-def _by_partition(found: Mapping[Any, int]) -> dict[int, int]:
-    return {tp.partition: offset for tp, offset in found.items()}
+def _by_partition(offsets: Mapping[Any, int]) -> dict[int, int]:
+    return {tp.partition: offset for tp, offset in offsets.items()}

@@ -1,11 +1,12 @@
-"""What the overview says of the whole cluster, from what every process said of itself.  Pure; times are ms.
+"""The state of the whole cluster, from the heartbeats of all processes.  Pure; times are ms.
 
-Rates and ages are of the latest ten seconds, counts of the span that was asked for.
+Rates and ages are of the last ten seconds, counts of the requested span.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from streams.messages import Process
 from streams.monitor.counts import Histogram
 from streams.monitor.history import SPANS, WINDOW_MS, Heartbeat, Point, add_up, labelled, total
 
@@ -14,13 +15,16 @@ OUTCOMES = ("accepted", "duplicates", "late", "replayed")
 
 
 def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str) -> dict[str, Any]:
-    """The cluster at a glance; the same whichever worker is asked."""
-    serving = [one for one in heartbeats if one.row.process and one.row.process.kind == "serving"]
-    learning = [one for one in heartbeats if one.row.process and one.row.process.kind == "learning"]
-    alive = [one for one in serving if one.alive]
+    """The cluster at a glance; the same on every worker."""
+    by_kind: dict[str, list[Heartbeat]] = {"serving": [], "learning": []}
+    for heartbeat in heartbeats:
+        if heartbeat.row.process and heartbeat.row.process.kind in by_kind:
+            by_kind[heartbeat.row.process.kind].append(heartbeat)
+    serving, learning = by_kind.values()
+    alive = [heartbeat for heartbeat in serving if heartbeat.alive]
     latest: dict[str, float] = {}
-    for one in alive:
-        for name, count in one.row.counts.items():
+    for heartbeat in alive:
+        for name, count in heartbeat.row.counts.items():
             latest[name] = latest.get(name, 0) + count
     counts = add_up(points)
     return {
@@ -30,7 +34,7 @@ def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str
         "recommendations_per_s": per_s(latest.get("recommendations", 0)),
         "age_ms": quantiles(latest),
         "model": _model(alive),
-        "learner": _learner([one for one in learning if one.alive]),
+        "learner": _learner(heartbeat for heartbeat in learning if heartbeat.alive),
         "hits": {
             "predictions": counts.get("predictions", 0),
             "recommended": counts.get("recommended_hits", 0),
@@ -42,27 +46,24 @@ def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str
         "lag": _lag(alive),
         "memory_bytes": _sum((*alive, *learning), "memory_bytes"),
         "disk_bytes": _sum((*alive, *learning), "disk_bytes"),
-        "processes": [process(one) for one in (*serving, *learning)],
+        "processes": [process(heartbeat) for heartbeat in (*serving, *learning)],
     }
 
 
-def process(one: Heartbeat) -> dict[str, Any]:
-    """One process, dead or alive."""
-    about, gauges = one.row.process, one.row.gauges
-    assert about is not None  # a row `now` says it
-    state = "silent" if not one.alive else "ready" if about.ready else "starting"
-    if state == "ready" and about.kind == "learning":
-        state = "learns" if gauges.get("learner_active") else "stands by"
+def process(heartbeat: Heartbeat) -> dict[str, Any]:
+    """One process, running or silent."""
+    about, gauges = heartbeat.row.process, heartbeat.row.gauges
+    assert about is not None  # every heartbeat has it
     return {
-        "name": one.process.partition("/")[2],
+        "name": _name(heartbeat),
         "kind": about.kind,
         "url": about.url,
-        "state": state,
+        "state": _state(heartbeat, about),
         "waiting_for": about.waiting_for,
-        "silent_s": round(one.silent_s, 1),
-        "uptime_s": round((one.row.until - about.started) / 1000, 1),
+        "silent_s": round(heartbeat.age_s, 1),
+        "uptime_s": round((heartbeat.row.until - about.started) / 1000, 1),
         "partitions": about.partitions,
-        "events_per_s": per_s(events(one.row.counts)),
+        "events_per_s": per_s(events(heartbeat.row.counts)),
         "lag": sum(labelled(gauges, "lag").values()) + gauges.get("learner_lag", 0),
         "checkpoint": gauges.get("model_checkpoint"),
         "memory_bytes": gauges.get("memory_bytes"),
@@ -71,59 +72,74 @@ def process(one: Heartbeat) -> dict[str, Any]:
 
 
 def events(counts: Mapping[str, float]) -> float:
-    """Everything that came in, whatever became of it."""
+    """Number of records that came in, with any outcome."""
     return sum(counts.get(name, 0) for name in OUTCOMES) + total(counts, "dead_letter")
 
 
 def per_s(count: float) -> float:
-    """Of the latest window."""
+    """Rate of a count over the last `WINDOW_MS`."""
     return round(count * 1000 / WINDOW_MS, 2)
 
 
 def quantiles(counts: Mapping[str, float]) -> dict[str, float | None]:
-    """Of the ages among the counts."""
-    ages = Histogram.of(counts)
+    """Quantiles of the ages among the counts, ms."""
+    ages = Histogram.from_counts(counts)
     return {name: ages.quantile(share) for name, share in QUANTILES.items()}
 
 
-def _model(alive: list[Heartbeat]) -> dict[str, Any]:
-    """What is recommended from: the newest checkpoint, and the oldest age that a worker has."""
+def _state(heartbeat: Heartbeat, about: Process) -> str:
+    if not heartbeat.alive:
+        return "silent"
+    if not about.ready:
+        return "starting"
+    if about.kind == "learning":
+        return "learns" if heartbeat.row.gauges.get("learner_active") else "stands by"
+    return "ready"
 
-    def most(name: str) -> float | None:
-        return max((one.row.gauges[name] for one in alive if name in one.row.gauges), default=None)
+
+def _name(heartbeat: Heartbeat) -> str:
+    return heartbeat.process.partition("/")[2]
+
+
+def _model(alive: list[Heartbeat]) -> dict[str, Any]:
+    """The served model: the newest checkpoint, and the oldest age that a worker has."""
+
+    def highest(name: str) -> float | None:
+        gauges = [heartbeat.row.gauges for heartbeat in alive]
+        return max((values[name] for values in gauges if name in values), default=None)
 
     return {
-        "checkpoint": int(most("model_checkpoint") or 0),
-        "age_ms": most("model_age_ms"),
-        "items": int(most("model_items") or 0),
-        "torn": int(most("model_torn") or 0),
+        "checkpoint": int(highest("model_checkpoint") or 0),
+        "age_ms": highest("model_age_ms"),
+        "items": int(highest("model_items") or 0),
+        "torn": int(highest("model_torn") or 0),
     }
 
 
-def _learner(alive: list[Heartbeat]) -> dict[str, Any] | None:
-    """The one that learns; None where none does."""
-    for one in alive:
-        gauges = one.row.gauges
+def _learner(alive: Iterable[Heartbeat]) -> dict[str, Any] | None:
+    """The active learner; None if there is none."""
+    for heartbeat in alive:
+        gauges = heartbeat.row.gauges
         if gauges.get("learner_active"):
             return {
-                "name": one.process.partition("/")[2],
+                "name": _name(heartbeat),
                 "checkpoint": int(gauges.get("model_checkpoint", 0)),
                 "publish_age_ms": gauges.get("model_age_ms"),
                 "lag": int(gauges.get("learner_lag", 0)),
-                "examples_per_s": per_s(one.row.counts.get("examples", 0)),
+                "examples_per_s": per_s(heartbeat.row.counts.get("examples", 0)),
             }
     return None
 
 
 def _lag(alive: list[Heartbeat]) -> dict[str, int]:
-    """Partition ▶ events not served yet; who spoke last knows."""
-    found: dict[str, int] = {}
-    for one in sorted(alive, key=lambda one: one.row.until):
-        found |= {partition: int(lag) for partition, lag in labelled(one.row.gauges, "lag").items()}
-    return {partition: found[partition] for partition in sorted(found, key=int)}
+    """Events not served yet by partition; the worker that wrote last decides."""
+    lags: dict[str, int] = {}
+    for heartbeat in sorted(alive, key=lambda heartbeat: heartbeat.row.until):
+        lags |= {partition: int(lag) for partition, lag in labelled(heartbeat.row.gauges, "lag").items()}
+    return {partition: lags[partition] for partition in sorted(lags, key=int)}
 
 
-def _sum(several: Iterable[Heartbeat], gauge: str) -> int | None:
-    """None until all of the living know."""
-    values = [one.row.gauges.get(gauge) for one in several if one.alive]
+def _sum(heartbeats: Iterable[Heartbeat], gauge: str) -> int | None:
+    """Sum of a gauge over the running processes; None until all of them have it."""
+    values = [heartbeat.row.gauges.get(gauge) for heartbeat in heartbeats if heartbeat.alive]
     return None if not values or None in values else int(sum(v for v in values if v is not None))

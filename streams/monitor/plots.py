@@ -1,4 +1,4 @@
-"""The plots of the overview: from points of the history to lines.  A new plot is a line in `PLOTS`.  Pure."""
+"""The plots of the overview: lines from points of the history.  A new plot is a line in `PLOTS`.  Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from streams.monitor.history import HEARTBEAT_S, SPANS, Point, labelled, slots, total
 from streams.monitor.overview import events, quantiles
 
-LINES = 12
-"""At most in one plot: the highest."""
+MAX_LINES = 12
+"""Lines of one plot; of more, the highest are shown."""
 
 Value = float | None
 Lines = Mapping[str, Value]
+"""Value by label at one point."""
 
 
 class Plot(NamedTuple):
@@ -23,7 +24,7 @@ class Plot(NamedTuple):
     unit: str
     lines: Callable[[Point], Lines]
     counted: bool = False
-    """Whether a line without a value had none of it, where others have some."""
+    """Whether a line without a value is 0 at a point where other lines have one."""
 
 
 def _rates(point: Point) -> Lines:
@@ -38,7 +39,7 @@ def _ages(point: Point) -> Lines:
 
 
 def _lag(point: Point) -> Lines:
-    """By partition; who spoke last comes last, and is right."""
+    """Lag by partition; the process that wrote last comes last and decides."""
     return {
         f"partition {p}": v for gauges in point.gauges.values() for p, v in labelled(gauges, "lag").items()
     }
@@ -48,7 +49,8 @@ def _dead_letters(point: Point) -> Lines:
     return labelled(point.counts, "dead_letter")
 
 
-def _counted(*names: str) -> Callable[[Point], Lines]:
+def _totals(*names: str) -> Callable[[Point], Lines]:
+    """A line for each count."""
     return lambda point: {name.replace("_", " "): total(point.counts, name) for name in names}
 
 
@@ -68,28 +70,29 @@ PLOTS = (
     Plot("model_age", "Age of the model", "s", _gauge("model_age_ms", 1 / 1000)),
     Plot("checkpoint", "Checkpoint of the model", "", _gauge("model_checkpoint")),
     Plot("dead_letters", "Dead letters by reason", "records", _dead_letters, counted=True),
-    Plot("dropped", "Duplicates and late events", "", _counted("duplicates", "late", "replayed")),
+    Plot("dropped", "Duplicates and late events", "", _totals("duplicates", "late", "replayed")),
     Plot("workers", "Partitions of each worker", "", _partitions),
-    Plot("rebalances", "Rebalances, of all workers", "", _counted("rebalances")),
+    Plot("rebalances", "Rebalances, all workers", "", _totals("rebalances")),
     Plot("memory", "Memory", "MiB", _gauge("memory_bytes", 1 / 2**20)),
     Plot("disk", "Disk", "MiB", _gauge("disk_bytes", 1 / 2**20)),
 )
 
 
 class PlotCache:
-    """Draws the plots, and remembers the lines of the points that it knows: few are new each time."""
+    """Draws the plots, and caches the lines of points that are the same objects as before."""
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[int, tuple[Point, float, list[Lines]]]] = {}
+        self._cached: dict[str, dict[int, tuple[Point, float, list[Lines]]]] = {}
 
     def draw(self, points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
-        """All plots of a span: `times` in seconds, and for each line a value or none at each time."""
-        before, known = self._known.get(span, {}), {}
-        for p in points:
-            seconds = _covered(p, SPANS[span].step_ms, now)
-            same = p.time in before and before[p.time][0] is p and before[p.time][1] == seconds
-            known[p.time] = before[p.time] if same else (p, seconds, _lines(replace(p, seconds=seconds)))
-        self._known[span] = known
+        """All plots of a span: `times` in seconds, and for each line a value or None at each time."""
+        before, cached = self._cached.get(span, {}), {}
+        for point in points:
+            time, seconds = point.time, _covered(point, SPANS[span].step_ms, now)
+            unchanged = time in before and before[time][0] is point and before[time][1] == seconds
+            lines = before[time] if unchanged else (point, seconds, _lines(replace(point, seconds=seconds)))
+            cached[time] = lines
+        self._cached[span] = cached
         times = list(slots(SPANS[span], now))
         return {
             "range": span,
@@ -100,7 +103,9 @@ class PlotCache:
                     "name": plot.name,
                     "title": plot.title,
                     "unit": plot.unit,
-                    "lines": _highest([known[t][2][n] if t in known else None for t in times], plot.counted),
+                    "lines": _columns(
+                        [cached[time][2][n] if time in cached else None for time in times], plot.counted
+                    ),
                 }
                 for n, plot in enumerate(PLOTS)
             ],
@@ -108,10 +113,10 @@ class PlotCache:
 
 
 def _covered(point: Point, step_ms: int, now: int) -> float:
-    """Seconds that the counts of a slot are of.
+    """Seconds that the counts of a slot cover.
 
-    The first heartbeat in it counts from the one before, up to `HEARTBEAT_S` earlier, as much is missing at
-    its end: a slot that is over covers its length.
+    The first heartbeat in a slot counts from the one before, up to `HEARTBEAT_S` earlier, and as much is
+    missing at its end: a slot that is over covers its length.
     """
     return step_ms / 1000 if now >= point.time + step_ms else point.seconds + HEARTBEAT_S / 2
 
@@ -120,21 +125,19 @@ def _lines(point: Point) -> list[Lines]:
     return [{name: _rounded(v) for name, v in plot.lines(point).items()} for plot in PLOTS]
 
 
-def _highest(found: Sequence[Lines | None], counted: bool) -> list[dict[str, Any]]:
-    """The lines as columns, by name, at most `LINES`; None where nobody said anything."""
-    names = sorted({name for lines in found if lines for name in lines}, key=_numbered)
+def _columns(rows: Sequence[Lines | None], counted: bool) -> list[dict[str, Any]]:
+    """The highest `MAX_LINES` lines as columns, by label; None where there is no point."""
+    names = sorted({name for lines in rows if lines for name in lines}, key=_natural)
     absent = 0 if counted else None
-    columns = {
-        name: [None if lines is None else lines.get(name, absent) for lines in found] for name in names
-    }
-    if len(columns) > LINES:
-        highest = sorted(columns, key=lambda name: -max(v or 0 for v in columns[name]))[:LINES]
+    columns = {name: [None if lines is None else lines.get(name, absent) for lines in rows] for name in names}
+    if len(columns) > MAX_LINES:
+        highest = sorted(columns, key=lambda name: -max(v or 0 for v in columns[name]))[:MAX_LINES]
         columns = {name: columns[name] for name in names if name in highest}
     return [{"label": name, "values": column} for name, column in columns.items()]
 
 
-def _numbered(label: str) -> list[Any]:
-    """Sorts `partition 10` behind `partition 9`."""
+def _natural(label: str) -> list[Any]:
+    """Natural sort key: `partition 10` comes after `partition 9`."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", label)]
 
 

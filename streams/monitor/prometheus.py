@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them.  Nothing is labelled by user or item: series stay few."""
+"""The metrics for Prometheus.  No label is a user or an item, so that there are few series."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -14,18 +14,18 @@ from streams.monitor.history import labelled
 from streams.monitor.sample import Sample
 
 _PROCESS = ProcessCollector(registry=None)
-"""Memory, processor time, open files and start of this process."""
+"""Memory, CPU time, open files and start time of this process."""
 
 
 def exposition(metrics: Iterable[Metric], accept: str) -> tuple[bytes, str]:
-    """The text and its content type, in the format that the scraper accepts."""
+    """Body and content type, in the format that the scraper accepts."""
     registry = CollectorRegistry()
-    registry.register(_Given([*metrics, *_PROCESS.collect()]))
+    registry.register(_Collected([*metrics, *_PROCESS.collect()]))
     encoder, content_type = choose_encoder(accept)
     return encoder(registry), content_type
 
 
-class _Given(Collector):
+class _Collected(Collector):
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
 
@@ -33,12 +33,12 @@ class _Given(Collector):
         return self._metrics
 
 
-def serving_metrics(reading: Sample) -> Iterator[Metric]:
-    """A serving worker's."""
-    totals, gauges = reading.totals, reading.gauges
+def serving_metrics(sample: Sample) -> Iterator[Metric]:
+    """The metrics of a serving worker."""
+    totals, gauges = sample.totals, sample.gauges
     yield _counter(
         "freshet_events",
-        "Events of this worker's partitions, by what became of them",
+        "Events of this worker's partitions, by outcome",
         "outcome",
         {
             "accepted": totals["accepted"],
@@ -50,12 +50,14 @@ def serving_metrics(reading: Sample) -> Iterator[Metric]:
     yield _counter("freshet_recommendations", "Recommendations sent", value=totals["recommendations"])
     yield _counter(
         "freshet_dead_letters",
-        "Records that could not be used, by reason",
+        "Records on events that were not a valid event, by reason",
         "reason",
         dict.fromkeys(REASONS, 0) | labelled(totals, "dead_letter"),
     )
     yield _histogram(
-        "freshet_event_age_seconds", "From the event in Kafka to its recommendation", Histogram.of(totals)
+        "freshet_event_age_seconds",
+        "Age of a recommendation, from the event's arrival in Kafka",
+        Histogram.from_counts(totals),
     )
     yield from _model(gauges)
     yield _gauge("freshet_users", "Users in this worker's partitions", gauges.get("users"))
@@ -70,32 +72,38 @@ def serving_metrics(reading: Sample) -> Iterator[Metric]:
     )
     yield _counter(
         "freshet_hits",
-        "... and was, or would have been in the list of what is popular",
+        "Predictions whose item was in that list, or among the most popular items",
         "by",
         {"recommended": totals["recommended_hits"], "popularity": totals["popular_hits"]},
     )
     yield _gauge(
-        "freshet_uncommitted_events", "Events served, their offsets not committed yet", gauges["uncommitted"]
+        "freshet_uncommitted_events",
+        "Events served whose offsets are not committed yet",
+        gauges["uncommitted"],
     )
-    yield _counter("freshet_rebalances", "Times that partitions were given out", value=totals["rebalances"])
-    yield _gauge("freshet_ready", "1 when tables and model are there to answer from", reading.process.ready)
+    yield _counter("freshet_rebalances", "Rebalances of this worker", value=totals["rebalances"])
+    yield _gauge(
+        "freshet_ready", "1 when the users table and the model are loaded, else 0", sample.process.ready
+    )
     yield from _process(gauges)
 
 
-def learner_metrics(reading: Sample) -> Iterator[Metric]:
-    """A learner's; one that stands by says only that it does."""
-    totals, gauges = reading.totals, reading.gauges
+def learner_metrics(sample: Sample) -> Iterator[Metric]:
+    """The metrics of a learner; one that stands by has only those of its process."""
+    totals, gauges = sample.totals, sample.gauges
     active = gauges["learner_active"]
-    yield _gauge("freshet_learner_active", "1 for the learner that learns, 0 for one that stands by", active)
+    yield _gauge("freshet_learner_active", "1 for the active learner, 0 for one that stands by", active)
     yield from _process(gauges)
     if active:
-        yield _counter("freshet_examples", "Examples learnt, each once", value=totals["examples"])
+        yield _counter("freshet_examples", "Examples learnt, each counted once", value=totals["examples"])
         yield _counter(
-            "freshet_examples_repeated", "Examples skipped because they were learnt before",
+            "freshet_examples_repeated", "Examples skipped because they had been learnt before",
             value=totals["examples_repeated"],
         )  # fmt: skip
         yield _counter(
-            "freshet_examples_unusable", "Records that were no example", value=totals["examples_unusable"]
+            "freshet_examples_unusable",
+            "Records skipped because they were not a valid example",
+            value=totals["examples_unusable"],
         )
         yield _gauge(
             "freshet_learner_lag_examples", "Examples in Kafka not learnt yet", gauges["learner_lag"]
@@ -105,7 +113,9 @@ def learner_metrics(reading: Sample) -> Iterator[Metric]:
 
 def _model(gauges: Mapping[str, float]) -> Iterator[Metric]:
     checkpoint, age = gauges["model_checkpoint"], gauges.get("model_age_ms")
-    yield _gauge("freshet_model_checkpoint", "The model's checkpoint; 0: nothing learnt", checkpoint)
+    yield _gauge(
+        "freshet_model_checkpoint", "Number of the model's checkpoint; 0 before the first", checkpoint
+    )
     yield _gauge("freshet_model_items", "Items in the model", gauges["model_items"])
     yield _gauge(
         "freshet_model_age_seconds", "Age of the model's checkpoint", None if age is None else age / 1000
@@ -113,31 +123,31 @@ def _model(gauges: Mapping[str, float]) -> Iterator[Metric]:
 
 
 def _process(gauges: Mapping[str, float]) -> Iterator[Metric]:
-    yield _gauge("freshet_disk_bytes", "Size of the data folder", gauges["disk_bytes"])
+    yield _gauge("freshet_disk_bytes", "Size of the data folder, bytes", gauges["disk_bytes"])
 
 
 def _counter(
-    name: str, what: str, label: str = "", by: Mapping[str, float] | None = None, value: float = 0
+    name: str, help: str, label: str = "", by_label: Mapping[str, float] | None = None, value: float = 0
 ) -> Metric:
-    if by is None:
-        return CounterMetricFamily(name, what, value=value)
-    family = CounterMetricFamily(name, what, labels=[label])
-    for key, count in by.items():
+    if by_label is None:
+        return CounterMetricFamily(name, help, value=value)
+    family = CounterMetricFamily(name, help, labels=[label])
+    for key, count in by_label.items():
         family.add_metric([key], count)
     return family
 
 
-def _gauge(name: str, what: str, value: float | None) -> Metric:
-    """Without a sample where there is no figure."""
-    family = GaugeMetricFamily(name, what)
+def _gauge(name: str, help: str, value: float | None) -> Metric:
+    """A gauge; without a sample if the value is None."""
+    family = GaugeMetricFamily(name, help)
     if value is not None:
         family.add_metric([], float(value))
     return family
 
 
-def _histogram(name: str, what: str, ages: Histogram) -> Metric:
+def _histogram(name: str, help: str, ages: Histogram) -> Metric:
     buckets, seen = [], 0
     for bound, count in zip((*AGE_BUCKETS_MS, None), ages.buckets, strict=True):
         seen += count
         buckets.append(("+Inf" if bound is None else str(bound / 1000), seen))
-    return HistogramMetricFamily(name, what, buckets=buckets, sum_value=ages.sum_ms / 1000)
+    return HistogramMetricFamily(name, help, buckets=buckets, sum_value=ages.sum_ms / 1000)

@@ -1,4 +1,4 @@
-"""What the page /quality says: how good the lists are, from what the learner counted.  Pure.
+"""Quality of the recommendation lists, from what the learner counts.  Pure.
 
 The counts and their names are those of `models.evaluation.live`; they add up over processes and time.
 """
@@ -10,42 +10,49 @@ from models.evaluation.intervals import mean_interval, wilson_interval
 from models.evaluation.live import FROZEN, NOW, SEGMENTED, SHOWN, K, by_recommender
 from streams.monitor.history import SPANS, Heartbeat, Point, add_up, labelled, slots
 
-WORDS = {
-    NOW: "The model now",
-    SHOWN: "What users were shown",
+LABELS = {
+    NOW: "Current model",
+    SHOWN: "Shown to users",
     FROZEN: "Frozen twin",
     "blend": "Fixed blend",
-    "popularity": "What is popular",
+    "popularity": "Popularity",
 }
-"""Who is named first, in this order; the rest are generators, by their figures."""
-COMPARED = (FROZEN, "popularity", "blend")
-"""Over whom the lift is told."""
+"""Labels of the recommenders that come first, in this order; the other generators follow by recall."""
+BASELINES = (FROZEN, "popularity", "blend")
+"""Recommenders over which the lift of the current model is reported."""
 FADING = 0.9
-"""Of a slot's weight, from one to the next: the plots show a fading mean (Gama et al. 2013)."""
+"""Weight of a slot relative to the next: the plots show a fading mean (Gama et al. 2013)."""
 TYPE = "type "
-"""Segments of this name are event types."""
+"""Prefix of the segments that are event types."""
+
 Counts = Mapping[str, float]
 
 
 def quality(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str) -> dict[str, Any]:
-    """The page; the same whichever worker is asked."""
+    """The measured quality; the same on every worker."""
     counts = add_up(points)
-    found = by_recommender(counts)
-    gauges = _gauges(heartbeats)
-    in_parts = [who for who in WORDS if who in SEGMENTED and who in found]
-    segments = sorted({segment for who in in_parts for segment in found[who]} - {"all"})
+    recommenders = by_recommender(counts)
+    gauges = _learner_gauges(heartbeats)
+    segmented = [name for name in LABELS if name in SEGMENTED and name in recommenders]
+    segments = sorted({segment for name in segmented for segment in recommenders[name]} - {"all"})
     return {
         "range": span,
         "ranges": list(SPANS),
         "k": K,
-        "labels": WORDS,
-        "recommenders": [{"name": who} | _figures(found[who]["all"]) for who in _ordered(found)],
-        "lifts": [_lift(who, counts) for who in COMPARED if f"lift:{who}|predictions" in counts],
-        "taken": _taken(found.get(SHOWN, {}), counts.get("recommendations", 0)),
+        "labels": LABELS,
+        "recommenders": [
+            {"name": name} | _metrics(recommenders[name]["all"]) for name in _ordered(recommenders)
+        ],
+        "lifts": [_lift(name, counts) for name in BASELINES if f"lift:{name}|predictions" in counts],
+        "taken": _taken(recommenders.get(SHOWN, {}), counts.get("recommendations", 0)),
         "segments": [
             {
                 "name": segment,
-                "recommenders": {w: _figures(found[w][segment]) for w in in_parts if segment in found[w]},
+                "recommenders": {
+                    name: _metrics(recommenders[name][segment])
+                    for name in segmented
+                    if segment in recommenders[name]
+                },
             }
             for segment in segments
         ],
@@ -55,10 +62,10 @@ def quality(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str)
 
 
 def plots(points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
-    """Fading means over time, as `/plots.json` has its lines."""
+    """Fading means over time, in the form of `/plots.json`."""
     by_time = {point.time: point.counts for point in points}
     times = list(slots(SPANS[span], now))
-    named = {name for counts in by_time.values() for name in counts}
+    names = {name for counts in by_time.values() for name in counts}
     return {
         "range": span,
         "step_s": SPANS[span].step_ms // 1000,
@@ -71,9 +78,9 @@ def plots(points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
                 "lines": [
                     {
                         "label": label,
-                        "values": _faded(times, by_time, before, plot.won, plot.lost),
+                        "values": _fading_mean(times, by_time, prefix, plot.added, plot.subtracted),
                     }
-                    for label, before in plot.lines(named)
+                    for label, prefix in plot.lines(names)
                 ],
             }
             for plot in _PLOTS
@@ -82,57 +89,61 @@ def plots(points: Sequence[Point], span: str, now: int) -> dict[str, Any]:
 
 
 class _Plot(NamedTuple):
-    """A fading mean; `lines`: label of each, and what the names of its counts begin with."""
+    """A plot of fading means; `lines` gives the label of each line and the prefix of its counts."""
 
     name: str
     title: str
     unit: str
     lines: Callable[[Collection[str]], list[tuple[str, str]]]
-    won: str
-    """The count that speaks for it."""
-    lost: str = ""
-    """... and against."""
+    added: str
+    """The count that is added up."""
+    subtracted: str = ""
+    """The count that is subtracted from it, if any."""
 
 
-def _all(named: Collection[str]) -> list[tuple[str, str]]:
-    """A line for everybody who made lists."""
-    begin, end = "quality:", "|all|predictions"
-    found = {name[len(begin) : -len(end)] for name in named if name.startswith(begin) and name.endswith(end)}
-    ordered = [who for who in WORDS if who in found] + sorted(found - WORDS.keys())
-    return [(WORDS.get(who, who), f"{begin}{who}|all|") for who in ordered]
+def _recommenders(names: Collection[str]) -> list[tuple[str, str]]:
+    """A line for each recommender."""
+    prefix, suffix = "quality:", "|all|predictions"
+    measured = {
+        name[len(prefix) : -len(suffix)]
+        for name in names
+        if name.startswith(prefix) and name.endswith(suffix)
+    }
+    ordered = [name for name in LABELS if name in measured] + sorted(measured - LABELS.keys())
+    return [(LABELS.get(name, name), f"{prefix}{name}|all|") for name in ordered]
 
 
-def _lifts(named: Collection[str]) -> list[tuple[str, str]]:
-    """A line for everybody who is compared with."""
-    found = [who for who in COMPARED if f"lift:{who}|predictions" in named]
-    return [(f"over {WORDS[who].lower()}", f"lift:{who}|") for who in found]
+def _baselines(names: Collection[str]) -> list[tuple[str, str]]:
+    """A line for each baseline."""
+    compared = [name for name in BASELINES if f"lift:{name}|predictions" in names]
+    return [(f"over {LABELS[name].lower()}", f"lift:{name}|") for name in compared]
 
 
 _PLOTS = (
-    _Plot("lift", f"Lift: recall@{K} of the model now, less that of", "points", _lifts, "won", "lost"),
-    _Plot("recall", f"Recall@{K}", "%", _all, "hits"),
-    _Plot("mrr", f"MRR@{K}", "%", _all, "reciprocal_ranks"),
-    _Plot("ndcg", f"NDCG@{K}", "%", _all, "gains"),
-)
+    _Plot("lift", f"Lift: recall@{K} of the current model minus the baseline's", "points", _baselines,
+          "won", "lost"),
+    _Plot("recall", f"Recall@{K}", "%", _recommenders, "hits"),
+    _Plot("mrr", f"MRR@{K}", "%", _recommenders, "reciprocal_ranks"),
+    _Plot("ndcg", f"NDCG@{K}", "%", _recommenders, "gains"),
+)  # fmt: skip
 
 
-def _faded(
-    times: Iterable[int], by_time: Mapping[int, Counts], before: str, won: str, lost: str
+def _fading_mean(
+    times: Iterable[int], by_time: Mapping[int, Counts], prefix: str, added: str, subtracted: str
 ) -> list[float | None]:
-    """The share of the predictions at each time, in hundredths; None where nobody said anything."""
-    for_it, against_it, all_of_it = (before + what for what in (won, lost, "predictions"))
-    total = count = 0.0
+    """The fading mean over the predictions at each time, in hundredths; None where nothing was counted."""
+    total = predictions = 0.0
     values: list[float | None] = []
     for time in times:
         counts = by_time.get(time, {})
-        total = FADING * total + counts.get(for_it, 0) - counts.get(against_it, 0)
-        count = FADING * count + counts.get(all_of_it, 0)
-        values.append(round(100 * total / count, 2) if time in by_time and count >= 1 else None)
+        total = FADING * total + counts.get(prefix + added, 0) - counts.get(prefix + subtracted, 0)
+        predictions = FADING * predictions + counts.get(prefix + "predictions", 0)
+        values.append(round(100 * total / predictions, 2) if time in by_time and predictions >= 1 else None)
     return values
 
 
 def _taken(shown: Mapping[str, Counts], lists: float) -> dict[str, Any]:
-    """What came of the lists that were sent: by the type of the event that took an item from its user's list.
+    """Conversion of the lists that were sent, by type of the event that took an item from its user's list.
 
     A user has one list until the next event brings another, so that no list is counted twice.
     """
@@ -145,14 +156,14 @@ def _taken(shown: Mapping[str, Counts], lists: float) -> dict[str, Any]:
                 "taken": sums.get("hits", 0),
                 "of_lists": sums.get("hits", 0) / lists if lists else 0.0,
             }
-            for segment, sums in sorted(shown.items(), key=lambda part: -part[1].get("hits", 0))
+            for segment, sums in sorted(shown.items(), key=lambda entry: -entry[1].get("hits", 0))
             if segment.startswith(TYPE)
         ],
     }
 
 
-def _figures(sums: Counts) -> dict[str, float]:
-    """Of one recommender in one segment."""
+def _metrics(sums: Counts) -> dict[str, float]:
+    """Metrics of one recommender in one segment."""
     count, hits = sums.get("predictions", 0), sums.get("hits", 0)
     low, high = wilson_interval(hits, count)
     return {
@@ -165,22 +176,25 @@ def _figures(sums: Counts) -> dict[str, float]:
     }
 
 
-def _lift(who: str, counts: Counts) -> dict[str, Any]:
-    """By how much more often the model as it is now has what came, than another had."""
-    count, won, lost = (counts.get(f"lift:{who}|{what}", 0) for what in ("predictions", "won", "lost"))
+def _lift(baseline: str, counts: Counts) -> dict[str, Any]:
+    """Recall of the current model minus the baseline's, on the same predictions."""
+    count, won, lost = (counts.get(f"lift:{baseline}|{what}", 0) for what in ("predictions", "won", "lost"))
     low, high = mean_interval(won - lost, won + lost, count)
     lift = (won - lost) / count if count else 0.0
-    return {"over": who, "predictions": count, "lift": lift, "low": low, "high": high}
+    return {"over": baseline, "predictions": count, "lift": lift, "low": low, "high": high}
 
 
-def _ordered(found: Mapping[str, Mapping[str, Counts]]) -> list[str]:
-    rest = sorted(found.keys() - WORDS.keys(), key=lambda who: -_figures(found[who]["all"])["recall"])
-    return [who for who in WORDS if who in found] + rest
+def _ordered(by_recommender: Mapping[str, Mapping[str, Counts]]) -> list[str]:
+    rest = sorted(
+        by_recommender.keys() - LABELS.keys(),
+        key=lambda name: -_metrics(by_recommender[name]["all"])["recall"],
+    )
+    return [name for name in LABELS if name in by_recommender] + rest
 
 
-def _gauges(heartbeats: Iterable[Heartbeat]) -> Mapping[str, float]:
-    """Of the learner that learns."""
-    for one in heartbeats:
-        if one.alive and one.row.gauges.get("learner_active"):
-            return one.row.gauges
+def _learner_gauges(heartbeats: Iterable[Heartbeat]) -> Mapping[str, float]:
+    """Gauges of the active learner."""
+    for heartbeat in heartbeats:
+        if heartbeat.alive and heartbeat.row.gauges.get("learner_active"):
+            return heartbeat.row.gauges
     return {}

@@ -1,6 +1,6 @@
-"""What a process reads off itself every few seconds: totals since its start, gauges, and who it is.
+"""A sample of a process, taken every few seconds: totals since its start, gauges, and its description.
 
-The pages, Prometheus and the topic `metrics` all say the same, because they are made of the same reading.
+The pages, Prometheus and the topic `metrics` show the same figures, because all are built from samples.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from streams.runtime.serving import Serving
 from streams.settings import Settings
 
 DISK_S = 15.0
-"""Between two walks over the data folder."""
+"""Interval at which the size of the data folder is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Names are those of `MetricsRow`."""
+    """Totals and gauges by the names of `MetricsRow`."""
 
     totals: dict[str, float]
     gauges: dict[str, float]
@@ -34,21 +34,18 @@ class Sample:
 
 
 class ServingSampler:
-    """Of a serving worker."""
+    """Takes samples of a serving worker; `metrics` are its totals."""
 
     def __init__(self, app: Any, serving: Serving) -> None:
         self._app, self._serving = app, serving
         self.metrics = Metrics()
         serving.subscribers.append(self.metrics.add)
-        self._lag, self._census, self._disk = (
-            Lag(serving),
-            UserCount(serving),
-            Disk(serving.settings.data_dir),
-        )
-        app.on_partitions_assigned.connect(self._count, weak=False)
+        self._lag, self._user_count = Lag(serving), UserCount(serving)
+        self._disk = DiskUsage(serving.settings.data_dir)
+        app.on_partitions_assigned.connect(self._count_rebalance, weak=False)
 
-    async def now(self) -> Sample:
-        """The reading of now; Kafka is asked for the lag once a second at the most."""
+    async def take(self) -> Sample:
+        """The current sample; Kafka is asked for the lag at most once a second."""
         serving, now = self._serving, time.time() * 1000
         current = serving.replica.current
         gauges = {
@@ -56,11 +53,11 @@ class ServingSampler:
             "model_age_ms": max(now - current.time, 0) if current.number else None,
             "model_items": len(serving.model.items),
             "model_torn": serving.replica.torn,
-            "users": self._census.users(),
+            "users": self._user_count.users(),
             "uncommitted": self._lag.uncommitted(),
             "memory_bytes": memory_bytes(),
-            "disk_bytes": await self._disk.used(),
-        } | {f"lag:{partition}": events for partition, events in (await self._lag.now()).items()}
+            "disk_bytes": await self._disk.bytes(),
+        } | {f"lag:{partition}": events for partition, events in (await self._lag.by_partition()).items()}
         return Sample(
             self.metrics.counts(),
             {name: value for name, value in gauges.items() if value is not None},
@@ -74,35 +71,35 @@ class ServingSampler:
             ),
         )
 
-    async def _count(self, app: Any, assigned: Any, **kwargs: Any) -> None:
+    async def _count_rebalance(self, app: Any, assigned: Any, **kwargs: Any) -> None:
         self.metrics.rebalances += 1
 
 
-_LEARNT = {"examples": "examples", "examples_repeated": "repeated", "examples_unusable": "unusable"}
-"""Count ▶ field of the checkpoint."""
+_EXAMPLE_COUNTS = {"examples": "examples", "examples_repeated": "repeated", "examples_unusable": "unusable"}
+"""Field of the checkpoint by name of the count."""
 
 
 class LearnerSampler:
-    """Of a learner; one that stands by has nothing to count."""
+    """Takes samples of a learner; one that stands by has nothing to count."""
 
     def __init__(self, app: Any, learning: Learning, settings: Settings) -> None:
         self._app, self._learning = app, learning
-        self._started, self._disk = int(time.time() * 1000), Disk(settings.data_dir)
-        self._totals = dict.fromkeys(_LEARNT, 0.0)
+        self._started, self._disk = int(time.time() * 1000), DiskUsage(settings.data_dir)
+        self._totals = dict.fromkeys(_EXAMPLE_COUNTS, 0.0)
 
-    async def now(self) -> Sample:
-        """The reading of now."""
+    async def take(self) -> Sample:
+        """The current sample."""
         learning, now = self._learning, time.time() * 1000
         gauges: dict[str, float | None] = {
             "learner_active": float(learning.active),
             "memory_bytes": memory_bytes(),
-            "disk_bytes": await self._disk.used(),
+            "disk_bytes": await self._disk.bytes(),
         }
         if learning.active:
             current = learning.checkpoint
-            self._count(current, learning.began or current)
+            self._count_examples(current, learning.began or current)
             if learning.quality is not None:
-                self._totals |= rising(learning.quality.totals)
+                self._totals |= as_counters(learning.quality.totals)
                 gauges |= learning.quality.gauges()
             gauges |= {
                 "learner_lag": learning.lag,
@@ -122,48 +119,48 @@ class LearnerSampler:
             ),
         )
 
-    def _count(self, current: Checkpoint, began: Checkpoint) -> None:
-        """Of this process alone, and never less: after an outage it learns from the published model again."""
-        for name, field in _LEARNT.items():
-            mine = getattr(current, field) - getattr(began, field)
-            self._totals[name] = max(mine, self._totals[name])
+    def _count_examples(self, current: Checkpoint, began: Checkpoint) -> None:
+        """Count this process's examples; never fewer than before, though an outage sets the model back."""
+        for name, field in _EXAMPLE_COUNTS.items():
+            learnt = getattr(current, field) - getattr(began, field)
+            self._totals[name] = max(learnt, self._totals[name])
 
 
-def rising(totals: Mapping[str, float]) -> dict[str, float]:
-    """Totals that never fall: for one that does, a history takes its process to have begun anew.
+def as_counters(totals: Mapping[str, float]) -> dict[str, float]:
+    """The totals as counters, which never decrease: a history takes a decrease for a restart.
 
-    So a sum of differences of hits, each 1, 0 or −1, is told as how many were won and how many lost.
+    The sum of differences of hits, each 1, 0 or −1, becomes how many were won and how many lost.
 
-    >>> rising({"lift:next|predictions": 9, "lift:next|difference": -2, "lift:next|squares": 4})
+    >>> as_counters({"lift:next|predictions": 9, "lift:next|difference": -2, "lift:next|squares": 4})
     {'lift:next|predictions': 9, 'lift:next|won': 1.0, 'lift:next|lost': 3.0}
     """
-    found: dict[str, float] = {}
+    counters: dict[str, float] = {}
     for name, value in totals.items():
         if name.endswith("|difference"):
-            compared = name.removesuffix("difference")
-            squares = totals.get(f"{compared}squares", 0)
-            found[f"{compared}won"], found[f"{compared}lost"] = (squares + value) / 2, (squares - value) / 2
+            prefix = name.removesuffix("difference")
+            squares = totals.get(f"{prefix}squares", 0)
+            counters[f"{prefix}won"], counters[f"{prefix}lost"] = (squares + value) / 2, (squares - value) / 2
         elif not name.endswith("|squares"):
-            found[name] = value
-    return found
+            counters[name] = value
+    return counters
 
 
 def memory_bytes() -> int:
-    """What this process holds of the machine's memory; 0 where the system does not say."""
+    """Resident memory of this process; 0 where the system does not tell."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
 
 
-class Disk:
-    """The size of a folder, walked in a thread now and then."""
+class DiskUsage:
+    """The size of a folder, measured in a thread at most every `DISK_S`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._bytes, self._due = folder, 0, 0.0
 
-    async def used(self) -> int:
-        """Bytes, as of the last walk."""
+    async def bytes(self) -> int:
+        """Size at the last measurement."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + DISK_S
             self._bytes = await asyncio.to_thread(folder_bytes, self._folder)
@@ -171,12 +168,12 @@ class Disk:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Of all files in it; those that vanish meanwhile count for nothing."""
+    """Size of all files in a folder; a file that is deleted meanwhile counts 0."""
     size = 0
-    for at, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             try:
-                size += os.stat(os.path.join(at, name)).st_size
+                size += os.stat(os.path.join(parent, name)).st_size
             except OSError:
                 continue
     return size

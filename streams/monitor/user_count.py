@@ -1,7 +1,7 @@
-"""How many users this worker's partitions hold.
+"""The number of users in this worker's partitions.
 
 RocksDB's own estimate counts a user once for every write that is not compacted yet: ten times too many is
-usual.  So the keys are counted, once for each partition after it came to this worker, and then the users
+usual.  So the keys are counted, once for each partition after it was assigned to this worker, and then users
 seen for the first time are added.
 """
 
@@ -16,30 +16,29 @@ from streams.step.serve import Record
 from streams.step.writes import Writes
 
 SLICE = 500
-"""Keys counted at once, in half a millisecond."""
+"""Keys counted at a time, in half a millisecond."""
 PAUSE_S = 0.005
+"""Pause between two slices."""
 
 
 class UserCount:
-    """Counts when somebody asks; `users` is None until it has."""
+    """Counts when `users` is first called after an assignment; `users` is None until it has counted."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._before: dict[int, int] = {}
-        """Partition ▶ its users, less those that this process was the first to see."""
+        """Users by partition, less those that this process was the first to see."""
         self._new: Counter[int] = Counter()
-        """Partition ▶ users that this process was the first to see."""
+        """Users that this process was the first to see, by partition."""
         serving.subscribers.append(self._add)
         self._counting: asyncio.Task[None] | None = None
-        # moving, another worker may add users; restored, a count begun too early is of half a partition
+        # while partitions move, another worker may add users; and a count that began before the partitions
+        # were restored is of a part of them
         serving.app.on_partitions_revoked.connect(self._start_over, weak=False)
         serving.app.on_rebalance_complete.connect(self._start_over, weak=False)
 
-    def _add(self, records: Sequence[Record], writes: Writes) -> None:
-        self._new.update(writes.new_users)
-
     def users(self) -> int | None:
-        """Users in the partitions of this worker; None while they are restored or counted."""
+        """Users in the partitions of this worker; None while these are restored or counted."""
         if not self._serving.restored:
             return None
         partitions = self._serving.table.open_partitions()
@@ -49,14 +48,17 @@ class UserCount:
             return None
         return sum(self._before[p] + self._new[p] for p in partitions)
 
+    def _add(self, records: Sequence[Record], writes: Writes) -> None:
+        self._new.update(writes.new_users)
+
     async def _count(self) -> None:
         for partition in self._serving.table.open_partitions():
             if partition not in self._before:
                 new = self._new[partition]
-                users = await self._keys(partition)
+                users = await self._count_keys(partition)
                 self._before[partition] = users - new
 
-    async def _keys(self, partition: int) -> int:
+    async def _count_keys(self, partition: int) -> int:
         snapshot, missing = self._serving.table.snapshot(partition), set(self._serving.unsaved(partition))
         count = 0
         for n, key in enumerate(snapshot.keys()):

@@ -1,7 +1,7 @@
 """Settings that are changed while the processes run.
 
 Each change is a record on the compacted topic `settings`.  Every process follows the topic from its beginning
-and applies the changes in its order, one at a time: so all processes end with the same settings, however
+and applies the changes in its order, one at a time: so all of them end with the same settings, however
 quickly changes follow each other and whoever makes them.
 """
 
@@ -107,14 +107,17 @@ class LiveSettings:
                 self._loaded.set()
                 continue
             name, change, offset = record
-            changes = {setting: earlier for setting, earlier in self.changes.items() if setting != name}
-            self.changes = MappingProxyType(changes if change is None else changes | {name: change})
-            self.current = overridden(self.configured, self.changes)
-            if self._apply is not None:
-                try:
-                    await self._apply(self.current, name)
-                except Exception:
-                    log.exception("the change of %s could not be applied", name)
+            await self._apply_record(name, change)
             async with self._progress:
                 self._applied = offset
                 self._progress.notify_all()
+
+    async def _apply_record(self, name: str, change: SettingChange | None) -> None:
+        changes = {setting: earlier for setting, earlier in self.changes.items() if setting != name}
+        self.changes = MappingProxyType(changes if change is None else changes | {name: change})
+        self.current = overridden(self.configured, self.changes)
+        if self._apply is not None:
+            try:
+                await self._apply(self.current, name)
+            except Exception:
+                log.exception("the change of %s could not be applied", name)

@@ -21,7 +21,7 @@ ID_BYTES = 8
 
 
 class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The record of one user.  Fields are only added at the end, with a default: old records stay readable."""
+    """The record of one user.  New fields come at the end, with a default: old records stay readable."""
 
     offset: int = -1
     """Offset of the last event applied, in the user's partition of `events`."""

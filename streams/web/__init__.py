@@ -1,7 +1,7 @@
-"""The pages: HTML for people, the same as JSON for programs, on Faust's own web server.
+"""The pages: HTML for people, the same figures as JSON for programs, on Faust's own web server.
 
-`figures` and `learner_figures` build what a page says, as dicts; `rendering` makes HTML of it; `site` picks
-HTML or JSON, words errors and sets headers.  `pages` and `learner_pages` say which page is where.
-A page runs on the loop that serves the stream: it reads, it waits for others only with a bound, and what
-takes longer than a millisecond goes to a thread or in slices.
+`routes` lists which page is where; each page is a module `*_page` with its handlers and its figures, dicts
+that become JSON as they are.  `rendering` turns figures into HTML; `site` picks HTML or JSON, answers errors
+and sets headers.  Pages run on the loop that serves the stream: they only read, wait for other processes with
+a timeout, and run what takes longer than a millisecond in a thread or in slices.
 """

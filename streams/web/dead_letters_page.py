@@ -1,8 +1,9 @@
-"""The page of dead letters: what could not be used, why, where from; and sending it again after a fix."""
+"""Dead letters, `/dead-letters`: records that were not a valid event, and sending them again after a fix."""
 
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,25 +16,25 @@ from streams.messages import REASONS, DeadLetter, Malformed, encode
 from streams.runtime.serving import Serving
 from streams.step.accept import decode
 from streams.step.clock import REPLAY_HEADER
-from streams.web.problem import Problem
+from streams.web.problem import RETRY_SOON, Problem
+from streams.web.security import authorize, form_fields
 from streams.web.single_flight import SingleFlight
 from streams.web.site import Page
-from streams.web.token import authorize, form
 
-EXCERPT = 200
-SHOWN = 100
-WHOLE = 65_536
-"""Characters of one letter on its page."""
-
-
-TIMEOUT_S = 5.0
 LATEST = 50
 """Dead letters read of each partition."""
+LISTED = 100
+"""Dead letters listed, and sent again at once."""
+EXCERPT_LENGTH = 200
+"""Characters of a key or value in the list."""
+FULL_LENGTH = 65_536
+"""Characters of a key or value on the page of one dead letter."""
+TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """A record of the topic `dead-letter`; `header` is None where its headers are not Freshet's."""
+    """A record of the topic `dead-letter`; `header` is None if its headers are not Freshet's."""
 
     partition: int
     offset: int
@@ -41,20 +42,35 @@ class StoredDeadLetter:
     value: bytes | None
     header: DeadLetter | None
 
+    @classmethod
+    def from_message(cls, message: Message) -> "StoredDeadLetter":
+        """The dead letter of a record that was read."""
+        headers: Any = message.headers() or []  # a list where a consumer read it
+        try:
+            header = DeadLetter.from_headers([(name, value) for name, value in headers if value is not None])
+        except (ValueError, UnicodeDecodeError):
+            header = None
+        offset = message.offset() or 0
+        return cls(message.partition() or 0, offset, message.key(), message.value(), header)
 
-def stored(message: Message) -> StoredDeadLetter:
-    """The dead letter of a record."""
-    try:
-        header = DeadLetter.from_headers(message.headers() or [])
-    except (ValueError, UnicodeDecodeError):
-        header = None
-    return StoredDeadLetter(
-        message.partition() or 0, message.offset() or 0, message.key(), message.value(), header
-    )
+    @property
+    def at(self) -> str:
+        """Its place on the topic, PARTITION:OFFSET."""
+        return f"{self.partition}:{self.offset}"
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is a dead letter, one of `REASONS`."""
+        return self.header.reason if self.header else None
+
+    @property
+    def time(self) -> int | None:
+        """When the record came, ms."""
+        return self.header.time if self.header else None
 
 
-class DeadLetterPages:
-    """`/dead-letters`, and the POST that sends again."""
+class DeadLettersPage:
+    """The latest dead letters, one of them, and the POST that sends them again."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
@@ -62,57 +78,58 @@ class DeadLetterPages:
         self._sender = Sender(serving.settings)
 
     async def page(self, request: web.Request) -> Page:
-        """The latest by reason, or one of them: `?at=PARTITION:OFFSET`."""
+        """The latest, or those of a `?reason=`, or one of them: `?at=PARTITION:OFFSET`."""
+        may_replay = {"may_replay": self._serving.settings.web_token is not None}
         if "at" in request.query:
-            return Page("letter", {"letter": whole(await self._at(request.query["at"]))} | self._allowed())
-        return Page(
-            "letters", listed(await self._latest.get(), request.query.get("reason")) | self._allowed()
-        )
+            dead_letter = await self._at(request.query["at"])
+            return Page("dead_letter", {"letter": full(dead_letter)} | may_replay)
+        listed = list_figures(await self._latest.get(), request.query.get("reason"))
+        return Page("dead_letters", listed | may_replay)
 
     async def replay(self, request: web.Request) -> Page:
-        """Send the letters `at` again, or one with the `value` that it should have had."""
-        fields = await form(request)
+        """Send the dead letters `at` again, or one with the `value` that it should have had."""
+        fields = await form_fields(request)
         authorize(request, fields, self._serving.settings)
-        chosen = fields.get("at", [])
-        if not 0 < len(chosen) <= SHOWN or ("value" in fields and len(chosen) > 1):
-            raise Problem(400, "Which one?", f"Name 1 to {SHOWN} letters: at=PARTITION:OFFSET.")
-        value = fields["value"][0].encode() if "value" in fields else None
-        done = [await self._send(await self._at(at), value) for at in chosen]
-        status = 200 if any(one["sent"] for one in done) else 422
-        return Page("replayed", {"letters": done}, status)
+        places = fields.get("at", [])
+        if not 0 < len(places) <= LISTED:
+            raise Problem(400, f"{len(places)} fields `at`: expected 1 to {LISTED}, each PARTITION:OFFSET")
+        if "value" in fields and len(places) > 1:
+            raise Problem(400, f"a value for {len(places)} dead letters: expected one `at` beside a `value`")
+        value = _text(fields["value"]).encode() if "value" in fields else None
+        results = [await self._send(await self._at(place), value) for place in places]
+        status = 200 if any(result["sent"] for result in results) else 422
+        return Page("replayed", {"letters": results}, status)
 
-    async def _send(self, letter: StoredDeadLetter, value: bytes | None) -> dict[str, Any]:
-        told = {"at": f"{letter.partition}:{letter.offset}", "sent": False, "why_not": None}
+    async def _send(self, dead_letter: StoredDeadLetter, value: bytes | None) -> dict[str, Any]:
+        result = {"at": dead_letter.at, "sent": False, "why_not": None}
         try:
-            event = decode(letter.value if value is None else value, self._serving.policy)
-        except Malformed as bad:
-            return told | {"why_not": f"{bad.reason}: {bad.detail}"}
-        arrived = letter.header.time if letter.header else event.time_ms
+            event = decode(dead_letter.value if value is None else value, self._serving.policy)
+        except Malformed as error:
+            return result | {"why_not": f"{error.reason}: {error.detail}"}
+        arrived = event.time_ms if dead_letter.time is None else dead_letter.time
+        headers = [(REPLAY_HEADER, str(arrived).encode())]
         try:
-            await asyncio.to_thread(
-                self._sender.send,
-                "events",
-                event.user.encode(),
-                encode(event),
-                [(REPLAY_HEADER, str(arrived).encode())],
-            )
+            await asyncio.to_thread(self._sender.send, "events", event.user.encode(), encode(event), headers)
         except KafkaException as error:
-            raise Problem(503, "Kafka does not take it", error.args[0].str()) from None
-        return told | {"sent": True}
+            raise Problem(503, f"Kafka did not accept the record: {error.args[0].str()}") from None
+        return result | {"sent": True}
 
-    async def _at(self, text: str) -> StoredDeadLetter:
-        match = re.fullmatch(r"(\d{1,6}):(\d{1,18})", str(text), re.ASCII)
+    async def _at(self, place: Any) -> StoredDeadLetter:
+        match = re.fullmatch(r"(\d{1,6}):(\d{1,18})", str(place), re.ASCII)
         if not match:
-            raise Problem(400, "Which one?", "A letter is named PARTITION:OFFSET.")
+            raise Problem(400, f"invalid dead letter “{place}”: expected PARTITION:OFFSET, such as 3:17")
+        partition, offset = int(match[1]), int(match[2])
         try:
             message = await asyncio.to_thread(
-                record_at, self._serving.settings, "dead-letter", int(match[1]), int(match[2]), TIMEOUT_S
+                record_at, self._serving.settings, "dead-letter", partition, offset, TIMEOUT_S
             )
         except KafkaException as error:
             raise _no_answer(error) from None
         if message is None:
-            raise Problem(404, "No such letter", "Kafka does not have it, any more or yet.")
-        return stored(message)
+            raise Problem(
+                404, f"no dead letter at {partition}:{offset}: Kafka has deleted it, or has none yet"
+            )
+        return StoredDeadLetter.from_message(message)
 
     async def _read(self, _: str) -> list[StoredDeadLetter]:
         try:
@@ -121,69 +138,69 @@ class DeadLetterPages:
             )
         except KafkaException as error:
             raise _no_answer(error) from None
-        return sorted(
-            map(stored, messages),
-            key=lambda letter: (letter.header.time if letter.header else 0, letter.offset),
-            reverse=True,
-        )
-
-    def _allowed(self) -> dict[str, bool]:
-        return {"may_replay": self._serving.settings.web_token is not None}
+        dead_letters = map(StoredDeadLetter.from_message, messages)
+        return sorted(dead_letters, key=lambda letter: (letter.time or 0, letter.offset), reverse=True)
 
 
-def listed(found: list[StoredDeadLetter], reason: str | None) -> dict[str, Any]:
-    """The latest letters; `Problem` 400 for a reason that there is not."""
+def list_figures(dead_letters: Sequence[StoredDeadLetter], reason: str | None) -> dict[str, Any]:
+    """The latest dead letters, all or of one reason; `Problem` 400 if there is no such reason."""
     if reason and reason not in REASONS:
-        raise Problem(400, "No such reason", f"There are {', '.join(REASONS)}.")
-    counts = Counter(one.header.reason for one in found if one.header)
-    chosen = [one for one in found if not reason or (one.header and one.header.reason == reason)]
+        raise Problem(400, f"unknown reason “{reason}”: expected one of {', '.join(REASONS)}")
+    counts = Counter(letter.reason for letter in dead_letters if letter.reason is not None)
+    matching = [letter for letter in dead_letters if not reason or letter.reason == reason]
     return {
         "reason": reason or None,
         "reasons": [
             {"reason": name, "means": REASONS.get(name, ""), "letters": count}
             for name, count in counts.most_common()
         ],
-        "letters": [shown(one, EXCERPT) for one in chosen[:SHOWN]],
+        "letters": [excerpt(letter, EXCERPT_LENGTH) for letter in matching[:LISTED]],
     }
 
 
-def shown(letter: StoredDeadLetter, most: int) -> dict[str, Any]:
-    """A letter, with its bytes as text of at most so many characters."""
-    header = letter.header
+def excerpt(dead_letter: StoredDeadLetter, length: int) -> dict[str, Any]:
+    """A dead letter as JSON, with its bytes as text of at most `length` characters."""
+    header, key, value = dead_letter.header, dead_letter.key, dead_letter.value
     return {
-        "at": f"{letter.partition}:{letter.offset}",
-        "reason": header.reason if header else None,
+        "at": dead_letter.at,
+        "reason": dead_letter.reason,
         "detail": header.detail if header else None,
-        "time": header.time if header else None,
+        "time": dead_letter.time,
         "from": {"topic": header.topic, "partition": header.partition, "offset": header.offset}
         if header
         else None,
-        "key": None if letter.key is None else escaped(letter.key, most),
-        "value": None if letter.value is None else escaped(letter.value, most),
-        "bytes": len(letter.value or b""),
+        "key": None if key is None else escaped(key, length),
+        "value": None if value is None else escaped(value, length),
+        "bytes": len(value or b""),
     }
 
 
-def whole(letter: StoredDeadLetter) -> dict[str, Any]:
-    """One letter: all of it, and as text to mend, where it is text."""
-    found = shown(letter, WHOLE)
+def full(dead_letter: StoredDeadLetter) -> dict[str, Any]:
+    """A dead letter as JSON, with its value as text to be edited; None if it is not UTF-8."""
     try:
-        found["text"] = (letter.value or b"").decode()[:WHOLE]
+        text = (dead_letter.value or b"").decode()[:FULL_LENGTH]
     except UnicodeDecodeError:
-        found["text"] = None
-    return found
+        text = None
+    return excerpt(dead_letter, FULL_LENGTH) | {"text": text}
 
 
-def escaped(data: bytes, most: int) -> str:
-    r"""Bytes as text that shows every one of them.
+def escaped(data: bytes, length: int) -> str:
+    r"""Bytes as text, at most `length` characters, with escapes for what is not printable.
 
     >>> escaped(b"a\x00\xff<b>", 99), escaped("ü\u202e".encode(), 99), escaped(b"abcdef", 3)
     ('a\\x00\\xff<b>', 'ü\\u202e', 'abc…')
     """
-    text = data[: 4 * most].decode("utf-8", "backslashreplace")
+    text = data[: 4 * length].decode("utf-8", "backslashreplace")
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return text if len(text) <= most and len(data) <= 4 * most else text[:most] + "…"
+    return text if len(text) <= length and len(data) <= 4 * length else text[:length] + "…"
+
+
+def _text(values: list[Any]) -> str:
+    match values:
+        case [str(text), *_]:
+            return text
+    raise Problem(400, "invalid `value`: expected the event as text")
 
 
 def _no_answer(error: KafkaException) -> Problem:
-    return Problem(503, "Kafka does not answer", error.args[0].str(), {"Retry-After": "2"})
+    return Problem(503, f"Kafka did not answer: {error.args[0].str()}", RETRY_SOON)

@@ -1,55 +1,55 @@
-"""The pages of a learner: which is where, and what each asks for.  Everything reads only."""
+"""The overview of a learner, `/` on its own web server.  Times are ms."""
 
 import time
 from typing import Any
 
 from aiohttp import web
 
-from streams.monitor.prometheus import exposition, learner_metrics
-from streams.monitor.sample import LearnerSampler
 from streams.runtime.learning import Learning
-from streams.settings import Settings
-from streams.web import learner_figures as figures
-from streams.web.site import REFRESH_S, Handler, Page, attach
+from streams.web.site import REFRESH_S, Page
 
 
-def install(app: Any, learning: Learning, readings: LearnerSampler, settings: Settings) -> None:
-    """Serve the pages on the app's web server."""
-    pages = LearnerPages(learning, readings)
-    attach(app.web.web_app, "Freshet learner", settings, pages.routes(), [("/metrics", pages.metrics)])
+class LearnerPage:
+    """Answers for this learner alone."""
 
+    def __init__(self, learning: Learning) -> None:
+        self._learning = learning
 
-class LearnerPages:
-    """The handlers."""
-
-    def __init__(self, learning: Learning, readings: LearnerSampler) -> None:
-        self._learning, self._readings = learning, readings
-
-    def routes(self) -> list[tuple[str, Handler]]:
-        """Path and handler of each page."""
-        return [
-            ("/", self.overview),
-            ("/health/live", self.live),
-            ("/health/ready", self.ready),
-        ]
-
-    async def overview(self, request: web.Request) -> Page:
+    async def page(self, request: web.Request) -> Page:
         """The learner at a glance."""
-        data = figures.overview(self._learning, int(time.time() * 1000))
-        return Page("learner", data, refresh_s=REFRESH_S)
+        return Page("learner", overview(self._learning, int(time.time() * 1000)), refresh_s=REFRESH_S)
 
-    async def live(self, request: web.Request) -> Page:
-        """That the loop runs: this answer is the proof."""
-        return Page("health", {"live": True})
 
-    async def ready(self, request: web.Request) -> Page:
-        """Whether it learns, or stands by to take over; 503 until then."""
-        health = figures.health(self._learning)
-        return Page("health", health, 200 if health["ready"] else 503)
+def overview(learning: Learning, now: int) -> dict[str, Any]:
+    """State and figures; a learner that is not active has no figures."""
+    if not learning.active:
+        return {"state": state(learning)} | dict.fromkeys(
+            ("checkpoint", "examples", "repeated", "unusable", "lag", "items", "publish_age_ms", "rows",
+             "half_lives_ms")
+        )  # fmt: skip
+    checkpoint = learning.checkpoint
+    return {
+        "state": state(learning),
+        "checkpoint": checkpoint.number,
+        "examples": checkpoint.examples,
+        "repeated": checkpoint.repeated,
+        "unusable": checkpoint.unusable,
+        "lag": learning.lag,
+        "items": learning.items,
+        "publish_age_ms": max(now - checkpoint.time, 0) if checkpoint.number else None,
+        "rows": checkpoint.rows,
+        "half_lives_ms": learning.half_lives_ms,
+    }
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        """For Prometheus."""
-        body, content_type = exposition(
-            learner_metrics(await self._readings.now()), request.headers.get("Accept", "")
-        )
-        return web.Response(body=body, headers={"Content-Type": content_type})
+
+def learner_health(learning: Learning) -> dict[str, Any]:
+    """Whether a learner is ready: one that stands by is, one that leads is once it has read the model."""
+    waiting_for = learning.waiting_for
+    return {"ready": not waiting_for, "state": state(learning), "waiting_for": waiting_for}
+
+
+def state(learning: Learning) -> str:
+    """`active`, `starting` or `standby`."""
+    if learning.active:
+        return "active"
+    return "starting" if learning.waiting_for else "standby"

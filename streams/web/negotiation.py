@@ -1,4 +1,4 @@
-"""HTML or JSON, and which id: what a request asks for."""
+"""What a request asks for: HTML or JSON, which id, which span."""
 
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
@@ -6,13 +6,14 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from streams.messages import MAX_ID_BYTES
+from streams.monitor.history import SPANS
 from streams.web.problem import Problem
 
 SUFFIX = ".json"
 
 
 def wants_html(accept: str) -> bool:
-    """Whether the `Accept` header names HTML, and JSON no more than that.  `*/*` is a program's.
+    """Whether the `Accept` header prefers HTML to JSON.  `*/*`, which programs send, does not.
 
     >>> wants_html("text/html,application/xhtml+xml,*/*;q=0.8"), wants_html("*/*")
     (True, False)
@@ -46,29 +47,37 @@ def html_wanted(request: web.BaseRequest) -> bool:
 
 
 def id_in_path(request: web.BaseRequest, prefix: str) -> str:
-    """The id after `prefix` in the path, slashes and all.  One `.json` at its end is not of the id.
+    """The id after `prefix` in the path, with its slashes, without one `.json` at the end.
 
     So `/users/a.json` is user `a` as JSON; the user `a.json` is `/users/a.json.json`, or
-    `/users?id=a.json`.  `Problem` 400 for one that no user or item can have.
+    `/users?id=a.json`.  `Problem` 400 for an id that no user or item can have.
     """
     return _id(request.rel_url.raw_path.removeprefix(prefix).removesuffix(SUFFIX))
 
 
 def id_in_query(request: web.BaseRequest) -> str:
-    """The id in `?id=`; takes every id, also `..`, which browsers cut out of paths."""
+    """The id in `?id=`, where every id is possible, also `..`, which browsers resolve in paths."""
     for part in request.rel_url.raw_query_string.split("&"):
         name, _, value = part.partition("=")
         if name == "id":
             return _id(value.replace("+", " "))
-    raise Problem(400, "Which one?", "Add the id to the address: ?id=…")
+    raise Problem(400, "no id: expected ?id=ID")
+
+
+def requested_span(request: web.BaseRequest) -> str:
+    """The span of history in `?range=`, by default the shortest; `Problem` 400 if there is no such span."""
+    span = request.query.get("range", next(iter(SPANS)))
+    if span not in SPANS:
+        raise Problem(400, f"unknown range “{span}”: expected one of {', '.join(SPANS)}")
+    return span
 
 
 def _id(quoted: str) -> str:
     try:
-        found = unquote_to_bytes(quoted)
-        text = found.decode()
+        encoded = unquote_to_bytes(quoted)
+        text = encoded.decode()
     except UnicodeError:
-        raise Problem(400, "No id", "The id in this address is not UTF-8.") from None
-    if not found or len(found) > MAX_ID_BYTES:
-        raise Problem(400, "No id", f"An id has 1 to {MAX_ID_BYTES} bytes of UTF-8, this has {len(found)}.")
+        raise Problem(400, "invalid id: expected UTF-8") from None
+    if not 0 < len(encoded) <= MAX_ID_BYTES:
+        raise Problem(400, f"invalid id of {len(encoded)} bytes: expected 1 to {MAX_ID_BYTES}")
     return text

@@ -1,87 +1,105 @@
-"""The other workers: who has which partitions, and asking them for what is not ours to know."""
+"""The other workers: where their pages are, and asking them for what this worker does not have."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
 
+from streams.monitor.heartbeats import ProcessStatus
+from streams.runtime.serving import Serving
+
 FORWARDED = "Freshet-Forwarded"
-"""A request with this header is answered from the worker's own partitions, so none goes in circles."""
+"""A request with this header is answered from the worker's own data, so that none goes in circles."""
 TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
 
-
-def workers(app: Any, changelog: str) -> dict[str, list[int]]:
-    """URL ▶ partitions of every worker, as the group's leader gave them out; empty before it did."""
-    return {url: sorted(topics.get(changelog, ())) for url, topics in app.router.tables_metadata().items()}
+Parameters = Sequence[tuple[str, str]]
 
 
 class Unreachable(Exception):
-    """Nobody that answered has the user, and these (URL, why) did not answer."""
+    """No worker that answered has the user, and these (URL, reason) did not answer."""
 
-    def __init__(self, silent: list[tuple[str, str]]) -> None:
-        super().__init__(", ".join(f"{url} ({why})" for url, why in silent))
-        self.silent = silent
+    def __init__(self, failures: list[tuple[str, str]]) -> None:
+        super().__init__(", ".join(f"{url} ({reason})" for url, reason in failures))
 
 
 class Peers:
     """The other workers' pages, over HTTP."""
 
-    def __init__(self, others: Callable[[], Mapping[str, Any]]) -> None:
-        self._others = others
+    def __init__(self, app: Any, serving: Serving, status: ProcessStatus) -> None:
+        self._app, self._serving, self._status = app, serving, status
         self._session: aiohttp.ClientSession | None = None
 
-    async def user(self, user_id: str, more: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:
-        """The figures of whichever worker has the user, None if none has; all are asked at once.
+    def urls(self) -> list[str]:
+        """The other workers, as the group's leader assigned the partitions; empty before it did."""
+        workers: dict[str, dict[str, Any]] = self._app.router.tables_metadata()
+        return [url for url in workers if url != self._own_url()]
 
-        So it does not matter how a producer picks partitions.  `more`: parameters to pass on.
-        `Unreachable` if not all answered.
+    def longest_running(self) -> str | None:
+        """URL of the ready worker that has run longest; None if it is this one, or none is known.
+
+        It remembers most of the items: all workers show its map and item pages.
         """
-        asking = {
-            asyncio.create_task(self._ask(url, "/users", [("id", user_id), *more])): url
-            for url in self._others()
-        }
-        silent = []
+        processes = [heartbeat.row.process for heartbeat in self._status.heartbeats() if heartbeat.alive]
+        serving = [(p.started, p.url) for p in processes if p and p.kind == "serving" and p.ready]
+        _, url = min(serving, default=(0, None))
+        return None if url == self._own_url() else url
+
+    async def user(self, user_id: str, parameters: Parameters = ()) -> dict[str, Any] | None:
+        """The figures of the worker that has the user; None if none has.  All workers are asked at once.
+
+        So it does not matter how producers pick partitions.  `Unreachable` if a worker did not answer and no
+        other has the user.
+        """
+        requests = [
+            asyncio.create_task(self._get(url, "/users", [("id", user_id), *parameters]))
+            for url in self.urls()
+        ]
+        failures = []
         try:
-            for task in asyncio.as_completed(asking):
-                url, found, why = await task
-                if found is not None:
-                    return found
-                if why:
-                    silent.append((url, why))
+            for request in asyncio.as_completed(requests):
+                url, figures, failure = await request
+                if figures is not None:
+                    return figures
+                if failure:
+                    failures.append((url, failure))
         finally:
-            for task in asking:
+            for task in requests:
                 task.cancel()
-        if silent:
-            raise Unreachable(sorted(silent))
+        if failures:
+            raise Unreachable(sorted(failures))
         return None
 
-    async def page(self, url: str, path: str, *params: tuple[str, str]) -> dict[str, Any] | None:
-        """The figures of a worker's own page; None if it gives none."""
-        return (await self._ask(url, path, params))[1]
+    async def page(self, url: str, path: str, parameters: Parameters = ()) -> dict[str, Any] | None:
+        """The figures of a page of the worker at `url`; None if it does not answer with them."""
+        _, figures, _ = await self._get(url, path, parameters)
+        return figures
 
-    async def _ask(
-        self, url: str, path: str, params: Sequence[tuple[str, str]]
+    async def close(self, _: Any = None) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _own_url(self) -> str:
+        return str(self._app.conf.canonical_url)
+
+    async def _get(
+        self, url: str, path: str, parameters: Parameters
     ) -> tuple[str, dict[str, Any] | None, str]:
-        """(url, figures or None, why it did not answer or nothing)"""
+        """URL, figures or None, and why there are none; nothing for a 404."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=TIMEOUT)
         headers = {"Accept": "application/json", FORWARDED: "1"}
+        address = f"{url.rstrip('/')}{path}"
         try:
-            address = f"{url.rstrip('/')}{path}"
-            async with self._session.get(address, params=params, headers=headers) as answer:
-                if answer.status == 200:
-                    return url, await answer.json(), ""
-                return url, None, "" if answer.status == 404 else f"status {answer.status}"
+            async with self._session.get(address, params=parameters, headers=headers) as response:
+                if response.status == 200:
+                    return url, await response.json(), ""
+                return url, None, "" if response.status == 404 else f"status {response.status}"
         except TimeoutError:
             return url, None, "no answer"
         except (OSError, aiohttp.ClientError):
             return url, None, "no connection"
         except ValueError:
-            return url, None, "no JSON"
-
-    async def close(self, _: Any = None) -> None:
-        """End the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+            return url, None, "invalid JSON"

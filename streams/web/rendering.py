@@ -1,4 +1,4 @@
-"""Figures to HTML: Jinja2, everything escaped, no script and no style inside the page."""
+"""HTML from figures, with Jinja2: everything is escaped, no page has inline script or style."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,17 +8,18 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 NONE = "–"
-"""Where there is no figure."""
+"""Shown for a figure that does not exist."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, data: dict[str, Any], **more: Any) -> str:
-    """The page of `templates/<template>.html` with the same figures as the JSON."""
+    """The HTML of `templates/<template>.html` for the figures that the JSON has, with more variables."""
     return _ENV.get_template(f"{template}.html").render(data=data, **more)
 
 
 def number(value: float | None) -> str:
-    """
+    """A number, with a decimal only below 100.
+
     >>> number(12345), number(3.14), number(None)
     ('12,345', '3.1', '–')
     """
@@ -28,7 +29,8 @@ def number(value: float | None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """
+    """A share in percent.
+
     >>> percent(1, 8), percent(0, 0)
     ('12.5 %', '–')
     """
@@ -36,7 +38,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def span(ms: float | None) -> str:
-    """A length of time.
+    """A duration, ms, in its two largest units.
 
     >>> span(3), span(1500), span(90_000), span(7_300_000), span(172_800_000), span(None)
     ('3 ms', '1.5 s', '1 min 30 s', '2 h 1 min', '2 d', '–')
@@ -48,19 +50,19 @@ def span(ms: float | None) -> str:
     if ms < 60_000:
         return f"{ms / 1000:.1f} s"
     seconds = int(ms / 1000)
-    for big, name, small, rest in (
+    for large_s, large, small_s, small in (
         (86_400, "d", 3600, "h"),
         (3600, "h", 60, "min"),
         (60, "min", 1, "s"),
     ):
-        if seconds >= big:
-            more = seconds % big // small
-            return f"{seconds // big} {name}" + (f" {more} {rest}" if more else "")
+        if seconds >= large_s:
+            rest = seconds % large_s // small_s
+            return f"{seconds // large_s} {large}" + (f" {rest} {small}" if rest else "")
     raise AssertionError(ms)
 
 
 def size(count: float | None) -> str:
-    """A size in memory or on disk.
+    """A number of bytes.
 
     >>> size(512), size(3 * 2**20), size(1.5 * 2**30), size(None)
     ('512 B', '3.0 MiB', '1.5 GiB', '–')
@@ -75,7 +77,8 @@ def size(count: float | None) -> str:
 
 
 def utc(ms: int) -> str:
-    """
+    """A time in UTC.
+
     >>> utc(1_700_000_000_000)
     '2023-11-14 22:13:20'
     """
@@ -83,13 +86,13 @@ def utc(ms: int) -> str:
 
 
 def address(kind: str, id: str) -> str:
-    """Where a user's or an item's page is.
+    """Path of the page of a user or an item; static/address.js does the same.
 
     >>> address("users", "a/b"), address("items", "a.json"), address("users", "..")
     ('/users/a%2Fb', '/items?id=a.json', '/users?id=..')
     """
     quoted = quote(id, safe="")
-    if id in (".", "..") or id.endswith(".json"):  # browsers cut dots, `.json` asks for JSON
+    if id in (".", "..") or id.endswith(".json"):  # browsers resolve dots, `.json` asks for JSON
         return f"/{kind}?id={quoted}"
     return f"/{kind}/{quoted}"
 
@@ -111,7 +114,7 @@ def _environment() -> Environment:
 _ENV = _environment()
 
 
-def warm() -> None:
-    """Compile the templates, so that no page does on the loop that serves the stream."""
+def compile_templates() -> None:
+    """Compile all templates now: a page would otherwise do it on the loop that serves the stream."""
     for name in _ENV.list_templates():
         _ENV.get_template(name)

@@ -1,4 +1,4 @@
-"""The page of settings: what they are and from whom, and changing some of them while workers run."""
+"""The settings, `/settings`: their values, who changed them, and changing some of them while workers run."""
 
 import json
 import time
@@ -16,55 +16,61 @@ from models.model import Model
 from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.history import Point
 from streams.monitor.quality import quality
-from streams.runtime.live_settings import LiveSettings
+from streams.runtime.live_settings import TIMEOUT_S, LiveSettings
 from streams.runtime.overrides import LIVE, effect, rankers
 from streams.settings import BadSetting, Settings
 from streams.web.problem import Problem
+from streams.web.security import authorize, form_fields
 from streams.web.site import Page
-from streams.web.token import authorize, form
 
-WHO_LENGTH = 100
+MAX_WHO_LENGTH = 100
 PRIVATE = ("sasl_", "ssl_", "web_token")
-"""Nobody's business on a page."""
+"""Prefixes of the settings that are on no page."""
 MEASURED = "15min"
-"""The span of the measurement that is shown beside what can be changed."""
-AFTER = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS}
-KEY = "key:"
-"""Before the names of a form's fields for the entries of a setting that has several."""
+"""Span of the recall that is shown beside what can be changed."""
+AFTER_MS = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS}
+ENTRY = "key:"
+"""Prefix of the form fields for the entries of a setting that is a mapping."""
 
 
-class SettingsPages:
-    """`/settings`, and the POST that changes one."""
+class SettingsPage:
+    """All settings, and the POST that changes one."""
 
-    def __init__(self, changes: LiveSettings, board: ProcessStatus, model: Model) -> None:
-        self._changes, self._board, self._model = changes, board, model
+    def __init__(self, live_settings: LiveSettings, status: ProcessStatus, model: Model) -> None:
+        self._live_settings, self._status, self._model = live_settings, status, model
 
     async def page(self, request: web.Request) -> Page:
-        """All of them."""
-        return Page("settings", self._data())
+        """All settings."""
+        return Page("settings", self._figures())
 
     async def change(self, request: web.Request) -> Page:
-        """Change one for all workers: `setting`, `value`, `who`, and the token."""
-        fields = await form(request)
-        authorize(request, fields, self._changes.configured)
-        name, who = str(_one(fields, "setting")), str(_one(fields, "who")).strip()
-        if not 0 < len(who) <= WHO_LENGTH:
-            raise Problem(400, "Who?", "Say in `who` who changes it; it is shown with the change.")
+        """Change one setting for all processes: `setting`, `value`, `who`, and the token."""
+        fields = await form_fields(request)
+        authorize(request, fields, self._live_settings.configured)
+        name, who = str(_field(fields, "setting")), str(_field(fields, "who")).strip()
+        if not 0 < len(who) <= MAX_WHO_LENGTH:
+            raise Problem(
+                400, f"invalid `who` of {len(who)} characters: expected your name, 1 to {MAX_WHO_LENGTH}"
+            )
         try:
-            change = self._changes.checked(name, value(fields), who, int(time.time() * 1000))
+            change = self._live_settings.checked(name, requested_value(fields), who, int(time.time() * 1000))
         except BadSetting as error:
-            raise Problem(400, "This cannot be", str(error)) from None
+            raise Problem(400, str(error)) from None
         try:
-            await self._changes.publish(
-                change
-            )  # applied here, as everywhere, when it comes back on the topic
+            applied = await self._live_settings.publish(change)
         except KafkaException as error:
-            raise Problem(503, "Kafka does not take it", error.args[0].str()) from None
-        return Page("settings", self._data() | {"changed": name})
+            raise Problem(503, f"Kafka did not accept the change: {error.args[0].str()}") from None
+        if not applied:
+            raise Problem(
+                503,
+                f"the change of {name} is published, but was not applied on this worker within"
+                f" {TIMEOUT_S:.0f} s: it will be once the topic settings is read",
+            )
+        return Page("settings", self._figures() | {"changed": name})
 
-    def _data(self) -> dict[str, Any]:
-        changes, half_lives_ms = self._changes, self._model.half_lives_ms
-        configured, current = changes.configured, changes.current
+    def _figures(self) -> dict[str, Any]:
+        configured, current = self._live_settings.configured, self._live_settings.current
+        half_lives_ms = self._model.half_lives_ms
         hours = {name: round(ms / HOUR_MS, 6) for name, ms in half_lives_ms.items()}
         return {
             "may_change": configured.web_token is not None,
@@ -75,10 +81,10 @@ class SettingsPages:
                 | {"value": hours if name == "half_lives_h" else printable(getattr(current, name))}
                 | {"effect": effect(current, name)}
                 | {"configured": printable(getattr(configured, name))}
-                | {"last_change": _told(changes, name)}
+                | {"last_change": self._last_change(name)}
                 for name in LIVE
             ],
-            "recall": recalls(configured, self._board.points(MEASURED)),
+            "recall": recalls(configured, self._status.points(MEASURED)),
             "half_lives": half_lives(half_lives_ms),
             "fixed": [
                 described(configured, name) | {"value": printable(getattr(configured, name))}
@@ -87,21 +93,28 @@ class SettingsPages:
             ],
         }
 
+    def _last_change(self, name: str) -> dict[str, Any] | None:
+        change = self._live_settings.changes.get(name)
+        if change is None:
+            return None
+        return {"who": change.who, "time": change.time, "old": change.old, "value": change.value}
+
 
 def recalls(configured: Settings, points: Iterable[Point]) -> dict[str, float]:
-    """Ranker or generator by itself ▶ recall@10 of late, as `/quality` has it, where it was measured."""
-    found = {one["name"]: one["recall"] for one in quality([], points, MEASURED)["recommenders"]}
-    if NOW in found:
-        found[configured.ranker] = found[NOW]
-    return {who: found[who] for who in (*rankers(configured), *configured.generators) if who in found}
+    """Recall@10 by ranker and by generator alone, as on `/quality`, where it was measured."""
+    measured = {entry["name"]: entry["recall"] for entry in quality([], points, MEASURED)["recommenders"]}
+    if NOW in measured:
+        measured[configured.ranker] = measured[NOW]
+    names = (*rankers(configured), *configured.generators)
+    return {name: measured[name] for name in names if name in measured}
 
 
-def half_lives(ms: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Of the generators that forget by time: ms, and what an event counts after an hour, a day, a week."""
+def half_lives(ms_by_generator: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Half-life of each generator that decays, and the weight of an event after an hour, a day, a week."""
     return [
-        {"generator": name, "half_life_ms": half_life}
-        | {f"after_{after}": 0.5 ** (elapsed / half_life) for after, elapsed in AFTER.items()}
-        for name, half_life in ms.items()
+        {"generator": name, "half_life_ms": half_life_ms}
+        | {f"after_{after}": 0.5 ** (elapsed_ms / half_life_ms) for after, elapsed_ms in AFTER_MS.items()}
+        for name, half_life_ms in ms_by_generator.items()
     ]
 
 
@@ -110,49 +123,43 @@ def described(settings: Settings, name: str) -> dict[str, Any]:
     return {"setting": name, "means": Settings.model_fields[name].description or ""}
 
 
-def value(fields: Mapping[str, list[Any]]) -> Any:
-    """The value of a form or of JSON; None: as configured.
+def requested_value(fields: Mapping[str, list[Any]]) -> Any:
+    """The value that a form or JSON asks for; None: the configured one.
 
-    >>> value({"value": ["12"]}), value({"value": [{"view": 2}]}), value({"reset": ["1"]})
-    (12, {'view': 2}, None)
-    >>> value({"key:view": ["1"], "key:cart": ["2.5"], "new_key": ["wish"], "new_value": ["3"]})
+    >>> [requested_value(f) for f in ({"value": ["12"]}, {"value": [{"view": 2}]}, {"reset": ["1"]})]
+    [12, {'view': 2}, None]
+    >>> requested_value({"key:view": ["1"], "key:cart": ["2.5"], "new_key": ["wish"], "new_value": ["3"]})
     {'view': 1, 'cart': 2.5, 'wish': 3}
     """
     if "reset" in fields:
         return None
-    entries = {name[len(KEY) :]: found[0] for name, found in fields.items() if name.startswith(KEY)}
-    if new := str(_one(fields, "new_key", "")).strip():
-        entries[new] = _one(fields, "new_value", "1")
+    entries = {name[len(ENTRY) :]: values[0] for name, values in fields.items() if name.startswith(ENTRY)}
+    if new := str(_field(fields, "new_key", "")).strip():
+        entries[new] = _field(fields, "new_value", "1")
     if entries:
         return {name: _parsed(text) for name, text in entries.items() if text != ""}
-    return _parsed(_one(fields, "value"))
+    return _parsed(_field(fields, "value"))
 
 
-def printable(found: Any) -> Any:
-    """As JSON has it; secrets as stars."""
-    if isinstance(found, SecretStr):
+def printable(value: Any) -> Any:
+    """The value of a setting as JSON has it; a secret as stars."""
+    if isinstance(value, SecretStr):
         return "***"
-    if isinstance(found, frozenset):
-        return sorted(found)
-    return str(found) if isinstance(found, Path) else found
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _parsed(text: Any) -> Any:
-    """A number where it is one; else the text, which is refused where a number is due."""
+    """A number if it is one; else the text, which the settings refuse where they expect a number."""
     try:
         return json.loads(text) if isinstance(text, str) else text
     except ValueError:
         return text
 
 
-def _one(fields: Mapping[str, list[Any]], name: str, default: Any = None) -> Any:
+def _field(fields: Mapping[str, list[Any]], name: str, default: Any = None) -> Any:
+    """First value of a field; `Problem` 400 if it is missing and has no default."""
     if name not in fields and default is None:
-        raise Problem(400, "Something is missing", f"The field {name}.")
+        raise Problem(400, f"missing field `{name}`")
     return next(iter(fields.get(name, [])), default)
-
-
-def _told(changes: LiveSettings, name: str) -> dict[str, Any] | None:
-    change = changes.changes.get(name)
-    if change is None:
-        return None
-    return {"who": change.who, "time": change.time, "old": change.old, "value": change.value}

@@ -1,4 +1,4 @@
-"""What several ask for is made once, however many look at it."""
+"""A cache that loads each value once, however many requests ask for it."""
 
 import asyncio
 import time
@@ -9,23 +9,24 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """`get(which)` makes a thing, and gives the same one to all for `fresh_s` seconds.
+    """Caches what `load(key)` returns for `fresh_s` seconds.
 
-    Whoever asks while it is made waits for it; what failed is made anew for the next.
+    Callers of `get` during a load wait for it; after a load that failed the next caller loads again.
     """
 
-    def __init__(self, make: Callable[[str], Awaitable[T]], fresh_s: float = 1.0) -> None:
-        self._make, self._fresh_s = make, fresh_s
-        self._made: dict[str, tuple[float, asyncio.Future[T]]] = {}
+    def __init__(self, load: Callable[[str], Awaitable[T]], fresh_s: float = 1.0) -> None:
+        self._load, self._fresh_s = load, fresh_s
+        self._entries: dict[str, tuple[float, asyncio.Future[T]]] = {}
+        """When the load began (monotonic, s), and its result, by key."""
 
-    async def get(self, which: str = "") -> T:
-        """The thing of that name; what `make` raises."""
-        made, thing = self._made.get(which, (0.0, None))
-        if thing is None or time.monotonic() - made > self._fresh_s or _failed(thing):
-            thing = asyncio.ensure_future(self._make(which))
-            self._made[which] = time.monotonic(), thing
-        return await asyncio.shield(thing)
+    async def get(self, key: str = "") -> T:
+        """The value of the key; raises what `load` raises."""
+        began, value = self._entries.get(key, (0.0, None))
+        if value is None or time.monotonic() - began > self._fresh_s or _failed(value):
+            value = asyncio.ensure_future(self._load(key))
+            self._entries[key] = time.monotonic(), value
+        return await asyncio.shield(value)
 
 
-def _failed(thing: asyncio.Future[T]) -> bool:
-    return thing.done() and (thing.cancelled() or thing.exception() is not None)
+def _failed(value: asyncio.Future[T]) -> bool:
+    return value.done() and (value.cancelled() or value.exception() is not None)

@@ -1,35 +1,35 @@
-"""What all pages share: HTML or JSON, errors in words, headers, the stylesheet."""
+"""What all pages share: HTML or JSON, errors, headers, static files."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
 
 from streams.settings import Settings
-from streams.web.hosts import guarding
 from streams.web.negotiation import SUFFIX, html_wanted
 from streams.web.problem import Problem
-from streams.web.rendering import render, warm
+from streams.web.rendering import compile_templates, render
+from streams.web.security import check_host
 
 log = logging.getLogger(__name__)
 
 HEADERS = {
-    "Content-Security-ServingPolicy": (
+    "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-ServingPolicy": "no-referrer",
+    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 REFRESH_S = 5
-"""Of an overview; `?pause` holds it still."""
+"""Interval at which an overview refreshes; `?pause` turns it off."""
+PLOTS_FRESH_S = 5.0
+"""Age up to which drawn plots are served from the cache."""
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -41,63 +41,71 @@ class Page:
     data: dict[str, Any]
     status: int = 200
     refresh_s: int = 0
-    """Seconds after which the page loads itself again; 0: never."""
-    made: dict[Any, bytes] = field(default_factory=dict, compare=False)
-    """The bodies made of it, so that a page that several look at is made once."""
+    """Interval at which the page refreshes; 0: never."""
+    bodies: dict[Any, bytes] = field(default_factory=dict, compare=False)
+    """The encoded bodies, so that a cached page is rendered once."""
 
 
 Handler = Callable[[web.Request], Awaitable[Page | web.StreamResponse]]
 
 
-def attach(
-    site: web.Application,
-    name: str,
-    settings: Settings,
-    pages: Iterable[tuple[str, Handler]],
-    plain: Iterable[tuple[str, Handler]],
-    posts: Iterable[tuple[str, Handler]] = (),
-    menu: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Serve (path, handler): `pages` also under the path with `.json`, `plain` as they are, `posts` to POST.
+class Route(NamedTuple):
+    """A path and its handler."""
 
-    `name` heads the pages, with the `menu`: path ▶ word.
-    """
-    warm()
-    for path, handler in pages:
-        site.router.add_get(path, handler)
-        if "{" not in path:
-            site.router.add_get(path + SUFFIX, handler)
-    for path, handler in plain:
-        site.router.add_get(path, handler)
-    for path, handler in posts:
-        site.router.add_post(path, handler)
-    site.router.add_static("/static", _STATIC)
-    site.middlewares.append(_answering(Head(name, menu)))
-    site.middlewares.append(guarding(settings))
+    path: str
+    handler: Handler
+    menu: str = ""
+    """The page's entry in the menu, if it has one."""
+    method: str = "GET"
+    json: bool = True
+    """Whether the path with `.json` answers the same figures as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What heads every page."""
+    """The head of every page."""
 
     name: str
     menu: Mapping[str, str]
+    """Entry by path."""
 
 
-def _answering(head: Head) -> Any:
+def attach(site: web.Application, name: str, settings: Settings, routes: Sequence[Route]) -> None:
+    """Serve the routes and the static files; `name` heads the pages."""
+    compile_templates()
+    router: Any = site.router  # handlers may return a page, which the middleware answers
+    for route in routes:
+        if route.method == "GET":
+            router.add_get(route.path, route.handler)  # and HEAD
+            if route.json and "{" not in route.path:
+                router.add_get(route.path + SUFFIX, route.handler)
+        else:
+            router.add_route(route.method, route.path, route.handler)
+    router.add_static("/static", _STATIC)
+    head = Head(name, {route.path: route.menu for route in routes if route.menu})
+    site.middlewares.append(_answer(head))
+    site.middlewares.append(check_host(settings))
+
+
+def as_json(data: Any) -> bytes:
+    """Indented JSON; NaN becomes null."""
+    return msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
+
+
+def _answer(head: Head) -> Any:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            found = await handler(request)
-            response = found if isinstance(found, web.StreamResponse) else _respond(request, found, head)
+            result = await handler(request)
+            response = result if isinstance(result, web.StreamResponse) else _respond(request, result, head)
         except Problem as problem:
-            response = _problem(request, problem, head)
+            response = _respond_problem(request, problem, head)
         except web.HTTPException as error:  # aiohttp's own: no such page, wrong method
-            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-            response = _problem(request, Problem(error.status, _phrase(error.status), "", allow), head)
+            response = _respond_problem(request, _as_problem(request, error), head)
         except Exception:
             log.exception("page %s", request.rel_url.raw_path)
-            response = _problem(request, Problem(500, "This page failed", "The log says why."), head)
+            failure = Problem(500, "this page failed: the cause is in the log of this process")
+            response = _respond_problem(request, failure, head)
         for header, value in HEADERS.items():
             response.headers.setdefault(header, value)
         response.headers["Vary"] = "Accept"
@@ -107,15 +115,24 @@ def _answering(head: Head) -> Any:
 
 
 def _respond(request: web.Request, page: Page, head: Head) -> web.Response:
-    html, paused, twin = html_wanted(request), "pause" in request.query, _twin(request)
-    key = (html, paused, twin) if html else False
-    if key not in page.made:
-        page.made[key] = _html(request.path, page, head, paused, twin) if html else as_json(page.data)
+    html, paused, json_url = html_wanted(request), "pause" in request.query, _json_url(request)
+    key = (html, paused, json_url) if html else False
+    if key not in page.bodies:
+        page.bodies[key] = _html(request.path, page, head, paused, json_url) if html else as_json(page.data)
     kind, charset = ("text/html", "utf-8") if html else ("application/json", None)
-    return web.Response(body=page.made[key], status=page.status, content_type=kind, charset=charset)
+    return web.Response(body=page.bodies[key], status=page.status, content_type=kind, charset=charset)
 
 
-def _html(path: str, page: Page, head: Head, paused: bool, twin: str) -> bytes:
+def _respond_problem(request: web.Request, problem: Problem, head: Head) -> web.Response:
+    # a request may have lone surrogates, which JSON has not
+    detail = problem.detail.encode(errors="replace").decode()
+    data = {"status": problem.status, "error": problem.error, "detail": detail}
+    response = _respond(request, Page("problem", data, problem.status), head)
+    response.headers.update(problem.headers)
+    return response
+
+
+def _html(path: str, page: Page, head: Head, paused: bool, json_url: str) -> bytes:
     text = render(
         page.template,
         page.data,
@@ -124,30 +141,21 @@ def _html(path: str, page: Page, head: Head, paused: bool, twin: str) -> bytes:
         path=path,
         refresh_s=0 if paused else page.refresh_s,
         paused=page.refresh_s > 0 and paused,
-        json=twin,
+        json=json_url,
     )
     return text.encode("utf-8", "replace")
 
 
-def as_json(data: Any) -> bytes:
-    """For people to read, too; NaN becomes null."""
-    return msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
-
-
-def _twin(request: web.Request) -> str:
-    """The address of the same figures as JSON."""
+def _json_url(request: web.Request) -> str:
+    """The URL of the same figures as JSON."""
     query = request.rel_url.raw_query_string
     return f"{request.rel_url.raw_path}{SUFFIX}" + (f"?{query}" if "=" in query else "")
 
 
-def _problem(request: web.Request, problem: Problem, head: Head) -> web.Response:
-    data = {"status": problem.status, "error": problem.error, "detail": problem.detail}
-    response = _respond(request, Page("problem", data, problem.status), head)
-    response.headers.update(problem.headers)
-    return response
-
-
-def _phrase(status: int) -> str:
-    if status == HTTPStatus.NOT_FOUND:
-        return "There is no such page"
-    return HTTPStatus(status).phrase
+def _as_problem(request: web.Request, error: web.HTTPException) -> Problem:
+    if error.status == 405:
+        allow = error.headers["Allow"]
+        return Problem(405, f"unexpected method {request.method}: expected {allow}", {"Allow": allow})
+    if error.status == 404:
+        return Problem(404, "no page has this path")
+    return Problem(error.status, error.text or "")

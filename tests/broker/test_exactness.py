@@ -128,7 +128,7 @@ def test_a_zombie_learner_publishes_nothing(kafka, tmp_path):
 def test_a_writer_fenced_within_a_checkpoint_raises_fenced(kafka, tmp_path):
     """So many rows that Kafka's refusal comes while they are produced, before the commit."""
     with Cluster(kafka.brokers, tmp_path) as cluster:
-        zombie, successor = ModelWriter(cluster.settings), ModelWriter(cluster.settings)
+        zombie, _successor = ModelWriter(cluster.settings), ModelWriter(cluster.settings)
         rows = {b"popularity/%d" % row: b"" for row in range(300_000)}
         with pytest.raises(Fenced, match="another learner took over"):
             zombie.publish(rows, Checkpoint(number=1, rows=len(rows)))

@@ -24,7 +24,7 @@ def own_partitions(worker: Process) -> list[int]:
 
 
 def states(worker: Process) -> dict[str, str]:
-    """Process ▶ how it is, as this worker says."""
+    """State by process, as this worker shows it."""
     return {process["name"]: process["state"] for process in worker.get()["processes"]}
 
 
@@ -101,10 +101,10 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         assert sum(sample(w, "freshet_event_age_seconds_bucket") for w in workers) == cumulated
         assert learner.get()["examples"] == EVENTS == sample(learner, "freshet_examples_total")
 
-        mine, theirs = users(first), users(second)
-        assert {page["worker"] for page in mine} == {"first", "second"}
-        assert sum(page["events"] for page in mine) == EVENTS, "duplicates are not applied"
-        for one, other in zip(mine, theirs, strict=True):
+        by_first, by_second = users(first), users(second)
+        assert {page["worker"] for page in by_first} == {"first", "second"}
+        assert sum(page["events"] for page in by_first) == EVENTS, "duplicates are not applied"
+        for one, other in zip(by_first, by_second, strict=True):
             assert (one.pop("answered_by"), other.pop("answered_by")) == ("first", "second")
             for page in (one, other):
                 del page["last_age_ms"], page["now"]["model"]
@@ -114,7 +114,8 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         items = [worker.get("/items/i7") for worker in workers]
         for page in items:
             del page["model"]  # its age
-        assert items[0] == items[1] and items[0]["neighbours"]["next"], "of whoever has run longest"
+        assert items[0] == items[1], "both show those of the worker that has run longest"
+        assert items[0]["neighbours"]["next"]
         assert first.get("/map") == second.get("/map")
         assert first.get("/users/nobody") is None
 
@@ -129,7 +130,7 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         second.kill()
         killed = time.monotonic()
         assert any(page is None for page in users(first)), "503: only the dead worker knows them"
-        wait_for(lambda: states(first)["second"] == "silent", "its silence noticed", 15)
+        wait_for(lambda: states(first)["second"] == "silent", "the missed heartbeats noticed", 15)
         assert time.monotonic() - killed < 15
         cluster.publish(clicks(EVENTS, USERS, seed=2), at_event_time=True)
         wait_for(lambda: len(own_partitions(first)) == 4, "its partitions taken over")
@@ -146,7 +147,7 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         assert first.stop() == 0
         again = cluster.start("worker", "first")
         wait_for(again.ready, "ready again")
-        wait_for(lambda: "first" in states(again), "it has said how it is")
+        wait_for(lambda: "first" in states(again), "its first heartbeat")
         assert again.get()["counts"]["accepted"] == 2 * EVENTS, "history outlives a restart"
 
 

@@ -30,12 +30,13 @@ def launched() -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, url: str = "", **context: Any) -> Iterator[Page]:
-    """A page in a window of its own; whatever it complains of on its console fails the test."""
+    """A page in a window of its own; an error or warning on its console fails the test."""
     window = browser.new_context(**context)
     page = window.new_page()
     complaints: list[str] = []
     page.on(
-        "console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None
+        "console",
+        lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None,
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     if url:
@@ -46,12 +47,12 @@ def opened(browser: Browser, url: str = "", **context: Any) -> Iterator[Page]:
 
 
 def faults(page: Page) -> list[str]:
-    """What axe-core finds that keeps people out."""
+    """Serious accessibility faults that axe-core reports."""
     page.evaluate(AXE)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    report = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{fault['id']}: {node['html'][:120]} {node.get('failureSummary', '')}"
-        for fault in found["violations"]
+        for fault in report["violations"]
         if fault["impact"] in SERIOUS
         for node in fault["nodes"]
     ]

@@ -14,6 +14,7 @@ from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.replica import Replica, TopicRecreated
 from streams.runtime.serving import Serving
 from streams.settings import Settings
+from tests.waiting import until
 
 
 class Topic:
@@ -101,9 +102,7 @@ def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
     async def restore() -> None:
         loading = asyncio.create_task(serving.loaded())
         for number in (1, 2, 3):
-            async with asyncio.timeout(20):
-                while replica.current.number < number or not replica.ready:
-                    await asyncio.sleep(0.01)
+            await until(lambda number=number: replica.current.number >= number and replica.ready)
             topic.publish()
         assert not loading.done()
         serving.users_there = True

@@ -8,7 +8,6 @@ from streams.messages import MetricsRow, Process, decode_metrics, encode
 from streams.monitor.counts import Histogram
 from streams.monitor.history import LISTED_S, SPANS, History, Recorder, add_up
 from streams.monitor.overview import overview
-from streams.monitor.plots import LINES, PLOTS, PlotCache
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 BEGAN = 20_000 * DAY
@@ -28,10 +27,10 @@ class Topic:
 
     def history(self, now: int) -> History:
         """Of a worker that starts to read now."""
-        found = History()
+        history = History()
         for key, value in self.rows.items():
-            found.add(key, decode_metrics(value), now)
-        return found
+            history.add(key, decode_metrics(value), now)
+        return history
 
 
 def run(topic: Topic, recorder: Recorder, start: int, end: int, per_tick: int, step: int = 2_000) -> None:
@@ -69,13 +68,13 @@ def test_workers_add_up_and_ages_merge():
     rng = random.Random(5)
     all_ages = []
     for name in ("a", "b", "c"):
-        recorder, mine = Recorder(f"serving/{name}"), Histogram()
+        recorder, histogram = Recorder(f"serving/{name}"), Histogram()
         for at in range(BEGAN, now, 2_000):
             ages = [int(rng.lognormvariate(3, 1)) for _ in range(20)]
             all_ages += ages
-            mine.add(ages)
-            topic.write(recorder.add(at, mine.counts(), {}))
-    merged = Histogram.of(add_up(topic.history(now).points("15min", now)))
+            histogram.add(ages)
+            topic.write(recorder.add(at, histogram.counts(), {}))
+    merged = Histogram.from_counts(add_up(topic.history(now).points("15min", now)))
     alone = Histogram()
     alone.add(all_ages)
     assert merged.buckets == alone.buckets
@@ -83,11 +82,11 @@ def test_workers_add_up_and_ages_merge():
     assert [merged.quantile(q) for q in (0.5, 0.99)] == [alone.quantile(q) for q in (0.5, 0.99)]
 
 
-def test_a_restart_goes_on_in_the_open_slots():
+def test_a_restart_continues_the_open_slots():
     topic, crash = Topic(), BEGAN + 7 * MINUTE
     run(topic, Recorder("serving/a"), BEGAN, crash, 5)
     again = Recorder("serving/a")
-    again.resume(topic.history(crash + 30_000).own("serving/a"), crash + 30_000)
+    again.resume(topic.history(crash + 30_000).rows_of("serving/a"), crash + 30_000)
     run(topic, again, crash + 30_000, crash + 30_000 + 4 * MINUTE, 5)
     now = crash + 30_000 + 4 * MINUTE
     history = topic.history(now)
@@ -98,7 +97,7 @@ def test_a_restart_goes_on_in_the_open_slots():
     assert len(hour) == 1, "one slot, of both lives"
 
 
-def test_old_rows_are_of_no_use_and_a_wrong_clock_neither():
+def test_old_rows_and_rows_of_a_wrong_clock_are_ignored():
     topic, now = Topic(), BEGAN + HOUR
     run(topic, Recorder("serving/a"), BEGAN, BEGAN + MINUTE, 5)
     history = topic.history(now)
@@ -118,13 +117,13 @@ def test_a_key_of_another_version_is_ignored(key):
     assert all(history.points(span, BEGAN) == [] for span in SPANS)
 
 
-def beat(history: History, name: str, kind: str, heard: int, **more) -> None:
-    about = Process(kind=kind, url=f"http://{name}", started=heard - 1000, ready=True)
-    row = MetricsRow(time=heard - 10_000, until=heard, process=about, **more)
-    history.add(f"{kind}/{name}/now", row, heard)
+def beat(history: History, name: str, kind: str, received: int, **more) -> None:
+    about = Process(kind=kind, url=f"http://{name}", started=received - 1000, ready=True)
+    row = MetricsRow(time=received - 10_000, until=received, process=about, **more)
+    history.add(f"{kind}/{name}/now", row, received)
 
 
-def test_the_silent_are_known_after_seconds_and_forgotten_after_an_hour():
+def test_a_process_is_silent_after_seconds_and_delisted_after_an_hour():
     history = History()
     beat(history, "a", "serving", BEGAN)
     beat(history, "b", "serving", BEGAN + 9_000)
@@ -135,10 +134,10 @@ def test_the_silent_are_known_after_seconds_and_forgotten_after_an_hour():
     assert states(BEGAN + 9_000) == {"a": "silent", "b": "ready"}
     assert states(BEGAN + 9_000 + int(LISTED_S * 1000)) == {}
     history.add("serving/b/now", None, BEGAN + 10_000)
-    assert states(BEGAN + 10_000) == {"a": "silent"}, "who takes leave is not missed"
+    assert states(BEGAN + 10_000) == {"a": "silent"}, "a process that deregistered is not missed"
 
 
-def test_figures_of_now_are_of_the_living():
+def test_current_figures_are_of_the_running_processes():
     history = History()
     beat(history, "a", "serving", BEGAN, counts={"accepted": 20, "late": 10}, gauges={"lag:0": 5, "users": 3})
     beat(
@@ -152,29 +151,3 @@ def test_figures_of_now_are_of_the_living():
     assert found["counts"]["users"] is None, "b is still counting"
     assert found["learner"]["name"] == "l"
     assert found["learner"]["checkpoint"] == 8
-
-
-def test_a_partition_that_moved_has_the_lag_of_whom_it_moved_to():
-    history, start = History(), BEGAN
-    for name, until, lag in (("b", 9_000, 7), ("a", 2_000, 99)):
-        row = MetricsRow(time=start, until=start + until, gauges={"lag:0": lag})
-        history.add(f"serving/{name}/15min/0", row, start + until)
-    drawn = PlotCache().draw(history.points("15min", start + 9_000), "15min", start + 9_000)
-    (line,) = next(p["lines"] for p in drawn["plots"] if p["name"] == "lag")
-    assert line["label"] == "partition 0"
-    assert line["values"][-1] == 7
-
-
-def test_plots_draw_what_is_new_and_at_most_so_many_lines():
-    history, drawing = History(), PlotCache()
-    gauges = {f"lag:{p}": p for p in range(40)}
-    history.add("serving/a/15min/0", MetricsRow(time=BEGAN, until=BEGAN + 5_000, gauges=gauges), BEGAN)
-    first = drawing.draw(history.points("15min", BEGAN), "15min", BEGAN)
-    lag = next(p for p in first["plots"] if p["name"] == "lag")
-    assert [line["label"] for line in lag["lines"]] == [f"partition {p}" for p in range(40 - LINES, 40)]
-    history.add("serving/a/15min/0", MetricsRow(time=BEGAN, until=BEGAN + 9_000, counts={"late": 3}), BEGAN)
-    again = drawing.draw(history.points("15min", BEGAN), "15min", BEGAN)
-    assert [p["name"] for p in again["plots"]] == [plot.name for plot in PLOTS]
-    late = next(p for p in again["plots"] if p["name"] == "dropped")["lines"][1]
-    assert late["values"][-1] == 3
-    assert late["values"][0] is None

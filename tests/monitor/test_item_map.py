@@ -1,11 +1,19 @@
-"""The map of the items: planted directions are found, signs stay, movement and counts are those that were."""
+"""The item map: planted axes are found, signs stay, movement and counts are exact."""
 
 import numpy as np
 import pytest
 
 from models.core import Example
 from models.model import Model
-from streams.monitor.item_map import HOUR_MS, MINUTE_MS, Counted, ItemMap, busiest, moved, principal
+from streams.monitor.item_map import (
+    HOUR_MS,
+    MINUTE_MS,
+    EventCounts,
+    ItemMap,
+    busiest_rows,
+    movement,
+    principal_axes,
+)
 
 
 def planted(seed: int = 0) -> np.ndarray:
@@ -18,7 +26,7 @@ def planted(seed: int = 0) -> np.ndarray:
 
 def test_planted_directions_are_found():
     vectors = planted()
-    axes, share = principal(vectors)
+    axes, share = principal_axes(vectors)
     assert share > 0.99
     assert np.allclose(axes.T @ axes, np.eye(2), atol=1e-5)
     spread = ((vectors - vectors.mean(0)) @ axes).std(0)
@@ -27,37 +35,37 @@ def test_planted_directions_are_found():
 
 def test_a_map_does_not_flip_from_one_minute_to_the_next():
     vectors = planted()
-    axes, _ = principal(vectors)
+    axes, _ = principal_axes(vectors)
     rng = np.random.default_rng(1)
     for _ in range(5):
-        again, _ = principal(vectors + rng.normal(size=vectors.shape).astype(np.float32) * 0.01, axes)
+        again, _ = principal_axes(vectors + rng.normal(size=vectors.shape).astype(np.float32) * 0.01, axes)
         assert ((again * axes).sum(0) > 0.9).all()
-    mirrored, _ = principal(vectors, -axes)
+    mirrored, _ = principal_axes(vectors, -axes)
     assert ((mirrored * axes).sum(0) < -0.9).all()
 
 
 def test_movement_is_a_share_of_the_mean_length_and_new_items_did_not_move():
     vectors = np.array([[3, 4], [0, 5], [5, 0]], np.float32)
     before = {"a": np.array([3, 4], np.float16), "b": np.array([0, 2.5], np.float16)}
-    assert moved(["a", "b", "c"], vectors, before).tolist() == [0, 0.5, 0]
+    assert movement(["a", "b", "c"], vectors, before).tolist() == [0, 0.5, 0]
 
 
 def test_the_busiest_items_are_shown(monkeypatch):
-    monkeypatch.setattr("streams.monitor.item_map.SHOWN", 3)
-    assert busiest(np.array([0, 7, 1, 9, 0, 3], np.int32)).tolist() == [3, 1, 5]
+    monkeypatch.setattr("streams.monitor.item_map.MAX_ITEMS", 3)
+    assert busiest_rows(np.array([0, 7, 1, 9, 0, 3], np.int32)).tolist() == [3, 1, 5]
 
 
 def test_counts_are_what_came_in_each_step():
-    counted = Counted(MINUTE_MS, 3)
+    counted = EventCounts(MINUTE_MS, 3)
     for minute, total in enumerate([5, 8, 8, 20, 21]):
-        counted.take(minute * MINUTE_MS, np.array([total], np.int32))
-        counted.take(minute * MINUTE_MS + 500, np.array([99], np.int32))
-    assert [one["events"] for one in counted.of(0, 5 * MINUTE_MS, 24)] == [0, 12, 1, 3]
-    assert [one["events"] for one in counted.of(7, 5 * MINUTE_MS, 4)] == [0, 0, 0, 4], "a row that is new"
-    assert Counted(MINUTE_MS, 3).of(0, 0, 5) == []
+        counted.add(minute * MINUTE_MS, np.array([total], np.int32))
+        counted.add(minute * MINUTE_MS + 500, np.array([99], np.int32))
+    assert [step["events"] for step in counted.by_step(0, 24)] == [0, 12, 1, 3]
+    assert [step["events"] for step in counted.by_step(7, 4)] == [0, 0, 0, 4], "a row that is new"
+    assert EventCounts(MINUTE_MS, 3).by_step(0, 5) == []
 
 
-def test_an_atlas_is_made_of_a_model_and_follows_it():
+def test_the_map_is_computed_from_a_model_and_follows_it():
     model = Model(["embedding", "popularity"], 100)
     seen = [f"i{n % 12}" for n in range(300)]
 
@@ -69,17 +77,17 @@ def test_an_atlas_is_made_of_a_model_and_follows_it():
             ]
         )
 
-    atlas = ItemMap(model)
-    atlas.refresh(0)
-    assert atlas.map is None, "nothing is known yet"
+    item_map = ItemMap(model)
+    item_map.refresh(0)
+    assert item_map.map is None, "nothing is known yet"
     learn(0)
-    atlas.refresh(MINUTE_MS)
-    assert set(atlas.map.items) == {f"i{n}" for n in range(12)}
-    assert atlas.map.moved.max() == 0
+    item_map.refresh(MINUTE_MS)
+    assert set(item_map.map.items) == {f"i{n}" for n in range(12)}
+    assert item_map.map.movement.max() == 0
     learn(1000)
-    atlas.refresh(HOUR_MS)
-    assert atlas.map.moved.min() > 0
-    assert atlas.map.moved_s == (HOUR_MS - MINUTE_MS) / 1000
+    item_map.refresh(HOUR_MS)
+    assert item_map.map.movement.min() > 0
+    assert item_map.map.movement_s == (HOUR_MS - MINUTE_MS) / 1000
     row = model.items.row("i1")
     events = int(model.generators["popularity"].events[row])
-    assert sum(one["events"] for one in atlas.day.of(row, HOUR_MS, events)) == events
+    assert sum(step["events"] for step in item_map.day.by_step(row, events)) == events

@@ -1,11 +1,10 @@
-"""The page /quality from counts that are known."""
+"""Quality from known counts."""
 
 import pytest
 
 from streams.monitor.history import Point, Recorder, add_up
 from streams.monitor.quality import plots, quality
-from streams.monitor.sample import rising
-from streams.web.rendering import render
+from streams.monitor.sample import as_counters
 
 STEP = 10_000
 COUNTS = {
@@ -66,7 +65,7 @@ def test_plots_fade():
     drawn = plots([point(88, all_hit), point(89, none_hit)], "15min", 89 * STEP)
     recall = drawn["plots"][1]
     assert recall["title"] == "Recall@10"
-    assert recall["lines"][0]["label"] == "The model now"
+    assert recall["lines"][0]["label"] == "Current model"
     assert recall["lines"][0]["values"][-2:] == [100.0, pytest.approx(100 * 0.9 / 1.9, abs=0.01)]
 
 
@@ -74,7 +73,7 @@ def test_a_lift_that_falls_is_told_as_it_is():
     """The history takes a total that falls for one that began anew, and a sum of differences may fall."""
     recorder, points = Recorder("learning/l"), []
     for step, (difference, squares) in enumerate([(3, 3), (2, 4), (4, 6), (1, 9)]):
-        totals = rising({"lift:next|difference": difference, "lift:next|squares": squares})
+        totals = as_counters({"lift:next|difference": difference, "lift:next|squares": squares})
         rows = recorder.add(step * STEP, totals, {})
         points.append(Point(step * STEP, 10, rows[f"learning/l/15min/{step}"].counts, {}))
     assert add_up(points) == {"lift:next|won": 5, "lift:next|lost": 4}
@@ -84,15 +83,6 @@ def test_the_lift_is_plotted_also_below_nothing():
     better = {"lift:frozen|predictions": 10, "lift:frozen|won": 1, "lift:popularity|predictions": 10}
     worse = {"lift:frozen|predictions": 10, "lift:frozen|lost": 3, "lift:popularity|predictions": 10}
     lift = plots([point(88, better), point(89, worse)], "15min", 89 * STEP)["plots"][0]
-    assert [line["label"] for line in lift["lines"]] == ["over frozen twin", "over what is popular"]
+    assert [line["label"] for line in lift["lines"]] == ["over frozen twin", "over popularity"]
     assert lift["lines"][0]["values"][-3:] == [None, 10.0, pytest.approx(100 * (0.9 - 3) / 19, abs=0.01)]
     assert lift["lines"][1]["values"][-1] == 0.0
-
-
-def test_the_page_renders_with_and_without_figures():
-    shared = {"path": "/quality", "json": "", "site": "Freshet", "menu": {}, "refresh_s": 5, "paused": False}
-    full = render("quality", quality([], [point(1, COUNTS)], "15min"), **shared)
-    assert "Generator next alone" in full
-    assert "+25.0" in full
-    assert "Lift over frozen twin" in full
-    assert "Nothing was predicted yet" in render("quality", quality([], [], "15min"), **shared)

@@ -127,7 +127,8 @@ def test_what_the_user_did_before_is_what_the_example_gets():
     assert step.before_size == 32
     later = 41 + RULES.session_gap_ms + 1
     step = advance(user, event(41, later, "x"), later, later, 99, True, RULES)
-    assert len(step.before) == 32 and step.before_size == 0, "a new session"
+    assert len(step.before) == 32
+    assert step.before_size == 0, "a new session"
 
 
 def test_records_round_trip_and_old_ones_stay_readable():

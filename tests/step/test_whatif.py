@@ -9,7 +9,7 @@ from streams.step.policy import SessionLimits
 from streams.step.users import User, advance
 from streams.step.whatif import STEP_MS, Counterfactual, changed, effective
 from streams.web.problem import Problem
-from streams.web.whatif_query import changes
+from streams.web.user_page import counterfactual
 
 RULES = SessionLimits(session_gap_ms=60_000, history_length=10)
 NOW = 1_700_000_000_000
@@ -71,7 +71,7 @@ def test_what_changes_nothing_is_no_change():
 
 
 def test_a_form_without_script_is_understood():
-    asked = changes(
+    asked = counterfactual(
         [("id", "u"), ("add_type", "cart"), ("add_item", "x:y"), ("add_type", "view"), ("add_item", ""),
          ("as", "1:view"), ("drop", "3"), ("context", "device=tv, page = search")],
         "click",
@@ -79,7 +79,7 @@ def test_a_form_without_script_is_understood():
     assert asked == Counterfactual(
         frozenset({3}), {1: "view"}, (("cart", "x:y"),), {"device": "tv", "page": "search"}
     )
-    assert changes([("add", "plain")], "click").added == (("click", "plain"),)
+    assert counterfactual([("add", "plain")], "click").added == (("click", "plain"),)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_form_without_script_is_understood():
 )  # fmt: skip
 def test_what_cannot_be_is_refused(query):
     with pytest.raises(Problem) as refused:
-        changes([query], "view")
+        counterfactual([query], "view")
     assert refused.value.status == 400
     with pytest.raises(Problem):
-        changes([("add", "view:x")] * 51, "view")
+        counterfactual([("add", "view:x")] * 51, "view")

@@ -1,5 +1,5 @@
 "use strict";
-// Where a user's or an item's page is: as `address` in streams/web/rendering.py.
+// Path of the page of a user or an item, as `address` in streams/web/rendering.py.
 
 const address = (kind, id) =>
   id === "." || id === ".." || id.endsWith(".json")

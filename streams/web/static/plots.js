@@ -1,9 +1,9 @@
 "use strict";
-// Draws what /plots.json holds with uPlot, a figure for each plot, and again every few seconds.
+// Draws the plots of /plots.json with uPlot, a figure for each, and refreshes them every few seconds.
 
 (() => {
   const place = document.getElementById("plots");
-  const charts = new Map(); // name ▶ {figure, chart, labels}
+  const charts = new Map(); // {figure, chart, labels} by name of the plot
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -14,12 +14,12 @@
   const latest = (values) => values.findLast((value) => value != null);
 
   function figure(plot) {
-    const made = document.createElement("figure");
+    const element = document.createElement("figure");
     const caption = document.createElement("figcaption");
     caption.textContent = plot.unit ? `${plot.title}, ${plot.unit}` : plot.title;
-    made.append(caption);
-    place.append(made);
-    return made;
+    element.append(caption);
+    place.append(element);
+    return element;
   }
 
   const clock = (stamps) => {
@@ -53,7 +53,7 @@
     );
   }
 
-  function said(plot) {
+  function description(plot) {
     const lines = plot.lines.map((line) => `${line.label} ${shown(latest(line.values), plot.unit)}`);
     return `${plot.title}. Latest: ${lines.join(", ") || "nothing yet"}.`;
   }
@@ -61,23 +61,23 @@
   function show({ times, plots }) {
     for (const plot of plots) {
       const labels = plot.lines.map((line) => line.label).join("\n");
-      let one = charts.get(plot.name);
-      if (!one) charts.set(plot.name, (one = { figure: figure(plot), chart: null, labels: null }));
-      if (one.labels !== labels) {
-        one.chart?.destroy();
-        one.chart = draw(plot, times, one.figure);
-        one.labels = labels;
-        const canvas = one.figure.querySelector("canvas");
+      let entry = charts.get(plot.name);
+      if (!entry) charts.set(plot.name, (entry = { figure: figure(plot), chart: null, labels: null }));
+      if (entry.labels !== labels) {
+        entry.chart?.destroy();
+        entry.chart = draw(plot, times, entry.figure);
+        entry.labels = labels;
+        const canvas = entry.figure.querySelector("canvas");
         canvas.setAttribute("role", "img");
       } else {
-        one.chart.setData([times, ...plot.lines.map((line) => line.values)]);
+        entry.chart.setData([times, ...plot.lines.map((line) => line.values)]);
       }
-      one.figure.querySelector("canvas").setAttribute("aria-label", said(plot));
+      entry.figure.querySelector("canvas").setAttribute("aria-label", description(plot));
     }
   }
 
-  function again() {
-    for (const one of charts.values()) one.labels = null;
+  function redraw() {
+    for (const entry of charts.values()) entry.labels = null;
     refresh();
   }
 
@@ -86,13 +86,13 @@
       const answer = await fetch(place.dataset.from);
       if (answer.ok) show(await answer.json());
     } catch {
-      // the worker is away: what was drawn stays, and the next turn tries again
+      // the worker does not answer: the plots stay as they are until the next refresh
     }
   }
 
   refresh();
   if (Number(place.dataset.every)) setInterval(refresh, 1000 * place.dataset.every);
-  dark.addEventListener("change", again);
+  dark.addEventListener("change", redraw);
   let width = place.clientWidth;
   new ResizeObserver(() => {
     if (place.clientWidth === width) return;

@@ -1,0 +1,133 @@
+"""An item, `/items/ID`: its figures, what is recommended beside it, its neighbours.  Times are ms."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from aiohttp import web
+
+from models.core import Candidates, Generator, Query
+from models.model import Model
+from models.ranking.shortlist import Scorer
+from models.retrieval.popularity import Popularity
+from streams.monitor.exposure import Lists, exposure, latest_lists
+from streams.monitor.heartbeats import now_ms
+from streams.monitor.item_map import ItemMap, embeddings
+from streams.runtime.serving import Serving
+from streams.web.negotiation import id_in_path, id_in_query
+from streams.web.peers import FORWARDED, Peers
+from streams.web.problem import RETRY_SOON, Problem
+from streams.web.served_model import served_model
+from streams.web.single_flight import SingleFlight
+from streams.web.site import Page
+
+NEIGHBOURS = 20
+"""Items listed by each generator, and beside the item."""
+LISTS_FRESH_S = 5.0
+"""Interval at which the latest lists are read, at most."""
+
+
+class ItemPage:
+    """Answers with the page of the worker that has run longest."""
+
+    def __init__(self, serving: Serving, item_map: ItemMap, peers: Peers) -> None:
+        self._serving, self._item_map, self._peers = serving, item_map, peers
+        self._lists = SingleFlight(self._latest_lists, LISTS_FRESH_S)
+
+    async def by_path(self, request: web.Request) -> Page:
+        """`/items/ID`"""
+        return await self._page(request, id_in_path(request, "/items/"))
+
+    async def by_query(self, request: web.Request) -> Page:
+        """`/items?id=ID`"""
+        return await self._page(request, id_in_query(request))
+
+    async def _page(self, request: web.Request, item_id: str) -> Page:
+        peer = self._peers.longest_running() if FORWARDED not in request.headers else None
+        if peer and (figures := await self._peers.page(peer, "/items", [("id", item_id)])):
+            return Page("item", figures)
+        own = await item_figures(self._serving, self._item_map, self._lists, item_id, now_ms())
+        if own is not None:
+            return Page("item", own)
+        if not self._serving.model_loaded:
+            raise Problem(503, f"not known yet: {'; '.join(self._serving.waiting_for)}", RETRY_SOON)
+        raise Problem(404, f"the model has no item “{item_id}”")
+
+    async def _latest_lists(self, _: str) -> Lists | None:
+        return await latest_lists(self._serving.settings)
+
+
+async def item_figures(
+    serving: Serving, item_map: ItemMap, lists: SingleFlight[Lists | None], item_id: str, now: int
+) -> dict[str, Any] | None:
+    """What the model knows of an item; None if it has no row."""
+    model = serving.model
+    row = model.items.row(item_id)
+    if row < 0:
+        return None
+    generator = model.generators.get("popularity")
+    popularity = generator if isinstance(generator, Popularity) else None
+    value = popularity.values(np.array([row], np.int32))[0] if popularity else None
+    return {
+        "item": item_id,
+        "worker": serving.settings.name,
+        "row": row,
+        "events": int(popularity.events[row]) if popularity else None,
+        "popularity": None if value is None else round(float(value), 4),
+        "first_seen": int(model.statistics.first[row]) or None,
+        "last_seen": int(model.statistics.last[row]) or None,
+        "counts": {
+            "hour": item_map.hour.by_step(row, int(popularity.events[row])),
+            "day": item_map.day.by_step(row, int(popularity.events[row])),
+        }
+        if popularity
+        else {"hour": [], "day": []},
+        "model": served_model(serving, now),
+        "nearest": await nearest(model, row),
+        "beside": await beside(lists, item_id),
+        "neighbours": {
+            name: await neighbours(model, generator, item_id) for name, generator in model.generators.items()
+        },
+    }
+
+
+async def beside(lists: SingleFlight[Lists | None], item_id: str) -> dict[str, Any] | None:
+    """What is recommended beside the item; None if Kafka does not answer."""
+    latest = await lists.get()
+    return None if latest is None else exposure(latest, item_id, NEIGHBOURS)
+
+
+async def neighbours(model: Model, generator: Generator, item_id: str) -> list[dict[str, Any]]:
+    """What the generator proposes after this item alone, best first."""
+    query = model.queries([Query((item_id,), 1, 0)])
+    if isinstance(generator, Scorer):  # scores every item: in a thread
+        candidates: Candidates = await asyncio.to_thread(generator.propose, query, NEIGHBOURS + 1)
+    else:
+        candidates = generator.propose(query, NEIGHBOURS + 1)
+    ids, own_row = model.items.ids, int(query.history[0, 0])
+    named = [
+        {"item": ids[row], "score": round(score, 4)}
+        for row, score in zip(candidates.rows[0].tolist(), candidates.scores[0].tolist(), strict=True)
+        if row >= 0 and row != own_row and ids[row]
+    ]
+    return named[:NEIGHBOURS]
+
+
+async def nearest(model: Model, row: int) -> list[dict[str, Any]] | None:
+    """Items with the nearest embeddings by cosine, best first; None if the model has no embeddings."""
+    embedding = embeddings(model)
+    if embedding is None:
+        return None
+    ids = model.items.ids
+
+    def compare() -> list[dict[str, Any]]:
+        vectors = embedding.vectors[: len(ids)]
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
+        cosine = vectors @ vectors[row] / (lengths * lengths[row])
+        cosine[row] = -np.inf
+        best = np.argsort(-cosine)[:NEIGHBOURS]
+        return [
+            {"item": ids[b], "score": round(float(cosine[b]), 4)} for b in best if ids[b] and cosine[b] > 0
+        ]
+
+    return await asyncio.to_thread(compare)

@@ -1,0 +1,69 @@
+"""Subscribers of the step: each gets every micro-batch, and one that raises is dropped."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.messages import Event, encode
+from streams.step.serve import Record
+from streams.step.writes import Writes
+from tests.web.worker import Worker
+
+
+class Chunk:
+    """A record of eve's, as a record, as the chunk that it is in, and as the event of the stream."""
+
+    def __init__(self, offset: int) -> None:
+        self.message, self.chunk, self.ends = self, [self], {}
+        self.key = b"eve"
+        self.value = encode(Event(event_id=str(offset), user="eve", type="view", item="a", time=5))
+        self.partition, self.offset, self.timestamp, self.headers = 0, offset, 0, ()
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """A worker without Kafka, whose writer writes nothing."""
+    worker = Worker(tmp_path / "data", recommender="constant")
+
+    async def write(*args: Any) -> None:
+        """Nothing."""
+
+    monkeypatch.setattr(worker.serving._writer, "write", write)
+    return worker
+
+
+def test_a_subscriber_gets_the_records_and_what_was_written_for_them(worker: Worker):
+    received: list[tuple[Sequence[Record], Writes]] = []
+    worker.serving.subscribers.append(lambda records, writes: received.append((records, writes)))
+    chunk = Chunk(8)
+    asyncio.run(worker.serving.step(None, chunk))
+    ((records, writes),) = received
+    assert records == [chunk]
+    assert writes.counts.accepted == 1
+    assert list(writes.outputs["recommendations"]) == [0]
+    assert worker.sampler.metrics.totals.accepted == 1
+
+
+def test_a_subscriber_that_raises_is_dropped_and_logged_and_the_others_are_called(worker: Worker, caplog):
+    calls: list[str] = []
+
+    def failing(records: Sequence[Record], writes: Writes) -> None:
+        calls.append("failing")
+        raise ZeroDivisionError
+
+    def working(records: Sequence[Record], writes: Writes) -> None:
+        calls.append("working")
+
+    before = list(worker.serving.subscribers)
+    worker.serving.subscribers += [failing, working]
+    asyncio.run(worker.serving.step(None, Chunk(8)))
+    assert calls == ["failing", "working"]
+    assert worker.serving.subscribers == [*before, working]
+    assert "failing" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    asyncio.run(worker.serving.step(None, Chunk(9)))
+    assert calls == ["failing", "working", "working"]
+    assert worker.sampler.metrics.totals.accepted == 2

@@ -1,0 +1,130 @@
+"""The dead letters page: what is shown, and sending again after a fix."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from streams.messages import DeadLetter, decode_event
+from streams.settings import Settings
+from streams.step.clock import REPLAY_HEADER
+from streams.web import dead_letters_page
+from tests.web.worker import BROWSER, TOKEN, Page, Worker, get, get_json, post
+
+BAD = b'{"event_id":"1","user":"ann","type":"view","item":"<i>","time":"soon"}'
+
+
+class Message:
+    """A record of the topic as Kafka's client gives it, from partition 3."""
+
+    def __init__(self, key: bytes | None, value: bytes | None, offset: int, headers: Any) -> None:
+        self.key, self.value = lambda: key, lambda: value
+        self.partition, self.offset, self.headers = lambda: 3, lambda: offset, lambda: headers
+
+
+def message(value: bytes | None, offset: int, reason: str = "malformed-json") -> Message:
+    """A dead letter as Freshet writes it."""
+    header = DeadLetter(reason=reason, detail="why <b>", topic="events", partition=1, offset=7, time=1000)
+    return Message(b"ann", value, offset, header.headers())
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    """A worker with a token."""
+    return Worker(tmp_path / "data", web_token=TOKEN)
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """The records on the topic."""
+    messages = [
+        message(BAD, 9, "time-out-of-range"), message(b"\x00\xff<script>", 8), message(None, 7, "empty"),
+        Message(None, b"x" * 10_000, 6, None),
+    ]  # fmt: skip
+    by_place = {(m.partition(), m.offset()): m for m in messages}
+
+    def latest(settings: Settings, topic: str, per_partition: int, timeout_s: float) -> list[Message]:
+        assert topic == "dead-letter"
+        return messages[::-1]
+
+    def record_at(
+        settings: Settings, topic: str, partition: int, offset: int, timeout_s: float
+    ) -> Message | None:
+        assert topic == "dead-letter"
+        return by_place.get((partition, offset))
+
+    monkeypatch.setattr(dead_letters_page, "latest", latest)
+    monkeypatch.setattr(dead_letters_page, "record_at", record_at)
+    return messages
+
+
+def test_dead_letters_are_listed_by_reason_with_their_bytes_escaped(worker: Worker, messages: list[Message]):
+    found = get_json(worker, "/dead-letters")
+    assert {entry["reason"]: entry["letters"] for entry in found["reasons"]} == {
+        "time-out-of-range": 1, "malformed-json": 1, "empty": 1,
+    }  # fmt: skip
+    assert [letter["at"] for letter in found["letters"]] == ["3:9", "3:8", "3:7", "3:6"]
+    assert found["letters"][1]["value"] == "\\x00\\xff<script>"
+    assert found["letters"][0]["from"] == {"topic": "events", "partition": 1, "offset": 7}
+    assert found["letters"][2]["value"] is None
+    assert found["letters"][3]["reason"] is None
+    assert len(found["letters"][3]["value"]) < 300
+    (only,) = get_json(worker, "/dead-letters?reason=empty")["letters"]
+    assert only["at"] == "3:7"
+    page = Page(get(worker, "/dead-letters", BROWSER)[1])
+    assert "\\x00\\xff<script>" in page.text
+    assert not any(tag == "i" for tag, _ in page.elements)
+    assert get(worker, "/dead-letters?reason=magic")[0] == 400
+
+
+def test_one_dead_letter_is_shown_in_full(worker: Worker, messages: list[Message]):
+    assert get_json(worker, "/dead-letters?at=3:9")["letter"]["text"] == BAD.decode()
+    assert len(get_json(worker, "/dead-letters?at=3:6")["letter"]["value"]) == 10_000
+    assert "Send again" in get(worker, "/dead-letters?at=3:9", BROWSER)[1]
+    for at, status in (("3:99", 404), ("x", 400), ("3:", 400), ("-1:2", 400), ("3:9:1", 400), ("²:1", 400)):
+        assert get(worker, f"/dead-letters?at={at}")[0] == status
+
+
+def test_a_dead_letter_is_sent_again_as_what_it_should_have_been(
+    worker: Worker, messages: list[Message], monkeypatch
+):
+    sent: list[Any] = []
+    monkeypatch.setattr(dead_letters_page.Sender, "send", lambda self, *record: sent.append(record))
+    status, found = post(worker, "/dead-letters", {"at": "3:9"})
+    assert status == 422
+    assert not sent
+    assert "time-out-of-range" in found["letters"][0]["why_not"]
+    fixed = BAD.replace(b'"soon"', b"5")
+    assert post(worker, "/dead-letters", {"at": "3:9", "value": fixed.decode()})[0] == 200
+    ((topic, key, value, headers),) = sent
+    assert (topic, key, decode_event(value)) == ("events", b"ann", decode_event(fixed))
+    assert headers == [(REPLAY_HEADER, b"1000")], "as of when it came first"
+    status, text = post(worker, "/dead-letters", "at=3:9&at=3:8", accept=BROWSER)
+    assert status == 422
+    assert Page(text).text.count("not sent") == 2
+    assert len(sent) == 1
+    for body in (
+        {}, {"at": []}, {"at": ["3:9", "3:8"], "value": "x"}, {"at": ["3:9"] * 101},
+                 {"at": "3:9", "value": 5}, {"at": "3:9", "value": []}, {"at": "\ud800"},
+    ):  # fmt: skip
+        assert post(worker, "/dead-letters", body)[0] == 400
+
+
+def test_a_kafka_that_does_not_answer_or_accept_makes_a_503(
+    worker: Worker, messages: list[Message], monkeypatch
+):
+    def fail(*args: Any) -> None:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    monkeypatch.setattr(dead_letters_page.Sender, "send", fail)
+    fixed = BAD.replace(b'"soon"', b"5").decode()
+    status, problem = post(worker, "/dead-letters", {"at": "3:9", "value": fixed})
+    assert status == 503
+    assert problem["detail"].startswith("Kafka did not accept the record: ")
+    monkeypatch.setattr(dead_letters_page, "latest", fail)
+    monkeypatch.setattr(dead_letters_page, "record_at", fail)
+    for path in ("/dead-letters", "/dead-letters?at=3:9"):
+        status, _, headers = get(worker, path)
+        assert status == 503
+        assert headers["Retry-After"]

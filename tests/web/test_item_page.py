@@ -1,0 +1,83 @@
+"""The page of an item: neighbours, what is recommended beside it, what the model does not know."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from models.model import Model
+from streams.messages import Recommendation, Recommended, encode
+from streams.monitor import exposure
+from tests.models.arrays import example
+from tests.web.worker import BROWSER, NOW, Page, Worker, get, get_json, strict
+
+
+def test_an_items_page_has_its_neighbours_by_each_generator(worker: Worker):
+    found = get_json(worker, "/items/c")
+    assert (found["item"], found["row"], found["events"]) == ("c", worker.serving.model.items.row("c"), 10)
+    assert found["popularity"] == pytest.approx(10, abs=0.01)
+    assert NOW <= found["first_seen"] < found["last_seen"] < NOW + 120, "numbers of the examples"
+    assert found["beside"] == {"lists": 0, "with_it": 0, "items": []}
+    assert list(found["neighbours"]) == list(worker.settings.generators)
+    assert found["neighbours"].pop("history") == [], "an item alone has no other in its history"
+    for items in found["neighbours"].values():
+        named = [one["item"] for one in items]
+        assert named
+        assert "c" not in named
+        assert len(set(named)) == len(named)
+        scores = [one["score"] for one in items]
+        assert scores == sorted(scores, reverse=True)
+    assert found["neighbours"]["next"][0]["item"] == "d"
+    assert found["neighbours"]["previous"][0]["item"] == "b"
+    text = Page(get(worker, "/items/c", BROWSER)[1]).text
+    assert all(name in text for name in found["neighbours"])
+
+
+def test_an_items_page_has_what_it_is_recommended_beside(tmp_path, recommendations: list[Any], monkeypatch):
+    worker = Worker(tmp_path / "data")
+    worker.learn()
+    for items in ("cab", "cb", "ab"):
+        listed = [Recommended(item=item, score=1.0, reason="") for item in items]
+        recommendation = Recommendation(
+            recommendation_id="r", user="u", time=0, event_id="e", event_type="view", items=listed,
+            checkpoint=1, age_ms=1, model_age_ms=None,
+        )  # fmt: skip
+        recommendations.append(
+            SimpleNamespace(value=lambda recommendation=recommendation: encode(recommendation))
+        )
+    recommendations.append(SimpleNamespace(value=lambda: None))
+    found = get_json(worker, "/items/c")["beside"]
+    assert found == {
+        "lists": 3, "with_it": 2, "items": [{"item": "b", "lists": 2}, {"item": "a", "lists": 1}]
+    }  # fmt: skip
+    assert "2 of the latest 3 lists" in get(worker, "/items/c", BROWSER)[1]
+
+    def fail(*args: Any) -> None:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    monkeypatch.setattr(exposure, "latest", fail)
+    worker = Worker(tmp_path / "other")
+    worker.learn()
+    assert get_json(worker, "/items/c")["beside"] is None
+    assert "Recommended beside" not in get(worker, "/items/c", BROWSER)[1]
+
+
+def test_a_model_without_popularity_says_nothing_of_it(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.serving.model = model = Model(["next"], 10)
+    model.learn([example(item, "a", offset=n, time=NOW) for n, item in enumerate("ab")])
+    found = get_json(worker, "/items/a")
+    assert found["events"] is None
+    assert found["popularity"] is None
+    assert [one["item"] for one in found["neighbours"]["next"]] == ["b"]
+    assert get(worker, "/items/a", BROWSER)[0] == 200
+
+
+def test_an_item_is_unknown_only_once_the_model_is_there(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.serving.replica._caught_up.clear()
+    assert strict(get(worker, "/health/ready")[1])["waiting_for"] == ["the model is being read"]
+    assert get(worker, "/items/a")[0] == 503
+    worker.serving.replica._caught_up.set()
+    assert get(worker, "/items/a")[0] == 404
