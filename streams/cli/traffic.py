@@ -15,7 +15,7 @@ from streams.cli.types import POSITIVE, SPEED
 FLUSH_S = 5.0
 """How long an interrupted `publish` waits for events on their way."""
 MAX_UNANSWERED, MAX_UNANSWERED_EMBEDDED = 20_000, 2_000
-"""Of a replay; the embedded broker keeps 5 MiB per partition."""
+"""Events in flight of a replay; the embedded broker keeps 5 MiB per partition."""
 
 pace_options = options(
     click.option(

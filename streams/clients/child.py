@@ -116,6 +116,6 @@ def stopping(children: list[Child]) -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    """While the children end: a second Ctrl-C must not leave one behind."""
+    """Ignore signals while the children end: a second Ctrl-C must not leave one behind."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

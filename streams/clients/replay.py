@@ -117,7 +117,7 @@ class Replay:
         self._settings, self._producer, self._consumer = settings, producer, consumer
         self.run_id, self.ledger = run, Ledger(run)
         self.seconds = 0.0
-        """From the start to the latest answer."""
+        """Seconds from the start to the latest answer."""
 
     def publish(
         self,

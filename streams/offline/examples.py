@@ -1,4 +1,4 @@
-"""From a log of events to the examples that a worker would make of it.
+"""The examples that a worker would make of a log of events.
 
     log -> schedule -> accept -> examples
 

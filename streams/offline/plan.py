@@ -1,4 +1,4 @@
-"""From the options of an evaluation and a log to the steps of its protocol.  Pure."""
+"""The steps of an evaluation, from its options and its log.  Pure."""
 
 from collections.abc import Iterator, Sequence
 from itertools import takewhile

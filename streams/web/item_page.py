@@ -35,11 +35,11 @@ class ItemPage:
         self._lists = SingleFlight(self._latest_lists, LISTS_FRESH_S)
 
     async def by_path(self, request: web.Request) -> Page:
-        """`/items/ID`"""
+        """The page of the item in the path, `/items/ID`."""
         return await self._page(request, id_in_path(request, "/items/"))
 
     async def by_query(self, request: web.Request) -> Page:
-        """`/items?id=ID`"""
+        """The page of the item in the query, `/items?id=ID`."""
         return await self._page(request, id_in_query(request))
 
     async def _page(self, request: web.Request, item_id: str) -> Page:

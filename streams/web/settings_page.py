@@ -40,7 +40,7 @@ class SettingsPage:
         self._live_settings, self._status, self._model = live_settings, status, model
 
     async def page(self, request: web.Request) -> Page:
-        """All settings."""
+        """The page of all settings."""
         return Page("settings", self._figures())
 
     async def change(self, request: web.Request) -> Page:

@@ -36,11 +36,11 @@ class UserPage:
         self._serving, self._peers = serving, peers
 
     async def by_path(self, request: web.Request) -> Page:
-        """`/users/ID`"""
+        """The page of the user in the path, `/users/ID`."""
         return await self._page(request, id_in_path(request, "/users/"))
 
     async def by_query(self, request: web.Request) -> Page:
-        """`/users?id=ID`"""
+        """The page of the user in the query, `/users?id=ID`."""
         return await self._page(request, id_in_query(request))
 
     async def _page(self, request: web.Request, user_id: str) -> Page:
@@ -136,7 +136,7 @@ def with_position(items: list[dict[str, Any]], field: str, other_list: Sequence[
 
 
 def explain(model: Model, queries: Sequence[Query], slates: Sequence[Slate]) -> list[list[dict[str, Any]]]:
-    """For each item of each slate: its score by each generator, and the features that a learnt ranker has."""
+    """The score by each generator, and the features of a learnt ranker, of each item of each slate."""
     batch = model.queries(queries)
     newest = np.array(model.items.rows(q.history[-1] if q.history else "" for q in queries), np.int32)
     longest = max(len(slate.items) for slate in slates)
