@@ -1,161 +1,106 @@
-"""Name ▶ constructor of every candidate generator and ranker.  A new one is a file and a line here.
+"""The table of all candidate generators and rankers.  A new one is a file and a row here.
 
-A generator's constructor takes capacity, seed, a ranker's the generators by name with their weights in the
-blend, one of them that has vectors (or None), and seed; both take hyper-parameters by name
-(`Model(parameters=...)`).
-
-The imports are late because the names are needed where the models are not (settings, --help).
+The classes are imported when a model is built: settings and `--help` read the names, and should not have to
+import numba and torch for it.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from models.core import Embedded, Generator, Ranker
+from models.units import HOUR_MS
 
-TRENDING_HALF_LIFE_MS = 2 * 3_600_000.0
-"""A float, as all half-lives are by default: kernels are compiled once for each type."""
-
-
-def _next(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.covisitation import CoVisitation
-
-    return CoVisitation(capacity, direction="next", **more)
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
-def _previous(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.covisitation import CoVisitation
+class GeneratorRow(NamedTuple):
+    """A candidate generator by its class, and what users and settings read of it."""
 
-    return CoVisitation(capacity, direction="previous", **more)
+    path: str
+    """Where its class is: `module.Class`.  The constructor takes the capacity, and `seed` if it wants one."""
+    arguments: Mapping[str, Any] = NO_ARGUMENTS
+    """Keyword arguments of the constructor that differ from its defaults."""
+    reason: str = "because of "
+    """Why a candidate is listed, in words that the item of the user's history follows."""
+    decays: bool = False
+    """Whether it has a half-life (`models.components.Decaying`)."""
+    default_weight: float = 0.0
+    """Weight in the blend by default; 0: off by default."""
 
-
-def _session_knn(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.session_knn import SessionKnn
-
-    return SessionKnn(capacity, **more)
-
-
-def _user_knn(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.session_knn import SessionKnn
-
-    return SessionKnn(capacity, by="user", **more)
-
-
-def _embedding(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.two_tower import TwoTower
-
-    return TwoTower(capacity, tower="mean", seed=seed, **more)
+    def build(self, capacity: int, seed: int, **parameters: Any) -> Any:
+        """A generator that has learnt nothing; `parameters` are keyword arguments of its constructor."""
+        return _build(self.path, (capacity,), {"seed": seed}, {**self.arguments, **parameters})
 
 
-def _matrix_factorisation(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.matrix_factorisation import MatrixFactorisation
+class RankerRow(NamedTuple):
+    """A ranker by its class."""
 
-    return MatrixFactorisation(capacity, seed=seed, **more)
+    path: str
+    """Where its class is: `module.Class`.  The constructor takes the weights of the blend by generator, and
+    `vectors` (a generator with item vectors, or None) and `seed` if it wants them."""
+    arguments: Mapping[str, Any] = NO_ARGUMENTS
+    """Keyword arguments of the constructor that differ from its defaults."""
 
-
-def _gru(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.two_tower import TwoTower
-
-    return TwoTower(capacity, tower="gru", seed=seed, **more)
-
-
-def _transformer(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.two_tower import TwoTower
-
-    return TwoTower(capacity, tower="transformer", seed=seed, **more)
+    def build(self, weights: Mapping[str, float], vectors: Any, seed: int, **parameters: Any) -> Any:
+        """A ranker that has learnt nothing; `parameters` are keyword arguments of its constructor."""
+        offered = {"vectors": vectors, "seed": seed}
+        return _build(self.path, (weights,), offered, {**self.arguments, **parameters})
 
 
-def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.popularity import Popularity
-
-    return Popularity(capacity, **more)
-
-
-def _trending(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.popularity import Popularity
-
-    return Popularity(capacity, **{"half_life_ms": TRENDING_HALF_LIFE_MS, **more})
+def _build(path: str, positional: tuple[Any, ...], offered: dict[str, Any], named: dict[str, Any]) -> Any:
+    """Call the constructor with what it takes of `offered`."""
+    module, _, name = path.rpartition(".")
+    constructor = getattr(import_module(module), name)
+    accepted = inspect.signature(constructor).parameters
+    return constructor(*positional, **{k: v for k, v in offered.items() if k in accepted} | named)
 
 
-def _context_popularity(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.context import ContextPopularity
+_TOWERS = "models.retrieval.two_tower.TwoTower"
+_TRENDING = {"half_life_ms": 2 * HOUR_MS}
 
-    return ContextPopularity(capacity, **more)
+GENERATORS: dict[str, GeneratorRow] = {
+    "next": GeneratorRow(
+        "models.retrieval.covisitation.CoVisitation", {"direction": "next"}, "often after ", True, 1.0
+    ),
+    "previous": GeneratorRow(
+        "models.retrieval.covisitation.CoVisitation", {"direction": "previous"}, "often before ", True, 0.6
+    ),
+    "session-knn": GeneratorRow(
+        "models.retrieval.session_knn.SessionKnn", {"by": "session"}, "in sessions with ", False, 0.5
+    ),
+    "user-knn": GeneratorRow("models.retrieval.session_knn.SessionKnn", {"by": "user"}, "by users with "),
+    "embedding": GeneratorRow(_TOWERS, {"tower": "mean"}, "similar to ", False, 0.1),
+    "matrix-factorisation": GeneratorRow(
+        "models.retrieval.matrix_factorisation.MatrixFactorisation", reason="similar to "
+    ),
+    "gru": GeneratorRow(_TOWERS, {"tower": "gru"}, "similar to "),
+    "transformer": GeneratorRow(_TOWERS, {"tower": "transformer"}, "similar to "),
+    "popularity": GeneratorRow("models.retrieval.popularity.Popularity", decays=True, default_weight=0.05),
+    "trending": GeneratorRow(
+        "models.retrieval.popularity.Popularity", _TRENDING, decays=True, default_weight=0.05
+    ),
+    "context-popularity": GeneratorRow("models.retrieval.context.ContextPopularity", decays=True),
+    "context-trending": GeneratorRow("models.retrieval.context.ContextPopularity", _TRENDING, decays=True),
+    "history": GeneratorRow("models.retrieval.history.History", reason="seen before: ", default_weight=0.2),
+    "graph": GeneratorRow("models.retrieval.graph.Walks", reason="a few steps from "),
+}
 
-
-def _context_trending(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.context import ContextPopularity
-
-    return ContextPopularity(capacity, **{"half_life_ms": TRENDING_HALF_LIFE_MS, **more})
-
-
-def _graph(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.graph import Walks
-
-    return Walks(capacity, **more)
-
-
-def _history(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.history import History
-
-    return History(capacity, **more)
-
-
-GENERATORS: dict[str, Callable[..., Generator]] = {
-    "next": _next,
-    "previous": _previous,
-    "session-knn": _session_knn,
-    "user-knn": _user_knn,
-    "embedding": _embedding,
-    "matrix-factorisation": _matrix_factorisation,
-    "gru": _gru,
-    "transformer": _transformer,
-    "popularity": _popularity,
-    "trending": _trending,
-    "context-popularity": _context_popularity,
-    "context-trending": _context_trending,
-    "history": _history,
-    "graph": _graph,
+RANKERS: dict[str, RankerRow] = {
+    "blend": RankerRow("models.ranking.blend.Blend"),
+    "linear": RankerRow("models.ranking.mlp.Mlp", {"hidden": 0}),
+    "mlp": RankerRow("models.ranking.mlp.Mlp"),
+    "neumf": RankerRow("models.ranking.deep.Deep", {"interaction": "neumf"}),
+    "din": RankerRow("models.ranking.deep.Deep", {"interaction": "din"}),
 }
 
 
-FORGETTING = ("next", "previous", "popularity", "trending", "context-popularity", "context-trending")
-"""Generators that have a half-life."""
+def default_weights() -> dict[str, float]:
+    """The generators that are on by default and their weights in the blend, heaviest first.
 
-
-def _blend(weights: Mapping[str, float], vectors: Embedded | None, seed: int) -> Ranker:
-    from models.ranking.blend import Blend
-
-    return Blend(weights)
-
-
-def _linear(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
-    from models.ranking.mlp import Mlp
-
-    return Mlp(weights, hidden=0, seed=seed, **more)
-
-
-def _mlp(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
-    from models.ranking.mlp import Mlp
-
-    return Mlp(weights, seed=seed, **more)
-
-
-def _neumf(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
-    from models.ranking.deep import Deep
-
-    return Deep("neumf", weights, vectors, seed=seed, **more)
-
-
-def _din(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
-    from models.ranking.deep import Deep
-
-    return Deep("din", weights, vectors, seed=seed, **more)
-
-
-RANKERS: dict[str, Callable[..., Ranker]] = {
-    "blend": _blend,
-    "linear": _linear,
-    "mlp": _mlp,
-    "neumf": _neumf,
-    "din": _din,
-}
+    >>> list(default_weights().items())[:2]
+    [('next', 1.0), ('previous', 0.6)]
+    """
+    weights = {name: row.default_weight for name, row in GENERATORS.items() if row.default_weight}
+    return dict(sorted(weights.items(), key=lambda item: -item[1]))

@@ -11,8 +11,9 @@ import time
 from confluent_kafka import KafkaException
 from mode import Service
 
+from models.checkpoint import Checkpoint
 from models.evaluation.live import LiveQuality
-from models.learning import Checkpoint, learn
+from models.learning import learn
 from models.model import Model
 from streams import topics
 from streams.kafka.model_writer import ModelWriter

@@ -21,7 +21,7 @@ from contextlib import suppress
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
 from streams.kafka.client import consumer_config, is_no_record
 from streams.kafka.replica_store import ReplicaStore, Row

@@ -20,7 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams.kafka.client import confluent, consumer_config, is_no_record
 from streams.settings import Settings

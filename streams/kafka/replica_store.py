@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from models.learning import CHECKPOINT_KEY
+from models.checkpoint import CHECKPOINT_KEY
 
 INTERVAL_S = 5.0
 """Between two writings: rows that change at every click are written once."""

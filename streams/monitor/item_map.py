@@ -10,14 +10,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.components import Embedded
 from models.core import Floats, Rows
 from models.model import Model
-from models.retrieval.popularity import Popularity
 from streams.runtime.background import BackgroundTask
 
 SHOWN = 2_000
@@ -28,24 +28,6 @@ REFRESH_S = 60.0
 KEPT = 6
 """Embeddings remembered of the last hour."""
 KEPT_EVERY_MS = HOUR_MS // KEPT
-
-
-@runtime_checkable
-class Embeddings(Protocol):
-    """A generator that has a vector for each item."""
-
-    @property
-    def vectors(self) -> Floats:
-        """float32[capacity, dim]"""
-
-    @property
-    def events(self) -> NDArray[np.int32]:
-        """Learnt of each item, int32[capacity]."""
-
-
-def embeddings(model: Model) -> Embeddings | None:
-    """The first generator that has some."""
-    return next((g for g in model.generators.values() if isinstance(g, Embeddings)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +92,16 @@ class ItemMap:
         """Make all of it anew.  May run beside the loop that serves: it only reads, and a row that changes
         meanwhile is a point that is a hair off.
         """
-        popularity = self._model.generators.get("popularity")
-        if isinstance(popularity, Popularity):
+        popularity = self._model.popularity
+        if popularity is not None:
             events = popularity.events[: min(len(self._model.items.ids), MOST_COUNTED)]
             self.hour.take(now, events)
             self.day.take(now, events)
-        embedding = embeddings(self._model)
+        embedding = self._model.embedded
         if embedding is not None:
             self._draw(embedding, now)
 
-    def _draw(self, embedding: Embeddings, now: int) -> None:
+    def _draw(self, embedding: Embedded, now: int) -> None:
         ids, events = self._model.items.ids, embedding.events
         rows = busiest(events[: len(ids)])
         rows = np.array([row for row in rows.tolist() if ids[row]], np.int32)

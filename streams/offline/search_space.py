@@ -7,7 +7,7 @@ Ranges are those in which a measured optimum on some log lay, and a bit more on 
 
 from typing import Any, NamedTuple, Protocol
 
-DAY_MS = 86_400_000.0
+from models.units import DAY_MS
 
 
 class Between(NamedTuple):

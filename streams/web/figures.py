@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from models.core import Candidates, Floats, Generator, Query, Slate
+from models.components import Generator, Scorer
+from models.core import Candidates, Floats, Query, Slate
 from models.model import Model
-from models.ranking.features import names
-from models.ranking.shortlist import Scorer
-from models.retrieval.popularity import Popularity
+from models.ranking.features import feature_names
 from streams.monitor.exposure import Exposure
-from streams.monitor.item_map import ItemMap, embeddings
+from streams.monitor.item_map import ItemMap
 from streams.monitor.sample import waiting_for
 from streams.runtime.serving import Serving
 from streams.step.users import User, asked
@@ -102,7 +101,7 @@ def looked_at(model: Model, asking: Sequence[Query], slates: Sequence[Slate]) ->
     longest = max(len(slate.items) for slate in slates)
     pool, seen = model.shortlist.featurize(queries, newest[:, None], longest)
     generators = model.shortlist.names
-    features, _ = names(generators)
+    features, _ = feature_names(generators)
     found = []
     for n, slate in enumerate(slates):
         columns = {row: column for column, row in enumerate(pool.rows[n, : pool.counts[n]].tolist())}
@@ -154,8 +153,7 @@ async def item(
     row = serving.model.items.row(item_id)
     if row < 0:
         return None
-    found = serving.model.generators.get("popularity")
-    popularity = found if isinstance(found, Popularity) else None
+    popularity = serving.model.popularity
     value = popularity.values(np.array([row], np.int32))[0] if popularity else None
     return {
         "item": item_id,
@@ -199,7 +197,7 @@ async def neighbours(model: Model, generator: Generator, item_id: str) -> list[d
 
 async def nearest(model: Model, row: int) -> list[dict[str, Any]] | None:
     """Whose embeddings point the same way: cosine, best first; None where the model has no embeddings."""
-    embedding = embeddings(model)
+    embedding = model.embedded
     if embedding is None:
         return None
     ids = model.items.ids

@@ -2,8 +2,8 @@
 
 from typing import Any, Protocol
 
+from models.checkpoint import Checkpoint
 from models.evaluation.live import LiveQuality
-from models.learning import Checkpoint
 
 
 class Learning(Protocol):

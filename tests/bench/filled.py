@@ -9,8 +9,8 @@ from typing import Any
 
 from confluent_kafka import Producer
 
+from models.checkpoint import Checkpoint
 from models.core import HISTORY, Example
-from models.learning import Checkpoint
 from streams import topics
 from streams.kafka.client import producer_config
 from streams.kafka.model_writer import ModelWriter

@@ -3,8 +3,9 @@
 import random
 from dataclasses import dataclass
 
+from models.checkpoint import Checkpoint
 from models.core import Example, Query
-from models.learning import Checkpoint, learn
+from models.learning import learn
 from models.model import Model
 from streams.messages import decode_example, encode
 from tests.models import arrays

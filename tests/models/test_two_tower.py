@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from models.retrieval.recent import pack
 
 from models.core import Batch, QueryBatch
-from models.retrieval.recent import pack
 from models.retrieval.towers import TOWERS, split, start
 from models.retrieval.two_tower import TwoTower
 from tests.models.arrays import batch
