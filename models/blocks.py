@@ -1,6 +1,6 @@
-"""Arrays that belong to no item and travel as further rows of a table: the weights of a tower, a ring of clicks.
+"""Arrays that belong to no item, such as the weights of a tower, as further rows of a table.
 
-A component so has one table, one dtype and one set of touched rows, whatever it keeps.
+So a component has one table, one dtype and one set of touched rows, whatever it keeps.
 """
 
 from collections.abc import Callable

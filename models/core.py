@@ -1,8 +1,8 @@
 """The data types that all models share: read this first.
 
-Outside the models, ids are strings.  Inside, an item is the number of its row, an `int32`; -1 stands for "none".
-Times are event times in milliseconds since the epoch (`int64`), bounded by `streams.step.clock`; no model reads
-a clock.
+Outside the models, ids are strings.  Inside, an item is the number of its row, an `int32`; -1 stands for
+"none". Times are event times in milliseconds since the epoch (`int64`), bounded by `streams.step.clock`; no
+model reads a clock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -172,7 +172,7 @@ class Candidates:
 
     @classmethod
     def empty(cls, n: int, k: int) -> "Candidates":
-        """k columns without a candidate for each of n queries, for a kernel to fill."""
+        """Arrays without a candidate, of k columns for each of n queries, for a kernel to fill."""
         return cls(np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32), np.full((n, k), -1, np.int8))
 
 

@@ -35,8 +35,8 @@ class Recommender:
     weights
         Weight of each generator in the blend, if that is the ranker; other generators are left out of it.
     ranker
-        `blend`, or one of the model's rankers, which order the candidates of all its generators.  The scores of
-        a learnt ranker are probabilities: that the item is the user's next.
+        `blend`, or one of the model's rankers, which order the candidates of all its generators.  The scores
+        of a learnt ranker are probabilities: that the item is the user's next.
     list_latest
         Whether the user's latest item may be in the list.
     threads

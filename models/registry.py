@@ -19,15 +19,16 @@ class GeneratorRow(NamedTuple):
     """A candidate generator by its class, and what users and settings read of it."""
 
     path: str
-    """Where its class is: `module.Class`.  The constructor takes the capacity, and `seed` if it wants one."""
+    """Its class, as `module.Class` in `models`.  The constructor takes the capacity, and `seed` if it wants
+    one."""
     arguments: Mapping[str, Any] = NO_ARGUMENTS
     """Keyword arguments of the constructor that differ from its defaults."""
     reason: str = "because of "
     """Why a candidate is listed, in words that the item of the user's history follows."""
     decays: bool = False
     """Whether it has a half-life (`models.components.Decaying`)."""
-    default_weight: float = 0.0
-    """Weight in the blend by default; 0: off by default."""
+    weight: float = 0.0
+    """Default weight in the blend; 0: off by default."""
 
     def build(self, capacity: int, seed: int, **parameters: Any) -> Any:
         """A generator that has learnt nothing; `parameters` are keyword arguments of its constructor."""
@@ -38,8 +39,8 @@ class RankerRow(NamedTuple):
     """A ranker by its class."""
 
     path: str
-    """Where its class is: `module.Class`.  The constructor takes the weights of the blend by generator, and
-    `vectors` (a generator with item vectors, or None) and `seed` if it wants them."""
+    """Its class, as `module.Class` in `models`.  The constructor takes the weights of the blend by generator,
+    and `vectors` (a generator with item vectors, or None) and `seed` if it wants them."""
     arguments: Mapping[str, Any] = NO_ARGUMENTS
     """Keyword arguments of the constructor that differ from its defaults."""
 
@@ -52,47 +53,48 @@ class RankerRow(NamedTuple):
 def _build(path: str, positional: tuple[Any, ...], offered: dict[str, Any], named: dict[str, Any]) -> Any:
     """Call the constructor with what it takes of `offered`."""
     module, _, name = path.rpartition(".")
-    constructor = getattr(import_module(module), name)
+    constructor = getattr(import_module(f"models.{module}"), name)
     accepted = inspect.signature(constructor).parameters
     return constructor(*positional, **{k: v for k, v in offered.items() if k in accepted} | named)
 
 
-_TOWERS = "models.retrieval.two_tower.TwoTower"
 _TRENDING = {"half_life_ms": 2 * HOUR_MS}
 
 GENERATORS: dict[str, GeneratorRow] = {
     "next": GeneratorRow(
-        "models.retrieval.covisitation.CoVisitation", {"direction": "next"}, "often after ", True, 1.0
+        "retrieval.covisitation.CoVisitation", {"direction": "next"}, "often after ", decays=True, weight=1.0
     ),
     "previous": GeneratorRow(
-        "models.retrieval.covisitation.CoVisitation", {"direction": "previous"}, "often before ", True, 0.6
+        "retrieval.covisitation.CoVisitation",
+        {"direction": "previous"},
+        "often before ",
+        decays=True,
+        weight=0.6,
     ),
     "session-knn": GeneratorRow(
-        "models.retrieval.session_knn.SessionKnn", {"by": "session"}, "in sessions with ", False, 0.5
+        "retrieval.session_knn.SessionKnn", {"by": "session"}, "in sessions with ", weight=0.5
     ),
-    "user-knn": GeneratorRow("models.retrieval.session_knn.SessionKnn", {"by": "user"}, "by users with "),
-    "embedding": GeneratorRow(_TOWERS, {"tower": "mean"}, "similar to ", False, 0.1),
+    "user-knn": GeneratorRow("retrieval.session_knn.SessionKnn", {"by": "user"}, "by users with "),
+    "embedding": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "mean"}, "similar to ", weight=0.1),
     "matrix-factorisation": GeneratorRow(
-        "models.retrieval.matrix_factorisation.MatrixFactorisation", reason="similar to "
+        "retrieval.matrix_factorisation.MatrixFactorisation", reason="similar to "
     ),
-    "gru": GeneratorRow(_TOWERS, {"tower": "gru"}, "similar to "),
-    "transformer": GeneratorRow(_TOWERS, {"tower": "transformer"}, "similar to "),
-    "popularity": GeneratorRow("models.retrieval.popularity.Popularity", decays=True, default_weight=0.05),
-    "trending": GeneratorRow(
-        "models.retrieval.popularity.Popularity", _TRENDING, decays=True, default_weight=0.05
-    ),
-    "context-popularity": GeneratorRow("models.retrieval.context.ContextPopularity", decays=True),
-    "context-trending": GeneratorRow("models.retrieval.context.ContextPopularity", _TRENDING, decays=True),
-    "history": GeneratorRow("models.retrieval.history.History", reason="seen before: ", default_weight=0.2),
-    "graph": GeneratorRow("models.retrieval.graph.Walks", reason="a few steps from "),
+    "gru": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "gru"}, "similar to "),
+    "transformer": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "transformer"}, "similar to "),
+    "popularity": GeneratorRow("retrieval.popularity.Popularity", decays=True, weight=0.05),
+    "trending": GeneratorRow("retrieval.popularity.Popularity", _TRENDING, decays=True, weight=0.05),
+    "context-popularity": GeneratorRow("retrieval.context.ContextPopularity", decays=True),
+    "context-trending": GeneratorRow("retrieval.context.ContextPopularity", _TRENDING, decays=True),
+    "history": GeneratorRow("retrieval.history.History", reason="seen before: ", weight=0.2),
+    "graph": GeneratorRow("retrieval.graph.Walks", reason="a few steps from "),
 }
 
 RANKERS: dict[str, RankerRow] = {
-    "blend": RankerRow("models.ranking.blend.Blend"),
-    "linear": RankerRow("models.ranking.mlp.Mlp", {"hidden": 0}),
-    "mlp": RankerRow("models.ranking.mlp.Mlp"),
-    "neumf": RankerRow("models.ranking.deep.Deep", {"interaction": "neumf"}),
-    "din": RankerRow("models.ranking.deep.Deep", {"interaction": "din"}),
+    "blend": RankerRow("ranking.blend.Blend"),
+    "linear": RankerRow("ranking.mlp.Mlp", {"hidden": 0}),
+    "mlp": RankerRow("ranking.mlp.Mlp"),
+    "neumf": RankerRow("ranking.deep.Deep", {"interaction": "neumf"}),
+    "din": RankerRow("ranking.deep.Deep", {"interaction": "din"}),
 }
 
 
@@ -102,5 +104,5 @@ def default_weights() -> dict[str, float]:
     >>> list(default_weights().items())[:2]
     [('next', 1.0), ('previous', 0.6)]
     """
-    weights = {name: row.default_weight for name, row in GENERATORS.items() if row.default_weight}
+    weights = {name: row.weight for name, row in GENERATORS.items() if row.weight}
     return dict(sorted(weights.items(), key=lambda item: -item[1]))

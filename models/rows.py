@@ -1,9 +1,9 @@
 """Item rows: which item has which row.
 
 An item is admitted after a few events and gets the lowest row that was never used; when all rows are taken,
-the items idle for longest expire (Liu et al. 2022, "Monolith: Real Time Recommendation System With Collisionless
-Embedding Table").  The row's number is its key everywhere, so a reused row simply overwrites what was there, on
-a compacted topic too.
+the items idle for longest expire (Liu et al. 2022, "Monolith: Real Time Recommendation System With
+Collisionless Embedding Table").  The row's number is its key everywhere, so a reused row simply overwrites
+what was there, on a compacted topic too.
 
 Bounds: `capacity` rows, and a tenth as many ids that wait for admission.
 """
@@ -18,7 +18,8 @@ from models.units import HOUR_MS
 
 NONE = -1
 EXPIRED_SHARE = 0.01
-"""Share of the rows that is freed when none is left.  Expiry reads all neighbours, so many rows share its cost."""
+"""Share of the rows that is freed when none is left.  Expiry reads all neighbours, so many rows share its
+cost."""
 
 
 class ItemRows:

@@ -2,17 +2,17 @@
 
     learner:  learn -> touched -> dump -> (Kafka) -> apply  :replica
 
-A component (`models.components`) keeps what it has learnt in a `Table`, or in `Parameters` if it is a network.
-Its kernels write into the table's columns and set `dirty` for each row that they change.  All columns are
-allocated zeroed at once: the operating system provides a page when a row in it is first written, so a table
-never grows by copying.
+A component (`models.components`) keeps what it has learnt in a `Table`, or in `Parameters` if it is a
+network. Its kernels write into the table's columns and set `dirty` for each row that they change.  All
+columns are allocated zeroed at once: the operating system provides a page when a row in it is first written,
+so a table never grows by copying.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from models.core import Rows
 from models.kernels.jit import Array
@@ -117,7 +117,8 @@ def _zeros(rows: int, dtype: np.dtype[Any]) -> Array:
 
 
 class Parameters(Table):
-    """The weights of a small network as one row: `values` and Adagrad's accumulators `squares`, float32[size].
+    """The weights of a small network as one row: `values` and Adagrad's accumulators `squares`,
+    float32[size].
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A hash table from uint64 keys to slots, with deletion: linear probing over one array of int32.
 
-`table`, int32[power of two], holds slot + 1, or 0 where it is free; `keys[slot]` is the key of a slot.  At most
-half of the table may be in use.
+`table`, int32[power of two], holds slot + 1, or 0 where it is free; `keys[slot]` is the key of a slot.  At
+most half of the table may be in use.
 """
 
 import numpy as np

@@ -22,8 +22,9 @@ def adagrad(
 ) -> int:
     """Take one Adagrad step of the vector and the bias of each row, and mark the rows in `dirty`.
 
-    A vector has one accumulator, `squares[row, 0]`; that of the bias is `squares[row, 1]`.  Vectors longer than
-    `max_norm` are scaled to it.  Rows whose gradient is not finite are left as they are; returns how many.
+    A vector has one accumulator, `squares[row, 0]`; that of the bias is `squares[row, 1]`.  Vectors longer
+    than `max_norm` are scaled to it.  Rows whose gradient is not finite are left as they are; returns how
+    many.
     """
     dropped, dim = 0, vectors.shape[1]
     for n in range(len(rows)):

@@ -4,8 +4,8 @@ Ties are broken the same way everywhere, so that a replica and the learner list 
 and its row are one integer key: the bits of a positive float32 are ordered as the numbers are, so that what
 is compared and moved is one word, without a branch to mispredict.
 
-Cost: about 2.5 µs for 60 of 250.  Ranking the selected keys is O(k²), but in vector instructions: a sort takes
-longer up to k = 200.
+Cost: about 2.5 µs for 60 of 250.  Ranking the selected keys is O(k²), but in vector instructions: a sort
+takes longer up to k = 200.
 """
 
 import numpy as np

@@ -13,8 +13,8 @@ class Blend:
 
         score(b) = Σ_g weight_g · score_g(b) / max_b score_g(b)
 
-    Nothing is learnt: it is the floor that a learnt ranker starts from.  A candidate that no generator proposes
-    scores 0.  Cost: 1 µs a query.
+    Nothing is learnt: it is the floor that a learnt ranker starts from.  A candidate that no generator
+    proposes scores 0.  Cost: 1 µs a query.
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ class Coverage:
         P(next = b) = P(next is a candidate | query) · P(b | candidates)
         P(next is a candidate | query) = σ(w · q + b)
 
-    Learnt online by Adagrad (Duchi, Hazan and Singer 2011).  A ranker learns from the examples whose item was a
-    candidate; this model from all.  Cost: below 1 µs.  Memory: a few hundred bytes.
+    Learnt online by Adagrad (Duchi, Hazan and Singer 2011).  A ranker learns from the examples whose item was
+    a candidate; this model from all.  Cost: below 1 µs.  Memory: a few hundred bytes.
 
     Parameters
     ----------

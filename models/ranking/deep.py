@@ -1,4 +1,4 @@
-"""The rankers `neumf` and `din`: the network of `mlp` over the features and an interaction of item vectors."""
+"""The rankers `neumf` and `din`: the network of `mlp`, over an interaction of item vectors too."""
 
 from collections.abc import Callable, Mapping
 from math import prod
@@ -80,22 +80,22 @@ class Deep:
 
         logit_j = w · [x_j, y_j] + v · relu(W [x_j, y_j] + U q + b)
 
-    The vectors are those of the model's embedding generator, which learns them: h of the items of the history, c
-    of the candidates.  There are two interactions, with parameters of their own:
+    The vectors are those of the model's embedding generator, which learns them: h of the items of the
+    history, c of the candidates.  There are two interactions, with parameters of their own:
 
-    `neumf`, after He et al. 2017, "Neural Collaborative Filtering": a generalised product beside a layer over both,
+    `neumf`, after He et al. 2017, "Neural Collaborative Filtering": a generalised product beside a layer,
 
         y_j = [G (u ∘ c_j), relu(A u + B c_j + b')]             u = Σ_t 0.8^t h_t / Σ_t 0.8^t
 
-    `din`, after Zhou et al. 2018, "Deep Interest Network for Click-Through Rate Prediction": the history as this
-    candidate sees it, by attention whose weights may sum to less than 1,
+    `din`, after Zhou et al. 2018, "Deep Interest Network for Click-Through Rate Prediction": the history as
+    this candidate sees it, by attention whose weights may sum to less than 1,
 
         y_j = [G (z_j ∘ c_j), Σ_t a_jt]        z_j = Σ_t a_jt h_t       a_jt = e^s_jt / (1 + Σ_i e^s_ji)
         s_jt = 5 tanh((D ∘ c_j · h_t + p_t) / 5)                for the newest 16 items
 
     Learnt in torch, served in numpy.  A cold ranker lists what the blend lists.  A step that is not finite is
-    dropped and counted.  Cost, dim 64, 160 candidates: score 40 (`neumf`) or 65 µs (`din`) a query, learn 170 or
-    250 µs an example.  Memory: 8 bytes a parameter, below 3,000 of them.
+    dropped and counted.  Cost, dim 64, 160 candidates: score 40 (`neumf`) or 65 µs (`din`) a query, learn 170
+    or 250 µs an example.  Memory: 8 bytes a parameter, below 3,000 of them.
 
     Parameters
     ----------
@@ -120,9 +120,11 @@ class Deep:
     ...     vectors, events = np.eye(8, dtype=np.float32), np.ones(8, np.int32)
     >>> rows, history = np.arange(8, dtype=np.int32)[None], np.full((1, 32), 3, np.int32)
     >>> x, q = np.zeros((1, 16, 8), np.float32), np.zeros((1, 13), np.float32)
-    >>> features = Features(rows, np.array([8], np.int32), x, q, history)
-    >>> Deep({"next": 1.0}, Vectors(), "din").score(features).shape
-    (1, 8)
+    >>> features, ranker = Features(rows, np.array([8], np.int32), x, q, history), Deep({"next": 1.0}, Vectors())
+    >>> for _ in range(20):
+    ...     ranker.learn(features, np.array([3], np.int32), np.ones(1, np.float32))
+    >>> int(ranker.score(features).argmax())
+    3
     """
 
     def __init__(

@@ -2,9 +2,9 @@
 
 Candidate and generator: the candidate's share of the generator's best score, and the logarithm of that share.
 Item: log popularity in three half-lives against the candidates' mean, log seconds since it was last and first
-seen.  Item and user: where in the user's history it is, and how often.  Query: how sure each generator is, how
-long the session is and whether it repeats items, the time of the day; these reach the score through a hidden
-layer only.
+seen.  Item and user: where in the user's history it is, and how often.  Query: how sure each generator is,
+how long the session is and whether it repeats items, the time of the day; these reach the score through a
+hidden layer only.
 
 Shares, because the scores of a generator that counts grow with the traffic; differences of times, because the
 clock runs on: with the numbers themselves a ranker would have to learn anew every week.

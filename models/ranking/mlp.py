@@ -12,8 +12,8 @@ from models.state import Parameters
 SHARPNESS = 4.0
 """Factor of the blend's weights in the first softmax: the blend gives an order, and no probabilities."""
 FIRST_SQUARES = 0.1
-"""Adagrad's accumulators at the start.  With next to 0 the first step is as long as the rate whatever the gradient,
-and could turn so many features of the query at once that hidden units never recovered."""
+"""Adagrad's accumulators at the start.  With next to 0 the first step is as long as the rate whatever the
+gradient, and could turn so many features of the query at once that hidden units never recovered."""
 
 
 class Mlp:
@@ -23,14 +23,15 @@ class Mlp:
         P(j) = exp(logit_j) / Σ_i exp(logit_i)                  over the candidates of one query
         loss = −log P(what came next)
 
-    x_j are the features of a candidate, q those of the query (`models.ranking.features`).  The softmax over the
-    list is ListNet's with one relevant document (Cao et al. 2007, "Learning to Rank: From Pairwise Approach to
-    Listwise Approach"); the linear path beside the hidden layer is Wide & Deep's (Cheng et al. 2016).  Steps are
-    Adagrad's (Duchi, Hazan and Singer 2011), one an example.
+    x_j are the features of a candidate, q those of the query (`models.ranking.features`).  The softmax over
+    the list is ListNet's with one relevant document (Cao et al. 2007, "Learning to Rank: From Pairwise
+    Approach to Listwise Approach"); the linear path beside the hidden layer is Wide & Deep's (Cheng et al.
+    2016).  Steps are Adagrad's (Duchi, Hazan and Singer 2011), one an example.
 
-    At the start w is the blend's and v is 0: a cold ranker lists what the blend lists.  A step whose gradient is
-    not finite is dropped and counted.  Cost, for 160 candidates, 28 features and 16 hidden units: score 5 µs a
-    query, learn 11 µs an example; linear 1 µs each.  Memory: 8 bytes a parameter, of which there are about 850.
+    At the start w is the blend's and v is 0: a cold ranker lists what the blend lists.  A step whose gradient
+    is not finite is dropped and counted.  Cost, for 160 candidates, 28 features and 16 hidden units: score 5
+    µs a query, learn 11 µs an example; linear 1 µs each.  Memory: 8 bytes a parameter, of which there are
+    about 850.
 
     Parameters
     ----------

@@ -74,8 +74,8 @@ def learn(
 ) -> int:
     """Take an Adagrad step for each example whose target is a column, not -1.
 
-    `rates` are those of the linear weights and of all others.  A step whose gradient is not finite is dropped;
-    returns how many were.
+    `rates` are those of the linear weights and of all others.  A step whose gradient is not finite is
+    dropped; returns how many were.
     """
     hidden, features, _ = shape
     activation = np.empty((hidden, candidates.shape[2]), np.float32)

@@ -1,4 +1,4 @@
-"""The pool: one list of distinct candidates out of what the generators propose and what the user had already."""
+"""The pool: the distinct candidates that the generators propose, and the user's own items."""
 
 from collections.abc import Sequence
 from itertools import accumulate

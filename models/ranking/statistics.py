@@ -19,7 +19,8 @@ class ItemStatistics:
         log p_ih(t) = log Σ_events w · 2^(−(t − t_event) / half-life_h)
 
     The logarithms are those as of the item's latest event, so that reading them later is one subtraction; the
-    counts never grow with time (`models.kernels.decay`).  Cost: learn O(1) an event.  Memory: 32 bytes an item.
+    counts never grow with time (`models.kernels.decay`).  Cost: learn O(1) an event.  Memory: 32 bytes an
+    item.
 
     Parameters
     ----------

@@ -16,10 +16,10 @@ class ContextPopularity:
         p_i(t | c) = Σ_{events in c} w · 2^(−(t − t_event) / half-life)
 
     The value of the context (`Model`'s `context_key` names it) is hashed to one of `CONTEXTS` slots; events
-    without one have a slot of their own.  A slot counts only a few items, by Space-Saving (Metwally, Agrawal and
-    El Abbadi 2005, "Efficient Computation of Frequent and Top-k Elements in Data Streams"): a new item takes the
-    place *and the count* of the weakest, so that a frequent item cannot be missed, and a count is too high by the
-    weakest one at most.  Both hold under decay, which scales all counts of a slot alike.
+    without one have a slot of their own.  A slot counts only a few items, by Space-Saving (Metwally, Agrawal
+    and El Abbadi 2005, "Efficient Computation of Frequent and Top-k Elements in Data Streams"): a new item
+    takes the place *and the count* of the weakest, so that a frequent item cannot be missed, and a count is
+    too high by the weakest one at most.  Both hold under decay, which scales all counts of a slot alike.
 
     Cost: learn O(`counters`), about 0.2 µs an event; propose about 2 µs a query.
     Memory: `CONTEXTS` + 1 slots of 16 + 8 × `counters` bytes, 1 MB, however many items.

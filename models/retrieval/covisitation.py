@@ -22,15 +22,15 @@ class CoVisitation:
         c_ab(t) = Σ w / distance(a, b) · 2^(−(t − t_event) / half-life)      over events b with a before them
         score(b | history) = Σ_j 0.6^age_j · c_jb / √(Σ_b c_jb)
 
-    The item-to-item counts of Linden, Smith and York 2003 ("Amazon.com Recommendations"), made directed, with the
-    distance weighting of sequential rules (Ludewig and Jannach 2018, "Evaluation of Session-based Recommendation
-    Algorithms") and learnt one event at a time.  Both directions read the latest `SESSION` items whatever session
-    they belong to: an item before a pause still leads to the one after it.  An item may be its own neighbour, and
-    so it is learnt which items are repeated.
+    The item-to-item counts of Linden, Smith and York 2003 ("Amazon.com Recommendations"), made directed, with
+    the distance weighting of sequential rules (Ludewig and Jannach 2018, "Evaluation of Session-based
+    Recommendation Algorithms") and learnt one event at a time.  Both directions read the latest `SESSION`
+    items whatever session they belong to: an item before a pause still leads to the one after it.  An item
+    may be its own neighbour, and so it is learnt which items are repeated.
 
-    Each item keeps its strongest neighbours: a new one replaces the weakest and starts with its own weight only.
-    Cost: learn ≤ 8 rows an event, about 0.4 µs; propose ≤ 8 rows of neighbours, 3 to 5 µs.
-    Memory: 24 + 8 × `neighbours` bytes an item.
+    Each item keeps its strongest neighbours: a new one replaces the weakest and starts with its own weight
+    only. Cost: learn ≤ 8 rows an event, about 0.4 µs; propose ≤ 8 rows of neighbours, 3 to 5 µs. Memory: 24 +
+    8 × `neighbours` bytes an item.
 
     Parameters
     ----------

@@ -22,21 +22,22 @@ FORWARD = 5
 class Walks:
     """Items that random walks over the graph of recent users and items visit most.
 
-        score(b | q) = Σ_{i ∈ q} visits_i(b)        visits_i: of `steps` · 0.6^age_i / Σ_j 0.6^age_j steps from i
+        score(b | q) = Σ_{i ∈ q} visits_i(b)    visits_i: of `steps` · 0.6^age_i / Σ_j 0.6^age_j steps from i
 
-    A step leads from an item to one of the latest users' histories with it (the newer the likelier), and on to an
-    item near to it there, rather after than before it; after each step half of the walkers stop, so that half of
-    the steps are first ones from i, a quarter second ones, and so on: a restart with probability ½.  The latest
-    item itself is not proposed.
+    A step leads from an item to one of the latest users' histories with it (the newer the likelier), and on
+    to an item near to it there, rather after than before it; after each step half of the walkers stop, so
+    that half of the steps are first ones from i, a quarter second ones, and so on: a restart with probability
+    ½.  The latest item itself is not proposed.
 
-    Pixie (Eksombatchai et al. 2018, "Pixie: A System for Recommending 3+ Billion Items to 200+ Million Users in
-    Real-Time").  Where Pixie biases edges by features of the user, we bias them by recency and by distance in the
-    history; its boost of what is reached from several items, (Σ √visits)², lost 2 points of MRR@20 on bol-toy
-    (valid) and 0.1 on diginetica (first cycles), and is left out.
+    Pixie (Eksombatchai et al. 2018, "Pixie: A System for Recommending 3+ Billion Items to 200+ Million Users
+    in Real-Time").  Where Pixie biases edges by features of the user, we bias them by recency and by distance
+    in the history; its boost of what is reached from several items, (Σ √visits)², lost 2 points of MRR@20 on
+    bol-toy (valid) and 0.1 on diginetica (first cycles), and is left out.
 
     One step is a sampled user kNN; further ones reach what no neighbour had: more candidates for rare items.
     Random numbers come from a hash of the query's items, so that a replica walks as the learner does.  All
-    walkers take a step before any takes the next one, so that the processor fetches for many of them at a time.
+    walkers take a step before any takes the next one, so that the processor fetches for many of them at a
+    time.
 
     Cost: learn about 0.5 µs an event; propose 0.04 µs a step, twice that where no cache holds the sessions.
     Memory: that of `RecentSessions`, and 5 bytes an item of scratch for each thread.
@@ -52,8 +53,8 @@ class Walks:
     --------
     >>> generator = Walks(100)
     >>> generator.learn(Batch.from_sessions([[0, 1], [1, 2]]))
-    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 2).rows.tolist()
-    [[1, 2]]
+    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 2).scores.tolist()
+    [[345.0, 86.0]]
     """
 
     def __init__(

@@ -17,13 +17,13 @@ class History:
 
         score(b | history) = Σ_{j: item_j = b} (1 + age_j)^−0.7
 
-    age_j: number of events since, 0 for the latest.  The power law of recency and the sum over the times an item
-    was taken are those of Anderson, Kumar, Tomkins and Vassilvitskii 2014 ("The Dynamics of Repeat Consumption"),
-    which is the base-level activation of ACT-R (Anderson and Schooler 1991) counted in events.  The latest item
-    comes first: the recommender leaves it out where it may not be listed.
+    age_j: number of events since, 0 for the latest.  The power law of recency and the sum over the times an
+    item was taken are those of Anderson, Kumar, Tomkins and Vassilvitskii 2014 ("The Dynamics of Repeat
+    Consumption"), which is the base-level activation of ACT-R (Anderson and Schooler 1991) counted in events.
+    The latest item comes first: the recommender leaves it out where it may not be listed.
 
-    Nothing is learnt: a ranker learns when a repeat is likely.  Cost: propose about 0.2 µs a query.  Memory: 5
-    bytes an item of scratch for each thread.
+    Nothing is learnt: a ranker learns when a repeat is likely.  Cost: propose about 0.2 µs a query.  Memory:
+    5 bytes an item of scratch for each thread.
 
     Parameters
     ----------

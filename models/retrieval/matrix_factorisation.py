@@ -34,12 +34,12 @@ class MatrixFactorisation:
 
     H: the user's latest items, whatever their order and session (Koren 2008, "Factorization Meets the
     Neighborhood", the implicit part of SVD++; Kabbur, Ning and Karypis 2013, FISM).  Learnt by logistic loss
-    against negatives among the latest clicks, shared by a step, with the log of how often the item is expected
-    among them taken off the logit (noise contrastive estimation: Gutmann and Hyvärinen 2010).  So r_ui is learnt
-    to be log p(i | u), with b_u for the normaliser, which no other loss would have a use for.
+    against negatives among the latest clicks, shared by a step, with the log of how often the item is
+    expected among them taken off the logit (noise contrastive estimation: Gutmann and Hyvärinen 2010).  So
+    r_ui is learnt to be log p(i | u), with b_u for the normaliser, which no other loss would have a use for.
 
-    Both sides step by Adagrad with one accumulator a vector.  A row that is not finite is dropped and counted;
-    norms are capped.  Torch is imported at the first `learn`.
+    Both sides step by Adagrad with one accumulator a vector.  A row that is not finite is dropped and
+    counted; norms are capped.  Torch is imported at the first `learn`.
 
     Cost, dim 32: learn 10 µs an example; propose, exact, O(items) a query; score 150 candidates in 3 µs.
     Memory: 8 × `dim` + 29 bytes an item, 28 a click of the ring.
@@ -187,7 +187,7 @@ class MatrixFactorisation:
         )  # fmt: skip
 
     def score(self, queries: QueryBatch, rows: Rows) -> Floats:
-        """Softmax of the candidates' scores, float32[n, m], for rows int32[n, m]; 0 for -1 and unknown items."""
+        """Softmax of the scores of rows int32[n, m], float32[n, m]; 0 for -1 and unknown items."""
         history = self._without_unknown(queries.history)
         out = np.zeros(rows.shape, np.float32)
         score(

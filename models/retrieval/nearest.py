@@ -9,7 +9,8 @@ from models.core import Floats, Rows
 EXACT = 50_000
 """Items up to which the product with all of them costs less than the search."""
 MOVED = 0.1
-"""Share of its length that a vector has to move before it gets a new place, which costs as much as a search."""
+"""Share of its length that a vector has to move before it gets a new place, which costs as much as a
+search."""
 
 
 class VectorIndex:
@@ -18,12 +19,12 @@ class VectorIndex:
         argmax_b  u · v_b + bias_b
 
     A hierarchical navigable small world (Malkov and Yashunin 2016, "Efficient and robust approximate nearest
-    neighbor search using Hierarchical Navigable Small World graphs") over (v, bias), float16, by usearch, built
-    one item at a time.  It gives candidates only: the owner scores them with the current vectors, so that the
-    scores are exact, and what the approximation costs is candidates that are missed.
+    neighbor search using Hierarchical Navigable Small World graphs") over (v, bias), float16, by usearch,
+    built one item at a time.  It gives candidates only: the owner scores them with the current vectors, so
+    that the scores are exact, and what the approximation costs is candidates that are missed.
 
-    The index depends on the order in which the items came: a replica may miss other candidates than the learner.
-    Both miss few: docs/models/nearest.md has the measured loss.
+    The index depends on the order in which the items came: a replica may miss other candidates than the
+    learner. Both miss few: docs/models/nearest.md has the measured loss.
 
     Cost: 150 µs an item that came or moved; search 130 µs a query.  Memory: about 570 bytes an item at 64
     dimensions, with its edges.
@@ -58,7 +59,7 @@ class VectorIndex:
         return len(self._index)
 
     def update(self, rows: Rows, vectors: Floats, biases: Floats) -> None:
-        """Index these distinct rows by float32[n, dim] and float32[n]; rows that hardly moved stay in place."""
+        """Index distinct rows by float32[n, dim] and float32[n]; rows that hardly moved stay in place."""
         points = np.hstack([vectors, biases[:, None]]).astype(np.float32)
         known = self._index.contains(rows.astype(np.uint64))
         stays = np.zeros(len(rows), np.bool_)

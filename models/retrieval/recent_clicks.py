@@ -29,8 +29,8 @@ class Ring(NamedTuple):
     after: Rows
     """int32[size]: position of its next click; -1: none yet."""
     latest: Rows
-    """int32[power of two]: 1 + position of the latest click, by hash of the key; 0: none.  A session whose place
-    is taken by another one starts over."""
+    """int32[power of two]: 1 + position of the latest click, by hash of the key; 0: none.  A session whose
+    place is taken by another one starts over."""
     counts: Rows
     """int32[items]: clicks on the item among the latest `window`."""
 
@@ -38,9 +38,9 @@ class Ring(NamedTuple):
 class RecentClicks:
     """The latest clicks, from which learners draw what a stream shows only once.
 
-    They draw negatives, as popular as the latest clicks are and with their exact odds, and past sessions to learn
-    again, against forgetting (experience replay).  Item, key and weight of each click travel; the links and the
-    counts are rebuilt from these when a learner takes over.
+    They draw negatives, as popular as the latest clicks are and with their exact odds, and past sessions to
+    learn again, against forgetting (experience replay).  Item, key and weight of each click travel; the links
+    and the counts are rebuilt from these when a learner takes over.
 
     Cost: 0.1 µs a click.  Memory: 12 bytes a click that travel and 16 that do not, 4 an item.
 
@@ -120,13 +120,13 @@ class RecentClicks:
             self._blocks.mark("items", place, place + 1)
 
     def sample(self, n: int, rng: np.random.Generator) -> Rows:
-        """n items of the latest `window` clicks, drawn with replacement; fewer where some expired."""
+        """Up to n items of the latest `window` clicks, drawn with replacement; fewer where some expired."""
         drawn = self.total - 1 - rng.integers(0, min(self.window, self.total), n)
         items = self._ring.items[drawn % len(self._ring.items)]
         return np.asarray(items[items >= 0])
 
     def odds(self, items: Rows) -> NDArray[np.float64]:
-        """The probability that one draw of `sample` is each item; at least that of half a click, at most 1/2."""
+        """Probability that a draw of `sample` is each item; at least that of half a click, at most 1/2."""
         odds = np.maximum(self._ring.counts[items], 0.5) / max(min(self.window, len(self)), 1)
         return np.asarray(np.minimum(odds, 0.5))
 
@@ -143,8 +143,8 @@ class RecentClicks:
     ) -> Lessons:
         """The sessions that end at these positions, at most their latest `length` + 1 clicks.
 
-        To be learnt are, of each session, only clicks among the `latest` (int64[n]) of the ring, after at most
-        `before` clicks that are not.
+        To be learnt are, of each session, only clicks among the `latest` (int64[n]) of the ring, after at
+        most `before` clicks that are not.
         """
         shape = len(ends), length + 1
         items, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)

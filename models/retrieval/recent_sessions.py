@@ -26,7 +26,8 @@ class Index(NamedTuple):
     sizes: Rows
     """int32[slots]: number of items."""
     items: Rows
-    """int32[slots, length]: items in order, with repeats while there is room: they tell how items are repeated."""
+    """int32[slots, length]: items in order, with repeats while there is room: they tell how items are
+    repeated."""
     rings: NDArray[np.uint32]
     """uint32[items, latest]: the lowest 32 bits of session numbers, highest first."""
     filled: Rows
@@ -36,16 +37,17 @@ class Index(NamedTuple):
 
 
 class RecentSessions(Table):
-    """A ring of recent sessions, and a ring of sessions for each item; the state of generators that read them.
+    """A ring of recent sessions, and a ring of sessions for each item; the state of generators that read
+    them.
 
-    Sessions are numbered as they start.  Number n lives in slot n mod `slots`, so a new session takes the place
-    of the oldest; one that outgrows its slot continues under a new number.  Each item has a ring: the highest
-    numbers of live sessions that contain it.  Only the slots travel.  The rings follow from the slots, in
-    whatever order they arrive, because a pair of session and item is only ever removed by the expiry of the
-    lowest numbers, or of the whole item.
+    Sessions are numbered as they start.  Number n lives in slot n mod `slots`, so a new session takes the
+    place of the oldest; one that outgrows its slot continues under a new number.  Each item has a ring: the
+    highest numbers of live sessions that contain it.  Only the slots travel.  The rings follow from the
+    slots, in whatever order they arrive, because a pair of session and item is only ever removed by the
+    expiry of the lowest numbers, or of the whole item.
 
-    Cost: learn about 0.5 µs an event.
-    Memory: 32 + 4 × `length` bytes a slot, 4 × `latest` + 8 an item; 8 to 16 bytes a slot in the learner only.
+    Cost: learn about 0.5 µs an event. Memory: 32 + 4 × `length` bytes a slot, 4 × `latest` + 8 an item; 8 to
+    16 bytes a slot in the learner only.
 
     Parameters
     ----------
@@ -91,8 +93,8 @@ class RecentSessions(Table):
         self.newest = 0
         """Highest number of a session."""
         self._slots_by_key: Rows | None = None
-        """Slots by key (`models.kernels.hash_table`).  A replica does not need it, and a learner that was restored
-        rebuilds it from the slots."""
+        """Slots by key (`models.kernels.hash_table`).  A replica does not need it, and a learner that was
+        restored rebuilds it from the slots."""
 
     def learn(self, batch: Batch) -> None:
         """Append each example's item to its session."""
@@ -106,7 +108,7 @@ class RecentSessions(Table):
         )
 
     def apply(self, records: Records) -> None:
-        """Store dumped slots.  A session's slot follows from its number, so there may be more slots than before."""
+        """Store dumped slots; as a slot follows from the session's number, there may be more than before."""
         if not len(records):
             return
         last = len(records) - 1 - np.unique(records["number"][::-1], return_index=True)[1]
@@ -125,7 +127,7 @@ class RecentSessions(Table):
         _evict(evicted, self.index, self.dirty)
 
     def lookup_items(self, queries: QueryBatch) -> Rows:
-        """Items of each query whose sessions are read, newest first: the latest, or a user's whole history."""
+        """Items of each query whose sessions are read, newest first: the latest, or the whole history."""
         return queries.history[:, :SESSION] if self.by == "session" else queries.history
 
 
@@ -214,7 +216,7 @@ def _learn(
 def _apply(
     numbers: Array, keys: Array, times: Array, sizes: Array, items: Array, newest: int, index: Index
 ) -> None:
-    """Store sessions.  All removals from rings precede all insertions: a full ring rejects the lower numbers."""
+    """Store sessions; removals from rings precede insertions, as a full ring rejects lower numbers."""
     slots = len(index.numbers)
     for n in range(len(numbers)):
         slot = numbers[n] % slots

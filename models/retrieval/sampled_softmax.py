@@ -1,8 +1,8 @@
 """The step of `TwoTower`: softmax over sampled candidates, and its gradient, written by hand.
 
-The candidates of a token are the *shared* ones, which are drawn or targets of the step, and its *own*, the items
-of its sequence so far, in `length` further columns by age.  Autograd would keep four copies of the matrix
-of logits (tokens, shared + length).
+The candidates of a token are the *shared* ones, which are drawn or targets of the step, and its *own*, the
+items of its sequence so far, in `length` further columns by age.  Autograd would keep four copies of the
+matrix of logits (tokens, shared + length).
 """
 
 from typing import NamedTuple
@@ -40,8 +40,8 @@ def softmax_step(
 
         logit_c = u · v_c + bias_c − log_odds_c + Σ_{age: own_age = c} repeat_age
 
-    `u` is float32[n, dim]; `vectors` and `bias` are of the rows of the step, the first len(log_odds) of which are
-    the shared candidates, with the log of the odds that each is among them; own items are candidates for
+    `u` is float32[n, dim]; `vectors` and `bias` are of the rows of the step, the first len(log_odds) of which
+    are the shared candidates, with the log of the odds that each is among them; own items are candidates for
     certain, and not corrected.  `own`, int32[n, length], and `targets`, int32[n], are numbers of rows.
     """
     import torch
@@ -61,6 +61,18 @@ def softmax_step(
     out.bias[:shared] += error.sum(0).numpy()
     torch.from_numpy(out.u).addmm_(error, v)
     return out
+
+
+def dropout_mask(shape: tuple[int, int], dropout: float, rng: np.random.Generator) -> Floats:
+    """Factors of inputs, float32: 0 for the share `dropout` of them, else the inverse of the share that is
+    kept.
+
+    >>> dropout_mask((2, 4), 0.5, np.random.default_rng(1)).tolist()
+    [[0.0, 2.0, 0.0, 0.0], [2.0, 2.0, 2.0, 0.0]]
+    """
+    limit = round(256 * dropout)
+    random = np.frombuffer(rng.bytes(shape[0] * shape[1]), np.uint8).reshape(shape)
+    return (random >= limit) * np.float32(256 / (256 - limit))
 
 
 @kernel

@@ -29,16 +29,16 @@ class SessionKnn:
         score(b | q) = Σ_{s ∈ N(q)} sim(s, q)² · e^(−age_s / τ) · e^(−(distance_s(b, m) − 1) / 4) · side
 
     N(q): the most similar of the sessions in the rings of q's items; m: the latest item of q that is in s;
-    distance: in positions of s, from where m is first; side: 1 after that, 0.8 before.  So m is proposed where s
-    repeats it.
+    distance: in positions of s, from where m is first; side: 1 after that, 0.8 before.  So m is proposed
+    where s repeats it.
 
     Vector-Multiplication-Indexed-Session kNN (Kersbergen, Sprangers and Schelter 2022, "Serenade: Low-Latency
-    Session-Based Recommendation in e-Commerce at Scale"), from V-SkNN (Ludewig and Jannach 2018, "Evaluation of
-    Session-based Recommendation Algorithms"), over sessions that are learnt one click at a time.  We differ in
-    the square, in the decay of old sessions, and in weighting by distance to the match: theirs counts all of a
-    neighbour's items alike.  Neighbours are picked by similarity, in `LEVELS` of it; of equal ones those that
-    share the latest item, and began last, come first.  Keyed by user instead of session it is user kNN, and the
-    query is the whole history.
+    Session-Based Recommendation in e-Commerce at Scale"), from V-SkNN (Ludewig and Jannach 2018, "Evaluation
+    of Session-based Recommendation Algorithms"), over sessions that are learnt one click at a time.  We
+    differ in the square, in the decay of old sessions, and in weighting by distance to the match: theirs
+    counts all of a neighbour's items alike.  Neighbours are picked by similarity, in `LEVELS` of it; of equal
+    ones those that share the latest item, and began last, come first.  Keyed by user instead of session it is
+    user kNN, and the query is the whole history.
 
     Cost: learn about 0.5 µs an event; propose 8 to 20 µs a query.
     Memory: that of `RecentSessions`, and 9 bytes an item of scratch for each thread.

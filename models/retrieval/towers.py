@@ -1,9 +1,9 @@
 """Towers: a vector for each step of a sequence of items, from which the next item is predicted.
 
-Each tower has two sides.  The learner's is `walk`: all steps of many sequences at once, and the way back from a
-gradient of the outcome to those of inputs and weights.  A replica's is `last`: the newest step alone, without
-torch.  Tokens are laid out step by step, as in `models.retrieval.sequences.Sequences`: the first `sizes[0]`
-belong to step 0, and the sequences that have a step t + 1 are the first of those at step t.
+Each tower has two sides.  The learner's is `walk`: all steps of many sequences at once, and the way back from
+a gradient of the outcome to those of inputs and weights.  A replica's is `last`: the newest step alone,
+without torch.  Tokens are laid out step by step, as in `models.retrieval.sequences.Sequences`: the first
+`sizes[0]` belong to step 0, and the sequences that have a step t + 1 are the first of those at step t.
 
 * `mean`: u_t = Σ_j γ^(t−j) x_j / Σ_j γ^(t−j), γ learnt (`models.retrieval.mean_tower`).  An item more than
   `SESSION` steps back has a weight of γ^9, 1/150: new clicks are learnt without it.  Cost: O(dim) a token.
@@ -45,11 +45,14 @@ class Tower(NamedTuple):
     shapes: Callable[[int, int], dict[str, tuple[int, ...]]]
     """Shapes of the weights by name, from (dim, length)."""
     walk: Callable[[Floats, Shapes, Floats, Rows], tuple[Floats, Backward]]
-    """From (flat weights, shapes, x float32[tokens, dim], sizes) to u float32[tokens, dim], and the way back."""
+    """From (flat weights, shapes, x float32[tokens, dim], sizes) to u float32[tokens, dim], and the way
+    back."""
     last: Callable[[Weights, Floats, Rows], Floats]
-    """From (weights, all vectors, int32[n, length] newest first) to u float32[n, dim]; 0 if there is no item."""
+    """From (weights, all vectors, int32[n, length] newest first) to u float32[n, dim]; 0 if there is no
+    item."""
     before: int
-    """Items before a new click that suffice to learn it.  Each that takes part is a row of the next checkpoint."""
+    """Items before a new click that suffice to learn it.  Each that takes part is a row of the next
+    checkpoint."""
 
 
 class NumpyOps:
@@ -206,7 +209,7 @@ def _thirds(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _normalise(ops: Any, x: Tensor, scale: Tensor) -> Tensor:
-    """x at a root mean square of 1 (Zhang and Sennrich 2019), times a learnt scale."""
+    """Rows of x at a root mean square of 1 (Zhang and Sennrich 2019), times a learnt scale."""
     return x / ops.sqrt((x * x).mean(-1)[..., None] + 1e-6) * scale
 
 

@@ -1,4 +1,4 @@
-"""The generators `embedding`, `gru` and `transformer`: a tower over the sequence, and a vector for each item."""
+"""The generators `embedding`, `gru` and `transformer`: a tower over the sequence, vectors of items."""
 
 import threading
 from importlib.util import find_spec
@@ -12,36 +12,36 @@ from models.core import HISTORY, Batch, Candidates, Floats, QueryBatch, Rows
 from models.kernels.optimizers import adagrad, adam
 from models.retrieval import nearest
 from models.retrieval.recent_clicks import RecentClicks
-from models.retrieval.sampled_softmax import add_rows, number_rows, own_items, softmax_step
+from models.retrieval.sampled_softmax import add_rows, dropout_mask, number_rows, own_items, softmax_step
 from models.retrieval.sequences import Lessons
 from models.retrieval.towers import TOWERS, first_weights, split
 from models.retrieval.vectors import EPSILON, retrieve, score, start_vectors
 from models.state import Records
 
 SEARCHED = 2
-"""Rows that the approximate search returns for each candidate: the best of twice as many are proposed."""
+"""Rows that the approximate search returns for each candidate."""
 
 
 class TwoTower:
     """Item vectors and a tower over the latest items of a session, or of a user; learnt online.
 
-        score(b | i_1 … i_t) = u_t · v_b + bias_b + Σ_{j: i_j = b} repeat_{t−j}      u = tower(v_{i_1} … v_{i_t})
+        score(b | i_1 … i_t) = u_t · v_b + bias_b + Σ_{j: i_j = b} repeat_{t−j}     u = tower(v_i_1 … v_i_t)
 
-    An item has one vector for both sides (weight tying: Inan, Khosravi and Socher 2017), and a bias.  Repeats of
-    the sequence's items have learnt weights by age, because a product that says "similar to" cannot say "not the
-    same again".
+    An item has one vector for both sides (weight tying: Inan, Khosravi and Socher 2017), and a bias.  Repeats
+    of the sequence's items have learnt weights by age, because a product that says "similar to" cannot say
+    "not the same again".
 
-    Learnt by softmax at every step of a sequence, over the targets of the step and negatives drawn from the latest
-    clicks, each logit corrected by the log of the odds that its item is among them (Yi et al. 2019,
+    Learnt by softmax at every step of a sequence, over the targets of the step and negatives drawn from the
+    latest clicks, each logit corrected by the log of the odds that its item is among them (Yi et al. 2019,
     "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations"); the items of the own
-    sequence are always among them and are not corrected.  Item rows step by Adagrad with one accumulator a vector
-    (Duchi, Hazan and Singer 2011), the tower by Adam (Kingma and Ba 2015).  A step learns the clicks of a
-    micro-batch, and replays sessions from a ring of recent clicks (Rolnick et al. 2019, "Experience Replay for
-    Continual Learning").  What is not finite is dropped and counted; norms are capped.  A learner that takes over
-    continues exactly from what was published.  Torch is imported at the first `learn`, and not to propose.
+    sequence are always among them and are not corrected.  Item rows step by Adagrad with one accumulator a
+    vector (Duchi, Hazan and Singer 2011), the tower by Adam (Kingma and Ba 2015).  A step learns the clicks
+    of a micro-batch, and replays sessions from a ring of recent clicks (Rolnick et al. 2019, "Experience
+    Replay for Continual Learning").  Steps that are not finite are dropped and counted; norms are capped.
+    Torch is imported at the first `learn`, and not to propose.
 
-    Cost, dim 64, one core: learn 13 µs an example (`mean`) in micro-batches of 256 and more, 20 µs in those of 50;
-    score 150 candidates in 5 µs, after the tower's 1 (`mean`), 3 (`gru`) or 8 µs (`transformer`) a token; propose,
+    Cost, dim 64, one core: learn 13 µs an example (`mean`) in micro-batches of 256 and more; score 150
+    candidates in 5 µs, after the tower's 1 (`mean`), 3 (`gru`) or 8 µs (`transformer`) a token; propose,
     exact, 100 µs a query at 17,000 items.  Memory: 4 × `dim` + 26 bytes an item, 28 a click of the ring.
 
     Parameters
@@ -61,19 +61,15 @@ class TwoTower:
     negatives
         Clicks drawn as negatives, beside the targets of the step.
     redraw
-        Clicks after which negatives are drawn again: a checkpoint has few rows however small micro-batches are.
+        Clicks after which negatives are drawn again; more make smaller checkpoints.
     replay
         Clicks that are replayed for each new one.  More gained recall and lost MRR, and cost as much again.
-    ring
-        Latest clicks that sessions are replayed from.
-    window
-        Latest clicks that negatives are drawn from.
+    ring, window
+        Latest clicks that sessions are replayed from, and that negatives are drawn from.
     dropout
         Share of the input vectors' entries that is dropped out while learning.
-    learning_rate
-        Step length of Adagrad.
-    tower_rate
-        Step length of Adam.
+    learning_rate, tower_rate
+        Step lengths of Adagrad and of Adam.
     max_norm
         Largest norm of an item's vector.
     seed
@@ -134,7 +130,7 @@ class TwoTower:
         self._bias, self._squares = self.state["bias"], self.state["squares"]
         self._blocks = self.state.blocks
         self._steps = self._blocks["steps"]
-        """How often random numbers were drawn, and steps of the tower."""
+        """Calls of `_rng`, and steps of the tower."""
         self._weights = split(self._blocks["tower"], self._shapes)
         rng = np.random.default_rng(seed)
         for name, weight in self._weights.items():
@@ -148,10 +144,10 @@ class TwoTower:
         self._index_lock = threading.Lock()
 
     def learn(self, batch: Batch) -> None:
-        """Take a step for every `self.batch` clicks, on the sessions that they continue and on replayed ones."""
+        """Take a step for every `self.batch` clicks, on their sessions and on replayed ones."""
         known = batch.items >= 0
-        keys = (batch.sessions if self.by == "session" else batch.users)[known]
         items, weights = batch.items[known], batch.weights[known]
+        keys = (batch.sessions if self.by == "session" else batch.users)[known]
         for at in range(0, len(items), self.batch):
             part = slice(at, at + self.batch)
             self._start(items[part])
@@ -205,7 +201,7 @@ class TwoTower:
         draws = self.negatives + len(taught)
         log_odds = np.log(-np.expm1(draws * np.log1p(-self._clicks.odds(rows[:shared])))).astype(np.float32)
         vectors = self.vectors[rows]
-        mask = self._dropout_mask((len(inputs), self.dim), rng)
+        mask = dropout_mask((len(inputs), self.dim), self.dropout, rng)
         walked, backward = self._tower.walk(
             self._blocks["tower"], self._shapes, vectors[inputs] * mask, lessons.sizes
         )
@@ -220,12 +216,6 @@ class TwoTower:
         self._descend(rows, gradients.vectors, gradients.bias)
         split(tower_gradient, self._shapes)["repeat"][...] = gradients.repeat
         self._descend_tower(tower_gradient)
-
-    def _dropout_mask(self, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-        """Factors of the inputs: 0 for those that are dropped out, and the inverse of the kept share for others."""
-        limit = round(256 * self.dropout)
-        random = np.frombuffer(rng.bytes(shape[0] * shape[1]), np.uint8).reshape(shape)
-        return (random >= limit) * np.float32(256 / (256 - limit))
 
     def _descend(self, rows: Rows, vector_gradients: Floats, bias_gradients: Floats) -> None:
         """Take an Adagrad step of the items; float32[n, dim] and float32[n]."""
@@ -289,7 +279,7 @@ class TwoTower:
         return Candidates(rows, scores, np.where(rows >= 0, 0, -1).astype(np.int8))
 
     def score(self, queries: QueryBatch, rows: Rows) -> Floats:
-        """Softmax of the candidates' scores, float32[n, m], for rows int32[n, m]; 0 for -1 and unknown items."""
+        """Softmax of the scores of rows int32[n, m], float32[n, m]; 0 for -1 and unknown items."""
         history = self._sequences(queries)
         out = np.zeros(rows.shape, np.float32)
         score(
