@@ -46,7 +46,8 @@ class Recommender:
     --------
     >>> from models.core import Example
     >>> model = Model(["next"], capacity=100)
-    >>> model.learn([Example("u", 0, 5, "click", "b", history=("a",), session_size=1)])
+    >>> examples = [Example("u", 0, 5, "click", "a"), Example("u", 1, 6, "click", "b", history=("a",))]
+    >>> model.learn(examples)
     >>> Recommender(model, {"next": 1.0}).recommend([Query(("a",), 1, 9)], 5)
     [Slate(items=('b',), scores=(1.0,), reasons=('often after a',))]
     """

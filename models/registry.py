@@ -50,10 +50,15 @@ class RankerRow(NamedTuple):
         return _build(self.path, (weights,), offered, {**self.arguments, **parameters})
 
 
+def load(path: str) -> Any:
+    """Import the class of a row."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(f"models.{module}"), name)
+
+
 def _build(path: str, positional: tuple[Any, ...], offered: dict[str, Any], named: dict[str, Any]) -> Any:
     """Call the constructor with what it takes of `offered`."""
-    module, _, name = path.rpartition(".")
-    constructor = getattr(import_module(f"models.{module}"), name)
+    constructor = load(path)
     accepted = inspect.signature(constructor).parameters
     return constructor(*positional, **{k: v for k, v in offered.items() if k in accepted} | named)
 

@@ -120,7 +120,8 @@ class Deep:
     ...     vectors, events = np.eye(8, dtype=np.float32), np.ones(8, np.int32)
     >>> rows, history = np.arange(8, dtype=np.int32)[None], np.full((1, 32), 3, np.int32)
     >>> x, q = np.zeros((1, 16, 8), np.float32), np.zeros((1, 13), np.float32)
-    >>> features, ranker = Features(rows, np.array([8], np.int32), x, q, history), Deep({"next": 1.0}, Vectors())
+    >>> features = Features(rows, np.array([8], np.int32), x, q, history)
+    >>> ranker = Deep({"next": 1.0}, Vectors())
     >>> for _ in range(20):
     ...     ranker.learn(features, np.array([3], np.int32), np.ones(1, np.float32))
     >>> int(ranker.score(features).argmax())

@@ -31,8 +31,8 @@ class ItemStatistics:
     --------
     >>> statistics = ItemStatistics(100)
     >>> statistics.learn(Batch.from_sessions([[3], [3]]))
-    >>> statistics.popularity[3].round(2).tolist()
-    [0.69, 0.69, 0.69]
+    >>> np.exp(statistics.popularity[3]).round().tolist()
+    [2.0, 2.0, 2.0]
     """
 
     def __init__(self, capacity: int) -> None:

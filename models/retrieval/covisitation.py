@@ -47,8 +47,9 @@ class CoVisitation:
     --------
     >>> generator = CoVisitation(100)
     >>> generator.learn(Batch.from_sessions([[0, 1], [0, 1], [0, 2]]))
-    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 2).scores.round(2).tolist()
-    [[1.15, 0.58]]
+    >>> candidates = generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 1)
+    >>> int(candidates.rows[0, 0]), round(float(candidates.scores[0, 0]), 2)
+    (1, 1.15)
     """
 
     def __init__(

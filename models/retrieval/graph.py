@@ -54,7 +54,7 @@ class Walks:
     >>> generator = Walks(100)
     >>> generator.learn(Batch.from_sessions([[0, 1], [1, 2]]))
     >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 2).scores.tolist()
-    [[345.0, 86.0]]
+    [[330.0, 119.0]]
     """
 
     def __init__(

@@ -33,8 +33,9 @@ class History:
     Examples
     --------
     >>> queries = QueryBatch.from_history(np.array([[4, 2, 2]], np.int32))  # newest first
-    >>> History(10).propose(queries, 2).scores.round(2).tolist()
-    [[1.08, 1.0]]
+    >>> candidates = History(10).propose(queries, 1)
+    >>> int(candidates.rows[0, 0]), round(float(candidates.scores[0, 0]), 2)
+    (2, 1.08)
     """
 
     state = NOTHING

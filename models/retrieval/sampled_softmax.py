@@ -64,11 +64,10 @@ def softmax_step(
 
 
 def dropout_mask(shape: tuple[int, int], dropout: float, rng: np.random.Generator) -> Floats:
-    """Factors of inputs, float32: 0 for the share `dropout` of them, else the inverse of the share that is
-    kept.
+    """Factors of inputs, float32: 0 to drop one out, else the inverse of the share that is kept.
 
     >>> dropout_mask((2, 4), 0.5, np.random.default_rng(1)).tolist()
-    [[0.0, 2.0, 0.0, 0.0], [2.0, 2.0, 2.0, 0.0]]
+    [[2.0, 2.0, 0.0, 0.0], [2.0, 2.0, 0.0, 2.0]]
     """
     limit = round(256 * dropout)
     random = np.frombuffer(rng.bytes(shape[0] * shape[1]), np.uint8).reshape(shape)

@@ -56,8 +56,9 @@ class SessionKnn:
     --------
     >>> generator = SessionKnn(100)
     >>> generator.learn(Batch.from_sessions([[0, 1], [0, 1, 2]]))
-    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 2).scores.round(2).tolist()
-    [[0.96, 0.37]]
+    >>> candidates = generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 1)
+    >>> int(candidates.rows[0, 0]), round(float(candidates.scores[0, 0]), 2)
+    (1, 0.96)
     """
 
     def __init__(

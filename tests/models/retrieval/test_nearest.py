@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.retrieval.nearest import Nearest
+from models.retrieval.nearest import VectorIndex
 
 ITEMS, DIM = 3000, 16
 
@@ -13,55 +13,55 @@ def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(60, DIM))
     vectors = centres[rng.integers(60, size=ITEMS)] + 0.7 * rng.normal(size=(ITEMS, DIM))
-    asked = centres[rng.integers(60, size=100)] + 0.5 * rng.normal(size=(100, DIM))
-    return vectors.astype(np.float32), rng.normal(size=ITEMS).astype(np.float32), asked.astype(np.float32)
+    queries = centres[rng.integers(60, size=100)] + 0.5 * rng.normal(size=(100, DIM))
+    return vectors.astype(np.float32), rng.normal(size=ITEMS).astype(np.float32), queries.astype(np.float32)
 
 
-def best(vectors, biases, asked, k: int) -> np.ndarray:
-    return np.argsort(-(asked @ vectors.T + biases), axis=1)[:, :k]
+def best(vectors, biases, queries, k: int) -> np.ndarray:
+    return np.argsort(-(queries @ vectors.T + biases), axis=1)[:, :k]
 
 
-def recall(found, true) -> float:
-    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, true.tolist(), strict=True)]))
+def recall(rows, true) -> float:
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(rows, true.tolist(), strict=True)]))
 
 
-def filled(order) -> tuple[Nearest, np.ndarray, np.ndarray, np.ndarray]:
-    vectors, biases, asked = planted()
-    index = Nearest(DIM)
+def filled(order) -> tuple[VectorIndex, np.ndarray, np.ndarray, np.ndarray]:
+    vectors, biases, queries = planted()
+    index = VectorIndex(DIM)
     for rows in np.array_split(order, 10):
         index.update(rows, vectors[rows], biases[rows])
-    return index, vectors, biases, asked
+    return index, vectors, biases, queries
 
 
-def test_of_the_best_twenty_few_are_missed_among_a_hundred():
-    index, vectors, biases, asked = filled(np.arange(ITEMS))
+def test_few_of_the_best_twenty_are_missed_among_a_hundred():
+    index, vectors, biases, queries = filled(np.arange(ITEMS))
     assert len(index) == ITEMS
-    assert recall(index.search(asked, 100).tolist(), best(vectors, biases, asked, 20)) > 0.95
+    assert recall(index.search(queries, 100).tolist(), best(vectors, biases, queries, 20)) > 0.95
 
 
 def test_another_order_of_insertion_finds_nearly_the_same():
-    one, *_, asked = filled(np.arange(ITEMS))
-    other, *_ = filled(np.arange(ITEMS)[::-1])
-    assert recall(one.search(asked, 100).tolist(), other.search(asked, 100)[:, :20]) > 0.95
+    first, *_, queries = filled(np.arange(ITEMS))
+    second, *_ = filled(np.arange(ITEMS)[::-1])
+    assert recall(first.search(queries, 100).tolist(), second.search(queries, 100)[:, :20]) > 0.95
 
 
-def test_what_moved_is_found_where_it_is_and_what_expired_nowhere():
-    index, vectors, biases, asked = filled(np.arange(ITEMS))
+def test_moved_rows_are_found_at_their_new_place_and_evicted_rows_nowhere():
+    index, vectors, biases, queries = filled(np.arange(ITEMS))
     moved = np.arange(0, ITEMS, 3)
     vectors[moved] = vectors[moved][::-1]
     index.update(moved, vectors[moved], biases[moved])
-    gone = np.arange(1, ITEMS, 3)
-    index.evict(gone)
-    index.evict(gone[:5])
-    assert len(index) == ITEMS - len(gone)
-    found = index.search(asked, 100)
-    assert not np.isin(found, gone).any()
-    biases[gone] = -np.inf
-    assert recall(found.tolist(), best(vectors, biases, asked, 20)) > 0.95
+    evicted = np.arange(1, ITEMS, 3)
+    index.evict(evicted)
+    index.evict(evicted[:5])
+    assert len(index) == ITEMS - len(evicted)
+    rows = index.search(queries, 100)
+    assert not np.isin(rows, evicted).any()
+    biases[evicted] = -np.inf
+    assert recall(rows.tolist(), best(vectors, biases, queries, 20)) > 0.95
 
 
 def test_a_row_comes_back_with_another_item():
-    index = Nearest(2)
+    index = VectorIndex(2)
     rows, far = np.array([5, 6]), np.array([[1, 0], [0, 1]], np.float32)
     index.update(rows, far, np.zeros(2, np.float32))
     index.evict(rows[:1])
@@ -78,4 +78,4 @@ def test_a_vector_that_hardly_moved_keeps_its_place():
 
 @pytest.mark.parametrize("n", [0, 2])
 def test_an_empty_index_finds_nothing(n):
-    assert (Nearest(DIM).search(np.zeros((n, DIM), np.float32), 4) == -1).all()
+    assert (VectorIndex(DIM).search(np.zeros((n, DIM), np.float32), 4) == -1).all()
