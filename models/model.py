@@ -276,7 +276,7 @@ class Prepared(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence["Prepared"]) -> "Prepared":
-        """The rows of several, in their order, as one."""
+        """The rows of all parts, in their order."""
         records: dict[str, list[Records]] = {}
         for part in parts:
             for name, rows in part.components.items():

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 """An array in a kernel's signature: the kernel is compiled for the dtypes that it is called with."""
 
 ANY_ORDER = {"reassoc", "contract", "nsz"}
-"""Floating-point sums in any order, for `fastmath`.  NaN and infinity are kept: learners look for them."""
+"""Floating-point sums in any order, for `fastmath`.  NaN and infinity are kept: learners check for them."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -58,10 +58,11 @@ class Coverage:
 
 @kernel
 def _covered(query: Array, parameters: Array) -> np.float32:
-    z: np.float32 = parameters[-1]
+    z = parameters[-1]
     for f in range(len(query)):
         z += query[f] * parameters[f]
-    return np.float32(1.0) / (np.float32(1.0) + np.exp(-z))
+    covered: np.float32 = np.float32(1.0) / (np.float32(1.0) + np.exp(-z))
+    return covered
 
 
 @kernel

@@ -7,7 +7,7 @@ how long the session is and whether it repeats items, the time of the day; these
 hidden layer only.
 
 Shares, because the scores of a generator that counts grow with the traffic; differences of times, because the
-clock runs on: with the numbers themselves a ranker would have to learn anew every week.
+clock runs on: with the numbers themselves a ranker would have to start over every week.
 
 Layout: candidates last, so that kernels run along them.  Cost: about 5 µs a query for 200 candidates.
 """

@@ -12,7 +12,7 @@ from models.ranking.pool import Merger, Pool
 from models.ranking.statistics import ItemStatistics
 
 CANDIDATES = 48
-"""Candidates that each generator is asked for."""
+"""Candidates that each generator proposes for a query, at least."""
 WIDTH = 160
 """Candidates that are ranked, a multiple of the length of the processor's vectors."""
 

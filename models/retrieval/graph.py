@@ -75,7 +75,7 @@ class Walks:
             (capacity, np.int8),  # the column of the query from which it was visited first
             (steps, np.int32),  # items visited
             (steps, np.int32),  # where each walker is
-            (steps, np.int32),  # the slot of the session into which it looks
+            (steps, np.int32),  # the slot of the session that it reads
         )
 
     def learn(self, batch: Batch) -> None:

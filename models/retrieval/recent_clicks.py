@@ -10,7 +10,7 @@ from models.core import Floats, Rows
 from models.kernels.hash_table import size_for
 from models.kernels.jit import Array, kernel
 from models.kernels.splitmix import GOLDEN
-from models.retrieval.sequences import Lessons, pack_lessons
+from models.retrieval.sequences import TrainingSequences, pack_for_training
 
 
 class Ring(NamedTuple):
@@ -138,9 +138,9 @@ class RecentClicks:
         """The distinct ends of sessions among clicks that are drawn from the whole ring."""
         return np.unique(self.ends(rng.integers(0, len(self), draws)))
 
-    def lessons(
+    def training_sequences(
         self, ends: NDArray[np.int64], latest: NDArray[np.int64], before: int, length: int
-    ) -> Lessons:
+    ) -> TrainingSequences:
         """The sessions that end at these positions, at most their latest `length` + 1 clicks.
 
         To be learnt are, of each session, only clicks among the `latest` (int64[n]) of the ring, after at
@@ -150,7 +150,7 @@ class RecentClicks:
         items, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
         counts = np.empty(len(ends), np.int64)
         _walk_back(self._ring, ends, latest, before, items, weights, counts)
-        return pack_lessons(items, weights, counts)
+        return pack_for_training(items, weights, counts)
 
 
 @kernel

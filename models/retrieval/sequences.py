@@ -24,7 +24,7 @@ class Sequences(NamedTuple):
     """int32[n]: the token at which the n-th packed sequence ends; -1: it was empty."""
 
 
-class Lessons(NamedTuple):
+class TrainingSequences(NamedTuple):
     """Sequences, laid out like `Sequences`, and what came after each of their tokens."""
 
     items: Rows
@@ -53,15 +53,18 @@ def pack(history: Rows) -> Sequences:
     return Sequences(items, sizes, last)
 
 
-def pack_lessons(items: Rows, weights: Floats, counts: NDArray[np.int64]) -> Lessons:
-    """Lessons from sessions int32[n, length], newest first, of `counts` items each, and the items' weights.
+def pack_for_training(items: Rows, weights: Floats, counts: NDArray[np.int64]) -> TrainingSequences:
+    """Sequences to learn, from sessions int32[n, length], newest first, with their `counts` of items and
+    weights.
 
     An item is the target of the one before it; a session of one item teaches nothing.
     """
     lengths = np.maximum(counts - 1, 0)
     order, sizes = _layout(lengths)
     tokens = int(sizes.sum())
-    out = Lessons(np.empty(tokens, np.int32), sizes, np.empty(tokens, np.int32), np.empty(tokens, np.float32))
+    out = TrainingSequences(
+        np.empty(tokens, np.int32), sizes, np.empty(tokens, np.int32), np.empty(tokens, np.float32)
+    )
     _lay_out(items[:, 1:], order, lengths, sizes, out.items)
     _lay_out(items[:, :-1], order, lengths, sizes, out.targets)
     _lay_out(weights[:, :-1], order, lengths, sizes, out.weights)

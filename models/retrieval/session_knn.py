@@ -35,7 +35,7 @@ class SessionKnn:
     Vector-Multiplication-Indexed-Session kNN (Kersbergen, Sprangers and Schelter 2022, "Serenade: Low-Latency
     Session-Based Recommendation in e-Commerce at Scale"), from V-SkNN (Ludewig and Jannach 2018, "Evaluation
     of Session-based Recommendation Algorithms"), over sessions that are learnt one click at a time.  We
-    differ in the square, in the decay of old sessions, and in weighting by distance to the match: theirs
+    differ in the square, in the decay of old sessions, and in weighting by distance to the match: Serenade
     counts all of a neighbour's items alike.  Neighbours are picked by similarity, in `LEVELS` of it; of equal
     ones those that share the latest item, and began last, come first.  Keyed by user instead of session it is
     user kNN, and the query is the whole history.

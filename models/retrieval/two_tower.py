@@ -13,7 +13,7 @@ from models.kernels.optimizers import adagrad, adam
 from models.retrieval import nearest
 from models.retrieval.recent_clicks import RecentClicks
 from models.retrieval.sampled_softmax import add_rows, dropout_mask, number_rows, own_items, softmax_step
-from models.retrieval.sequences import Lessons
+from models.retrieval.sequences import TrainingSequences
 from models.retrieval.towers import TOWERS, first_weights, split
 from models.retrieval.vectors import EPSILON, retrieve, score, start_vectors
 from models.state import Records
@@ -157,7 +157,7 @@ class TwoTower:
             replayed = self._clicks.sample_ends(round(self.replay * len(places)), rng)
             latest = np.repeat([len(places), len(self._clicks)], [len(new), len(replayed)])
             ends = np.concatenate([new, replayed])
-            self._step(self._clicks.lessons(ends, latest, self._tower.before, self.length), rng)
+            self._step(self._clicks.training_sequences(ends, latest, self._tower.before, self.length), rng)
 
     def _rng(self) -> np.random.Generator:
         """A new generator at each call; as the steps travel, a restored learner draws the same numbers."""
@@ -187,27 +187,27 @@ class TwoTower:
             self._blocks.mark("drawn_at")
         return drawn[drawn > 0] - 1
 
-    def _step(self, lessons: Lessons, rng: np.random.Generator) -> None:
+    def _step(self, sequences: TrainingSequences, rng: np.random.Generator) -> None:
         """Learn these sequences."""
         import torch
 
-        taught = np.flatnonzero(lessons.weights)
+        taught = np.flatnonzero(sequences.weights)
         if not len(taught):
             return
         torch.set_num_threads(1)  # the matrices are small, and serving needs the other cores
         rows, shared, targets, inputs = number_rows(
-            self._negatives(rng), lessons.targets[taught], lessons.items, self._numbers
+            self._negatives(rng), sequences.targets[taught], sequences.items, self._numbers
         )
         draws = self.negatives + len(taught)
         log_odds = np.log(-np.expm1(draws * np.log1p(-self._clicks.odds(rows[:shared])))).astype(np.float32)
         vectors = self.vectors[rows]
         mask = dropout_mask((len(inputs), self.dim), self.dropout, rng)
         walked, backward = self._tower.walk(
-            self._blocks["tower"], self._shapes, vectors[inputs] * mask, lessons.sizes
+            self._blocks["tower"], self._shapes, vectors[inputs] * mask, sequences.sizes
         )
         gradients = softmax_step(
             walked[taught], vectors, self._bias[rows], log_odds, self._weights["repeat"],
-            own_items(taught, lessons.sizes, inputs, self.length), targets, lessons.weights[taught],
+            own_items(taught, sequences.sizes, inputs, self.length), targets, sequences.weights[taught],
         )  # fmt: skip
         walked_gradient = np.zeros_like(walked)
         walked_gradient[taught] = gradients.u
