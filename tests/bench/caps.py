@@ -17,7 +17,7 @@ DISTINCT = 5_000_000
 MAX_ITEMS = 100_000
 SETTLED = 4
 """Times as many items as rows, after which all tables are full."""
-LEARNT_APART = {"embedding", "gru", "transformer", "mf"}
+LEARNT_APART = {"embedding", "gru", "transformer", "matrix-factorisation"}
 """Learn in torch; their rows are capped by the same expiry, and 5 million steps take an hour."""
 
 
@@ -36,8 +36,8 @@ def caps(bench: Bench) -> list[Row]:
         if done % 500_000 == 0:
             say(f"caps: {done:,} of {distinct:,} distinct items, {len(model.items):,} have a row")
     took = time.monotonic() - began
-    tables = [*model.generators.values(), model.statistics, model.coverage]
-    rows = MAX_ITEMS + sum(table.rows for table in tables)
+    parts = [*model.generators.values(), model.statistics, model.coverage]
+    rows = MAX_ITEMS + sum(part.state.rows for part in parts)
     allocated = sum(map(nbytes, model.generators.values()))
     return [
         Row("caps", f"items with a row, of {distinct:,} distinct", len(model.items), "", at_most=MAX_ITEMS),
