@@ -1,7 +1,7 @@
 """The data types that all models share: read this first.
 
 Outside the models, ids are strings.  Inside, an item is the number of its row, an `int32`; -1 stands for
-"none". Times are event times in milliseconds since the epoch (`int64`), bounded by `streams.step.clock`; no
+"none".  Times are event times in milliseconds since the epoch (`int64`), bounded by `streams.step.clock`; no
 model reads a clock.
 """
 

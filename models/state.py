@@ -3,7 +3,7 @@
     learner:  learn -> touched -> dump -> (Kafka) -> apply  :replica
 
 A component (`models.components`) keeps what it has learnt in a `Table`, or in `Parameters` if it is a
-network. Its kernels write into the table's columns and set `dirty` for each row that they change.  All
+network.  Its kernels write into the table's columns and set `dirty` for each row that they change.  All
 columns are allocated zeroed at once: the operating system provides a page when a row in it is first written,
 so a table never grows by copying.
 """

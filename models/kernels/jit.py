@@ -1,7 +1,7 @@
 """The decorator of all numba kernels, with types that mypy can check.
 
-@kernel                                     compiled at the first call, cached on disk, without the GIL
-@kernel(fastmath=ANY_ORDER)                 the same, with more options of numba.njit
+`@kernel` compiles a function at its first call, caches it on disk, and runs it without the interpreter lock;
+`@kernel(fastmath=ANY_ORDER)` passes further options to `numba.njit`.
 """
 
 from collections.abc import Callable

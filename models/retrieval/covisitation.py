@@ -29,8 +29,10 @@ class CoVisitation:
     may be its own neighbour, and so it is learnt which items are repeated.
 
     Each item keeps its strongest neighbours: a new one replaces the weakest and starts with its own weight
-    only. Cost: learn ≤ 8 rows an event, about 0.4 µs; propose ≤ 8 rows of neighbours, 3 to 5 µs. Memory: 24 +
-    8 × `neighbours` bytes an item.
+    only.
+
+    Cost: learn ≤ 8 rows an event, about 0.4 µs; propose ≤ 8 rows of neighbours, 3 to 5 µs.
+    Memory: 24 + 8 × `neighbours` bytes an item.
 
     Parameters
     ----------

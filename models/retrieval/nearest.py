@@ -24,7 +24,7 @@ class VectorIndex:
     that the scores are exact, and what the approximation costs is candidates that are missed.
 
     The index depends on the order in which the items came: a replica may miss other candidates than the
-    learner. Both miss few: docs/models/nearest.md has the measured loss.
+    learner.  Both miss few: docs/models/nearest.md has the measured loss.
 
     Cost: 150 µs an item that came or moved; search 130 µs a query.  Memory: about 570 bytes an item at 64
     dimensions, with its edges.

@@ -25,7 +25,7 @@ class Popularity:
     It is the floor that any model must beat, and fills a list when nothing else is known.  All counts halve
     alike, so that an item rises into the list only by an event of its own, and only items that changed are
     ranked again.  Cost: learn O(1) an event; propose O(k) a query, and O(changed items) once a state of the
-    model. Memory: 21 bytes an item.
+    model.  Memory: 21 bytes an item.
 
     Parameters
     ----------

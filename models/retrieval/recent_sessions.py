@@ -46,7 +46,7 @@ class RecentSessions(Table):
     slots, in whatever order they arrive, because a pair of session and item is only ever removed by the
     expiry of the lowest numbers, or of the whole item.
 
-    Cost: learn about 0.5 µs an event. Memory: 32 + 4 × `length` bytes a slot, 4 × `latest` + 8 an item; 8 to
+    Cost: learn about 0.5 µs an event.  Memory: 32 + 4 × `length` bytes a slot, 4 × `latest` + 8 an item; 8 to
     16 bytes a slot in the learner only.
 
     Parameters

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 
 from models.core import HISTORY, SESSION, Batch, Candidates, QueryBatch, Rows
+from models.kernels.hash_table import size_for
 from models.kernels.jit import Array, kernel
 from models.kernels.scratch import Scratch
 from models.kernels.splitmix import GOLDEN_32
@@ -74,7 +75,7 @@ class SessionKnn:
         self.state = RecentSessions(capacity, by, slots_per_item, length, latest)
         self.neighbours, self.tau_ms = neighbours, float(tau_ms)
         columns = SESSION if by == "session" else HISTORY
-        met = 1 << (2 * columns * latest - 1).bit_length()
+        met = size_for(columns * latest)
         self._scratch = Scratch(
             (met, np.uint32),  # sessions met, by hash: the number
             (met, np.float32),  # similarity; 0: free

@@ -105,10 +105,10 @@ def test_popularity_is_decayed_to_now_and_against_the_mean():
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
-def test_they_do_not_grow_with_the_scores(scale):
+def test_features_do_not_grow_with_the_scores(scale):
     plain, scaled = features(), features(scale=scale)
     assert all(scaled[name] == pytest.approx(plain[name], abs=1e-5) for name in plain if name != "a best")
 
 
-def test_they_do_not_move_with_the_clock():
+def test_features_do_not_move_with_the_clock():
     assert features(START) == features(START + 10 * 365 * 24 * HOUR_MS)

@@ -57,7 +57,7 @@ def test_counts_halve_in_a_half_life_and_order_does_not_matter():
     assert neighbours(reversed_, 0) == pytest.approx(neighbours(in_order, 0))
 
 
-def test_how_often_an_item_follows_itself_is_learnt_like_any_other():
+def test_an_item_may_be_its_own_neighbour():
     model = CoVisitation(10)
     model.learn(batch((0, [1, 0], 0), (2, [0], 0)))
     assert neighbours(model, 0) == {0: 0.5, 2: 1.0}

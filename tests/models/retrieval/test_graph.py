@@ -56,7 +56,7 @@ def test_a_query_walks_the_same_way_at_any_place_in_the_batch():
 
 
 @pytest.mark.parametrize("number", [0, 1, 250, 301, 2**31, 2**32 - 1])
-def test_whatever_a_ring_says_walks_stay_inside(number):
+def test_walks_stay_inside_whatever_numbers_a_ring_has(number):
     """Numbers that are too old, or too high, among slots that were all taken three times."""
     model = trained(*[[n % 7, n % 5] for n in range(300)])
     model.state.index.rings[:] = np.uint32(number)
@@ -64,7 +64,7 @@ def test_whatever_a_ring_says_walks_stay_inside(number):
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 7])
-def test_few_steps_reach_few(steps):
+def test_few_steps_make_few_visits(steps):
     assert sum(visited(trained([0, 1, 2], [1, 0, 3], steps=steps), 2, 1, 0).values()) <= steps
 
 

@@ -47,7 +47,7 @@ def test_a_repeat_starts_no_new_number():
     assert model.state.index.counts[:3].tolist() == [1, 1, 1]
 
 
-def test_a_session_longer_than_its_slot_goes_on_under_a_new_number():
+def test_a_session_longer_than_its_slot_continues_under_a_new_number():
     model = SessionKnn(10, length=3)
     model.learn(sessions(*[(1, item) for item in range(5)]))
     records = model.state.dump(np.arange(3))

@@ -232,7 +232,7 @@ def test_small_micro_batches_share_the_drawn_negatives():
     assert (model.state.touched() < 5_000).sum() <= 100 + 2 * 100
 
 
-def test_a_new_click_of_a_mean_moves_only_what_is_just_before_it():
+def test_a_new_click_moves_only_the_items_just_before_it_in_a_mean():
     model = TwoTower(100, "mean", negatives=1, replay=0.0)
     session, keys = np.arange(10, 24), np.zeros(14, np.int64)
     model.learn(batch(session[:13], users=keys[:13]))
