@@ -60,7 +60,7 @@ class Table:
         self.dirty = np.zeros(rows, np.bool_)
         """bool[rows]: changed since the last call of `touched`."""
         self.used = 0
-        """1 + the highest row that was ever marked or applied."""
+        """1 + the highest row that was ever marked or applied; rows that kernels set dirty do not count."""
         self.records: Records = np.zeros(rows if packed else 0, self.dtype)
         """The rows side by side, if the table is packed."""
         self._applied = applied
@@ -117,8 +117,7 @@ def _zeros(rows: int, dtype: np.dtype[Any]) -> Array:
 
 
 class Parameters(Table):
-    """The weights of a small network as one row: `values` and Adagrad's accumulators `squares`,
-    float32[size].
+    """The weights of a network as one row: `values` and Adagrad's accumulators `squares`, float32[size].
 
     Parameters
     ----------
@@ -130,7 +129,7 @@ class Parameters(Table):
     Examples
     --------
     >>> parameters = Parameters(3, first_squares=0.25)
-    >>> parameters.mark()
+    >>> parameters.mark_all()
     >>> parameters.dump(parameters.touched())["squares"].tolist()
     [[0.25, 0.25, 0.25]]
     """
@@ -140,9 +139,9 @@ class Parameters(Table):
         self.values, self.squares = self["parameters"][0], self["squares"][0]
         self.squares[:] = first_squares
 
-    def mark(self, rows: NDArray[Any] = np.zeros(1, np.int32)) -> None:  # noqa: B008  # never written to
+    def mark_all(self) -> None:
         """Note that the parameters changed."""
-        super().mark(rows)
+        self.dirty[:] = True
 
 
 NOTHING = Table(0, [])

@@ -50,7 +50,7 @@ class Coverage:
         """Take a step for each example; its target is a column of the candidates, or -1 for none of them."""
         _learn(features.queries, targets, weights, self.state.values, self.state.squares, self._rate)
         if len(targets):
-            self.state.mark()
+            self.state.mark_all()
 
     def evict(self, rows: Rows) -> None:
         """Do nothing: nothing is kept of single items."""

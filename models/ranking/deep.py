@@ -188,7 +188,7 @@ class Deep:
         for at in range(0, len(useful), self.batch):
             part = useful[at : at + self.batch]
             self._step(features.take(part), targets[part], weights[part])
-            self.state.mark()
+            self.state.mark_all()
 
     def _step(self, features: Features, targets: Rows, weights: Floats) -> None:
         import torch

@@ -90,7 +90,7 @@ class Mlp:
             self._shape, self._rates, self.state.values, self.state.squares,
         )  # fmt: skip
         if (targets >= 0).any():
-            self.state.mark()
+            self.state.mark_all()
 
     def evict(self, rows: Rows) -> None:
         """Do nothing: nothing is kept of single items."""

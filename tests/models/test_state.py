@@ -59,7 +59,7 @@ def test_pages_follow_the_rows_of_a_table():
 def test_parameters_are_one_row():
     parameters = Parameters(3, first_squares=0.1)
     assert parameters.touched().tolist() == []
-    parameters.mark()
+    parameters.mark_all()
     assert parameters.touched().tolist() == [0]
     twin = Parameters(3, first_squares=0.1)
     parameters.values[:] = 1, 2, 3
