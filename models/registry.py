@@ -19,20 +19,21 @@ class GeneratorRow(NamedTuple):
     """A candidate generator by its class, and what users and settings read of it."""
 
     path: str
-    """Its class, as `module.Class` in `models`.  The constructor takes the capacity, and `seed` if it wants
-    one."""
-    arguments: Mapping[str, Any] = NO_ARGUMENTS
-    """Keyword arguments of the constructor that differ from its defaults."""
+    """Its class, as `module.Class` in `models`.  The constructor takes the capacity, and may take `seed`."""
+    fixed: Mapping[str, Any] = NO_ARGUMENTS
+    """Keyword arguments of the constructor that make it this generator."""
     reason: str = "because of "
     """Why a candidate is listed, in words that the item of the user's history follows."""
     decays: bool = False
     """Whether it has a half-life (`models.components.Decaying`)."""
     weight: float = 0.0
     """Default weight in the blend; 0: off by default."""
+    defaults: Mapping[str, Any] = NO_ARGUMENTS
+    """Keyword arguments whose defaults differ from those of the class."""
 
     def build(self, capacity: int, seed: int, **parameters: Any) -> Any:
         """A generator that has learnt nothing; `parameters` are keyword arguments of its constructor."""
-        return _build(self.path, (capacity,), {"seed": seed}, {**self.arguments, **parameters})
+        return _build(self.path, self.fixed, {"seed": seed}, capacity, **{**self.defaults, **parameters})
 
 
 class RankerRow(NamedTuple):
@@ -41,13 +42,12 @@ class RankerRow(NamedTuple):
     path: str
     """Its class, as `module.Class` in `models`.  The constructor takes the weights of the blend by generator,
     and `vectors` (a generator with item vectors, or None) and `seed` if it wants them."""
-    arguments: Mapping[str, Any] = NO_ARGUMENTS
-    """Keyword arguments of the constructor that differ from its defaults."""
+    fixed: Mapping[str, Any] = NO_ARGUMENTS
+    """Keyword arguments of the constructor that make it this ranker."""
 
     def build(self, weights: Mapping[str, float], vectors: Any, seed: int, **parameters: Any) -> Any:
         """A ranker that has learnt nothing; `parameters` are keyword arguments of its constructor."""
-        offered = {"vectors": vectors, "seed": seed}
-        return _build(self.path, (weights,), offered, {**self.arguments, **parameters})
+        return _build(self.path, self.fixed, {"vectors": vectors, "seed": seed}, weights, **parameters)
 
 
 def load(path: str) -> Any:
@@ -56,11 +56,17 @@ def load(path: str) -> Any:
     return getattr(import_module(f"models.{module}"), name)
 
 
-def _build(path: str, positional: tuple[Any, ...], offered: dict[str, Any], named: dict[str, Any]) -> Any:
-    """Call the constructor with what it takes of `offered`."""
+def _build(
+    path: str, fixed: Mapping[str, Any], offered: Mapping[str, Any], first: Any, **parameters: Any
+) -> Any:
+    """Call the constructor with what it accepts of `offered`.
+
+    Raises `TypeError` on a parameter that it does not have, or that the row fixes.
+    """
     constructor = load(path)
     accepted = inspect.signature(constructor).parameters
-    return constructor(*positional, **{k: v for k, v in offered.items() if k in accepted} | named)
+    wanted = {name: value for name, value in offered.items() if name in accepted}
+    return constructor(first, **wanted, **fixed, **parameters)
 
 
 _TRENDING = {"half_life_ms": 2 * HOUR_MS}
@@ -76,9 +82,7 @@ GENERATORS: dict[str, GeneratorRow] = {
         decays=True,
         weight=0.6,
     ),
-    "session-knn": GeneratorRow(
-        "retrieval.session_knn.SessionKnn", {"by": "session"}, "in sessions with ", weight=0.5
-    ),
+    "session-knn": GeneratorRow("retrieval.session_knn.SessionKnn", reason="in sessions with ", weight=0.5),
     "user-knn": GeneratorRow("retrieval.session_knn.SessionKnn", {"by": "user"}, "by users with "),
     "embedding": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "mean"}, "similar to ", weight=0.1),
     "matrix-factorisation": GeneratorRow(
@@ -87,9 +91,9 @@ GENERATORS: dict[str, GeneratorRow] = {
     "gru": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "gru"}, "similar to "),
     "transformer": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "transformer"}, "similar to "),
     "popularity": GeneratorRow("retrieval.popularity.Popularity", decays=True, weight=0.05),
-    "trending": GeneratorRow("retrieval.popularity.Popularity", _TRENDING, decays=True, weight=0.05),
+    "trending": GeneratorRow("retrieval.popularity.Popularity", defaults=_TRENDING, decays=True, weight=0.05),
     "context-popularity": GeneratorRow("retrieval.context.ContextPopularity", decays=True),
-    "context-trending": GeneratorRow("retrieval.context.ContextPopularity", _TRENDING, decays=True),
+    "context-trending": GeneratorRow("retrieval.context.ContextPopularity", defaults=_TRENDING, decays=True),
     "history": GeneratorRow("retrieval.history.History", reason="seen before: ", weight=0.2),
     "graph": GeneratorRow("retrieval.graph.Walks", reason="a few steps from "),
 }

@@ -7,6 +7,7 @@ import pytest
 
 from models.model import Model
 from models.registry import GENERATORS, RANKERS, default_weights, load
+from models.units import HOUR_MS
 from streams.settings import Settings
 
 
@@ -28,11 +29,16 @@ def test_every_ranker_is_built(name):
     assert list(Model(["next", "embedding"], 100, rankers=[name]).rankers) == [name]
 
 
-def test_parameters_replace_those_of_the_table():
+def test_parameters_replace_the_defaults_of_the_table():
+    assert Model(["trending"], 100).half_lives_ms == {"trending": 2 * HOUR_MS}
     model = Model(["trending"], 100, parameters={"trending": {"half_life_ms": 5.0}})
     assert model.half_lives_ms == {"trending": 5.0}
-    with pytest.raises(TypeError, match="nonsense"):
-        Model(["next"], 100, parameters={"next": {"nonsense": 1}})
+
+
+@pytest.mark.parametrize("parameter", ["nonsense", "direction"])
+def test_unknown_and_fixed_parameters_are_refused_by_name(parameter):
+    with pytest.raises(TypeError, match=parameter):
+        Model(["next"], 100, parameters={"next": {parameter: "previous"}})
 
 
 def test_every_class_says_its_parameters_and_shows_an_example():
