@@ -175,7 +175,7 @@ class Settings(BaseSettings):
             ("generators", self.generators, GENERATORS),
             ("ranker", {self.ranker}, RANKERS),
             ("half_lives_h", self.half_lives_h, decaying),
-            ("model_parameters", self.model_parameters, {*GENERATORS, *RANKERS}),
+            ("model_parameters", self.model_parameters, [*GENERATORS, *RANKERS]),
         ):
             unknown = sorted(set(given) - set(known))
             if unknown:
