@@ -17,12 +17,13 @@ run: .venv/.installed ## One serving worker (start `make kafka` and `freshet top
 test: .venv/.installed ## All tests; ARGS="-k kafka" picks some
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: .venv/.installed ## ruff and mypy
+lint: .venv/.installed ## ruff, mypy and the floors of the rooms (import-linter)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 
-format: .venv/.installed ## Let ruff write the code's layout and mend what it can
+format: .venv/.installed ## Let ruff write the code's layout and fix what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -1,14 +1,14 @@
-"""The words that every model shares: read this first.
+"""The data types that all models share: read this first.
 
-Outside, ids are strings.  Inside, an item is the number of its row, an `int32`; -1 stands for "none".
-Time is event time in milliseconds since the epoch (`int64`), made safe by `streams.step.clock`; no model
-reads a clock.
+Outside the models, ids are strings.  Inside, an item is the number of its row, an `int32`; -1 stands for
+"none".  Times are event times in milliseconds since the epoch (`int64`), bounded by `streams.step.clock`; no
+model reads a clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,42 +17,40 @@ Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 HISTORY = 32
-"""Latest items of a user that travel with an example, and that a recommendation looks at."""
+"""Latest items of a user that travel with an example, and that a recommendation is made from."""
 SESSION = 8
-"""Items of a session that vote for the next one; more changed nothing that we could measure."""
-
-
+"""Latest items of a session that vote for the next one; more changed nothing that we could measure."""
 CONTEXTS = 1024
 """Slots that the values of a context are hashed to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the user had been shown when the event came, if it was the event's item."""
+    """The recommendation that the user had before the event, if the event's item was in it."""
 
     recommendation_id: str
     position: int
-    """0 is the top of the list."""
+    """Position of the item in the list; 0 is the top."""
 
 
 @dataclass(slots=True)  # frozen would cost a microsecond an event
 class Example:
-    """One record that teaches; it needs no user state to be learnt from."""
+    """A record that teaches; no user state is needed to learn from it."""
 
     user: str
     offset: int
-    """Of the event in its partition of `events`: the learner takes each offset of a partition once."""
+    """Offset of the event in its partition of `events`: the learner takes each offset of a partition once."""
     time: int
-    """Event time, made safe, in ms since the epoch."""
+    """Event time, ms since the epoch."""
     type: str
     item: str
     weight: float = 1.0
     value: float | None = None
-    """What the event says of its worth: price × quantity, or the rating."""
+    """Value of the event: price × quantity, or the rating."""
     history: tuple[str, ...] = ()
     """The user's items before this one, oldest first, at most `HISTORY`."""
     session_size: int = 0
-    """How many of the newest of them are of the same session."""
+    """Number of the newest of them that belong to the same session."""
     session: int = 0
     """Number of the session among the user's."""
     shown: Shown | None = None
@@ -60,33 +58,33 @@ class Example:
 
 
 class Query(NamedTuple):
-    """A user who is to be shown something."""
+    """A user who needs a recommendation."""
 
     history: tuple[str, ...]
     """The user's items, oldest first, at most `HISTORY`."""
     session_size: int
-    """How many of the newest of them are of the current session, or as good as."""
+    """Number of the newest of them that belong to the current session."""
     time: int
-    """Event time, made safe, in ms since the epoch."""
+    """Event time, ms since the epoch."""
     context: Mapping[str, str | float] = MappingProxyType({})
 
 
 class QueryBatch(NamedTuple):
-    """Users who are to be shown something, as arrays: n of them."""
+    """n queries as arrays."""
 
     history: Rows
-    """int32[n, HISTORY], newest first, -1 from where there is none; unknown items are left out."""
+    """int32[n, HISTORY], newest first, padded with -1; unknown items are left out."""
     sizes: Rows
-    """int32[n]: how many of the newest are of the current session."""
+    """int32[n]: number of the newest items that belong to the current session."""
     session: Rows
-    """int32[n, SESSION]: the newest of the current session, as in `history`."""
+    """int32[n, SESSION]: the newest items of the current session, as in `history`."""
     times: NDArray[np.int64]
     """int64[n], ms."""
     contexts: Rows
-    """int32[n]: the slot of the context's value, below `CONTEXTS`; -1: the event has none."""
+    """int32[n]: slot of the context's value, below `CONTEXTS`; -1: the query has none."""
 
     def take(self, which: NDArray[np.intp] | slice) -> "QueryBatch":
-        """Some of them, in this order."""
+        """The queries at these positions, in this order."""
         return QueryBatch(
             self.history[which],
             self.sizes[which],
@@ -95,18 +93,24 @@ class QueryBatch(NamedTuple):
             self.contexts[which],
         )
 
-    def before(self) -> "QueryBatch":
-        """As asked before it was known that a new session began: it goes on from the last."""
+    def with_session_continued(self) -> "QueryBatch":
+        """The same queries, except that a new session, of no item yet, continues the user's last one.
+
+        So the queries of examples become those that were served before the event started a new session.
+        """
         lengths = (self.history >= 0).sum(1).astype(np.int32)
         new = self.sizes == 0
         session = np.where(new[:, None], self.history[:, :SESSION], self.session)
         return self._replace(sizes=np.where(new, lengths, self.sizes), session=session)
 
     @classmethod
-    def of(
+    def from_history(
         cls, history: Rows, sizes: Rows | None = None, times: NDArray[np.int64] | None = None
     ) -> "QueryBatch":
-        """From the items alone: int32[n, at most HISTORY], newest first; without `sizes` all one session."""
+        """Queries without context from int32[n, at most HISTORY], newest first.
+
+        By default all items are of the current session, and times are 0.
+        """
         n, width = history.shape
         padded = np.full((n, HISTORY), -1, np.int32)
         padded[:, :width] = history
@@ -119,12 +123,12 @@ class QueryBatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Examples as arrays: n of them, in the order in which they are learnt."""
+    """n examples as arrays, in the order in which they are learnt."""
 
     items: Rows
     """int32[n]; -1 where the item has no row (yet)."""
     queries: QueryBatch
-    """What was known before each; `times` are those of the examples."""
+    """The users' state before each example; `times` are those of the examples."""
     weights: Floats
     """float32[n]."""
     users: NDArray[np.uint64]
@@ -135,17 +139,41 @@ class Batch:
     def __len__(self) -> int:
         return len(self.items)
 
+    @classmethod
+    def from_sessions(cls, sessions: Sequence[Sequence[int]]) -> "Batch":
+        """Examples from sessions of item rows, oldest first, each of a user of its own, at time 0.
+
+        >>> Batch.from_sessions([[3, 4, 5]]).queries.history[:, :2].tolist()
+        [[-1, -1], [3, -1], [4, 3]]
+        """
+        examples = [
+            (user, item, session[:at][::-1][:HISTORY])
+            for user, session in enumerate(sessions)
+            for at, item in enumerate(session)
+        ]
+        history = np.full((len(examples), HISTORY), -1, np.int32)
+        for n, (_, _, latest) in enumerate(examples):
+            history[n, : len(latest)] = latest
+        items = np.array([item for _, item, _ in examples], np.int32)
+        users = np.array([user for user, _, _ in examples], np.uint64)
+        return cls(items, QueryBatch.from_history(history), np.ones(len(items), np.float32), users, users)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What a generator proposes for n queries: k items each, best first."""
 
     rows: Rows
-    """int32[n, k]; -1 from where a generator had no more."""
+    """int32[n, k], padded with -1 where a generator has fewer candidates."""
     scores: Floats
     """float32[n, k]; higher is better, 0 where there is no candidate."""
     sources: NDArray[np.int8]
     """int8[n, k]: the column of `QueryBatch.history` that speaks most for the item; -1: none does."""
+
+    @classmethod
+    def empty(cls, n: int, k: int) -> "Candidates":
+        """Arrays without a candidate, of k columns for each of n queries, for a kernel to fill."""
+        return cls(np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32), np.full((n, k), -1, np.int8))
 
 
 class Features(NamedTuple):
@@ -154,16 +182,16 @@ class Features(NamedTuple):
     rows: Rows
     """int32[n, m]; -1 from `counts` on."""
     counts: Rows
-    """int32[n]."""
+    """int32[n]: number of candidates."""
     candidates: Floats
-    """float32[n, F, m]; undefined from `counts` on.  F is a multiple of 4, the last ones are 0."""
+    """float32[n, F, m]; undefined from `counts` on.  F is a multiple of 4, the last features are 0."""
     queries: Floats
     """float32[n, Q]."""
     history: Rows
-    """int32[n, HISTORY], newest first, -1 pads."""
+    """int32[n, HISTORY], newest first, padded with -1."""
 
     def take(self, which: NDArray[np.intp]) -> "Features":
-        """Of some of the queries, in this order."""
+        """The features of the queries at these positions, in this order."""
         return Features(
             self.rows[which],
             self.counts[which],
@@ -173,75 +201,10 @@ class Features(NamedTuple):
         )
 
 
-class Component(Protocol):
-    """A part of the model whose state travels: from the learner's `dump` to a replica's `apply`.
-
-    A replica then answers exactly as the learner would (tests/models/test_promises.py holds all to it).
-    State is rows: as a rule row i belongs to item i, but a table may have rows of its own (recent
-    sessions); `dtype` says how one travels.  Memory is bounded by `capacity` items, allocated zeroed at
-    once: the kernel gives the pages when a row is first touched, so growth is never a copy.
-    """
-
-    rows: int
-    """Of the table that travels; 0: nothing is kept."""
-    dtype: np.dtype[np.void]
-    """One field is `row`, int32."""
-
-    def touched(self) -> Rows:
-        """The rows changed since the last call, ascending and distinct; calling forgets them."""
-
-    def dump(self, rows: Rows) -> NDArray[np.void]:
-        """These rows as they travel, `dtype`[len(rows)]."""
-
-    def apply(self, rows: NDArray[np.void]) -> None:
-        """Take over dumped rows; of a row that comes twice the last one counts."""
-
-    def evict(self, rows: Rows) -> None:
-        """These items expired: empty their rows, and drop what others say of them."""
-
-
-class Generator(Component, Protocol):
-    """A candidate generator: learns from examples on one side, proposes items on both."""
-
-    def learn(self, batch: Batch) -> None:
-        """Learn the examples in order.  Rows of -1 teach nothing."""
-
-    def propose(self, queries: QueryBatch, k: int) -> Candidates:
-        """Up to k candidates for each query.  LiveSettings nothing; several threads may ask at once."""
-
-
-class Ranker(Component, Protocol):
-    """Scores the candidates of a query against each other; its rows are its own parameters."""
-
-    def learn(self, seen: Features, targets: Rows, weights: Floats) -> None:
-        """Learn that the candidates in columns `targets`, int32[n], came next; -1: none of them did."""
-
-    def score(self, seen: Features) -> Floats:
-        """float32[n, m], higher is better; a candidate that scores 0 is none.  LiveSettings nothing;
-        several threads may ask at once.
-        """
-
-
-@runtime_checkable
-class Decaying(Protocol):
-    """A generator in which an event counts half after `half_life_ms`, which may change while it learns."""
-
-    half_life_ms: float
-
-
-@runtime_checkable
-class Embedded(Protocol):
-    """A generator that has vectors of items, which a ranker may look at."""
-
-    @property
-    def vectors(self) -> Floats:
-        """float32[items, dim]; 0 for an item that has none.  To be read only, and anew after each change."""
-
-
 class Slate(NamedTuple):
     """A list to show to one user, best first."""
 
     items: tuple[str, ...]
     scores: tuple[float, ...]
     reasons: tuple[str, ...]
-    """Why each is shown, in words."""
+    """Why each item is listed, in words."""

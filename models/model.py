@@ -13,37 +13,48 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core import (
-    CONTEXTS,
-    HISTORY,
-    SESSION,
-    Batch,
-    Component,
-    Decaying,
-    Embedded,
-    Example,
-    Generator,
-    Query,
-    QueryBatch,
-    Ranker,
-)
+from models.components import Component, Counting, Decaying, Embedded, Generator, Ranker
+from models.core import CONTEXTS, HISTORY, SESSION, Batch, Example, Query, QueryBatch
 from models.kernels.splitmix import GOLDEN, mixed
 from models.ranking.coverage import Coverage
-from models.ranking.features import names
+from models.ranking.features import feature_names
 from models.ranking.shortlist import Shortlist
 from models.ranking.statistics import ItemStatistics
 from models.registry import GENERATORS, RANKERS
 from models.rows import ItemRows
+from models.state import Records
 
 LARGE = 1000
-"""Examples of a micro-batch from which on it is large: the learner is behind, or has a log to get through."""
+"""Examples from which on a micro-batch is large: the learner lags, or reads a log from its beginning."""
 RANKED_AT_ONCE = 64
-"""Examples that the rankers learn from at a time: their features stay in the processor's cache."""
+"""Examples that the rankers learn from at a time, so that their features stay in the processor's cache."""
 
 
 class Model:
     """Item rows, generators by name with their weights in the blend, and the rankers that learn.
 
+    Parameters
+    ----------
+    generators
+        Weight in the blend by generator; of names alone each weighs 1.
+    capacity
+        Largest number of items.
+    admit_after
+        Events after which an item gets a row.
+    seed
+        Seed of everything that is drawn at random.
+    context_key
+        Key of the events' context whose value `context-popularity` and `context-trending` count by.
+    parameters
+        Keyword arguments of the constructors that differ from their defaults, by generator or ranker.
+    rankers
+        Names of the rankers that learn.
+    rank_every
+        Of a large micro-batch, the rankers learn from one in so many examples, chosen by a hash: to propose
+        candidates is most of what learning costs.
+
+    Examples
+    --------
     >>> model = Model({"popularity": 1.0}, capacity=100)
     >>> model.learn([Example("u", 0, 5, "click", "a")])
     >>> replica = Model({"popularity": 1.0}, capacity=100)
@@ -63,79 +74,82 @@ class Model:
         rankers: Iterable[str] = (),
         rank_every: int = 2,
     ) -> None:
-        """`generators`: name ▶ weight; of names alone each weighs 1.
-
-        parameters: generator or ranker ▶ keyword arguments of its constructor, where not the defaults.
-        rank_every: of a large micro-batch, rankers learn from one in so many examples, by a hash: to propose
-        is most of what learning costs.
-        """
-        self._context_key, self._rank_every, self._parameters = context_key, rank_every, parameters
+        self.context_key, self._rank_every, self._parameters = context_key, rank_every, parameters
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
         self.items = ItemRows(capacity, admit_after)
         self.generators: dict[str, Generator] = {
-            name: GENERATORS[name](capacity, seed, **parameters.get(name, {})) for name in weights
+            name: GENERATORS[name].build(capacity, seed, **parameters.get(name, {})) for name in weights
         }
-        self._half_lives_ms = self.half_lives_ms
-        """At the start."""
+        self._initial_half_lives_ms = self.half_lives_ms
         self.statistics = ItemStatistics(capacity)
         self.shortlist = Shortlist(self.generators, weights, self.statistics, capacity)
-        vectors = next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
         self.rankers: dict[str, Ranker] = {
-            name: RANKERS[name](self.shortlist.weights, vectors, seed, **parameters.get(name, {}))
+            name: RANKERS[name].build(self.shortlist.weights, self.embedded, seed, **parameters.get(name, {}))
             for name in rankers
         }
         self.coverage = Coverage(self.shortlist.names)
         ranking: dict[str, Component] = {"coverage": self.coverage, **self.rankers}
-        features = crc32(repr(names(self.shortlist.names)).encode())
+        features = crc32(repr(feature_names(self.shortlist.names)).encode())
         self._components: dict[str, Component] = {
             **self.generators,
             "statistics": self.statistics,
-            **{f"{name}-{features:08x}": part for name, part in ranking.items() if part.rows},
+            **{f"{name}-{features:08x}": part for name, part in ranking.items() if part.state.rows},
         }
-        """By what their rows are called.  What a ranker learnt is of no use to one with other features."""
+        """All parts by the name in their rows' keys.  A ranker's name has a hash of its features' names: what it
+        has learnt is of no use with other features."""
+
+    @property
+    def embedded(self) -> Embedded | None:
+        """The first generator that has item vectors; None if there is none."""
+        return next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
+
+    @property
+    def popularity(self) -> Counting | None:
+        """The generator `popularity`; None if it is off."""
+        generator = self.generators.get("popularity")
+        return generator if isinstance(generator, Counting) else None
+
+    @property
+    def half_lives_ms(self) -> dict[str, float]:
+        """Time after which an event counts half, by generator, of those that decay."""
+        return {name: g.half_life_ms for name, g in self.generators.items() if isinstance(g, Decaying)}
+
+    def set_half_lives(self, half_lives_ms: Mapping[str, float]) -> None:
+        """Use other half-lives from now on; a generator that is not named gets its initial one.
+
+        What was counted stays, and decays at the new rate.
+        """
+        for name, ms in {**self._initial_half_lives_ms, **half_lives_ms}.items():
+            generator = self.generators.get(name)
+            if isinstance(generator, Decaying) and generator.half_life_ms != ms:
+                generator.half_life_ms = ms
 
     def learn(self, examples: Sequence[Example]) -> None:
-        """Learn the examples, in order: the rankers first, from what the model proposes before it knows them.
+        """Learn the examples in order: first the rankers, from what the model proposes before it knows them.
 
-        So they train in the condition in which they serve: with counts as old as the micro-batch is long.
+        So rankers train in the condition in which they serve: with counts as old as the micro-batch is long.
         """
         if examples:
             batch = self.batch(examples)
-            if any(ranker.rows for ranker in self.rankers.values()):
+            if any(ranker.state.rows for ranker in self.rankers.values()):
                 self._learn_to_rank(batch)
             for generator in self.generators.values():
                 generator.learn(batch)
             self.statistics.learn(batch)
 
-    @property
-    def half_lives_ms(self) -> dict[str, float]:
-        """Generator ▶ after what time an event counts half, of those that forget by time."""
-        parts = self.generators.items()
-        return {name: part.half_life_ms for name, part in parts if isinstance(part, Decaying)}
-
-    def set_half_lives(self, half_lives_ms: Mapping[str, float]) -> None:
-        """Take other half-lives from now on; a generator that is not named has the one of its start.
-
-        What was counted stays, and fades at the new rate.
-        """
-        for name, ms in {**self._half_lives_ms, **half_lives_ms}.items():
-            part = self.generators.get(name)
-            if isinstance(part, Decaying) and part.half_life_ms != ms:
-                part.half_life_ms = ms
-
     def _learn_to_rank(self, batch: Batch) -> None:
-        asked, weights = batch.queries.before(), batch.weights
+        queries, weights = batch.queries.with_session_continued(), batch.weights
         every = self._rank_every if len(batch) >= LARGE else 1
-        chosen = (batch.users + asked.times.astype(np.uint64)) % np.uint64(every) == 0
-        useful = np.flatnonzero(chosen & (batch.items >= 0) & (asked.history[:, 0] >= 0) & (weights > 0))
+        chosen = (batch.users + queries.times.astype(np.uint64)) % np.uint64(every) == 0
+        useful = np.flatnonzero(chosen & (batch.items >= 0) & (queries.history[:, 0] >= 0) & (weights > 0))
         for start in range(0, len(useful), RANKED_AT_ONCE):
             part = useful[start : start + RANKED_AT_ONCE]
-            pool, seen = self.shortlist.featurize(asked.take(part), np.zeros((len(part), 0), np.int32))
+            pool, features = self.shortlist.featurize(queries.take(part), np.zeros((len(part), 0), np.int32))
             hit = pool.rows == batch.items[part, None]
             targets = np.where(hit.any(1), hit.argmax(1), -1).astype(np.int32)
             for ranker in self.rankers.values():
-                ranker.learn(seen, targets, weights[part])
-            self.coverage.learn(seen, targets, weights[part])
+                ranker.learn(features, targets, weights[part])
+            self.coverage.learn(features, targets, weights[part])
 
     def warm_up(self) -> None:
         """Compile the kernels and import what learning needs, on a small model that is thrown away."""
@@ -144,7 +158,7 @@ class Model:
             small.learn([Example("", n, n, "view", str(n), history=("0", "1"), session_size=2)])
 
     def batch(self, examples: Sequence[Example]) -> Batch:
-        """The examples as arrays; admits their items, and expires idle ones when no row is left."""
+        """The examples as arrays; admits their items, and expires idle items when no row is left."""
         rows: list[int] = []
         for example in examples:
             if self.items.row(example.item) < 0 and self.items.full:
@@ -164,46 +178,47 @@ class Model:
         freed = self.items.expire()
         for part in self._components.values():
             part.evict(freed)
-        gone = set(freed.tolist())
-        batch_so_far[:] = [-1 if row in gone else row for row in batch_so_far]
+        evicted = set(freed.tolist())
+        batch_so_far[:] = [-1 if row in evicted else row for row in batch_so_far]
 
-    def queries(self, asked: Sequence[Query | Example]) -> QueryBatch:
-        """What is asked, as arrays; unknown items are left out."""
-        histories = [one.history[: -HISTORY - 1 : -1] for one in asked]
-        found = self.items.rows(chain.from_iterable(histories))
-        rows = np.array(found, np.int32)
+    def queries(self, queries: Sequence[Query | Example]) -> QueryBatch:
+        """The queries as arrays; unknown items are left out."""
+        histories = [query.history[: -HISTORY - 1 : -1] for query in queries]
+        numbers = self.items.rows(chain.from_iterable(histories))
+        rows = np.array(numbers, np.int32)
         lengths = np.array([len(items) for items in histories], np.int32)
-        sizes = np.minimum([one.session_size for one in asked], lengths)
-        if -1 in found:
+        sizes = np.minimum([query.session_size for query in queries], lengths)
+        if -1 in numbers:
             unknown = rows < 0
-            of = np.repeat(np.arange(len(asked)), lengths)
-            place = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            in_session = unknown & (place < sizes[of])
-            lengths = lengths - np.bincount(of[unknown], minlength=len(asked))
-            sizes = sizes - np.bincount(of[in_session], minlength=len(asked))
+            query_of = np.repeat(np.arange(len(queries)), lengths)
+            position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            in_session = unknown & (position < sizes[query_of])
+            lengths = lengths - np.bincount(query_of[unknown], minlength=len(queries))
+            sizes = sizes - np.bincount(query_of[in_session], minlength=len(queries))
             rows = rows[~unknown]
-        size_of = sizes.astype(np.int32)
-        history = np.full((len(asked), HISTORY), -1, np.int32)
+        sizes = sizes.astype(np.int32)
+        history = np.full((len(queries), HISTORY), -1, np.int32)
         history[np.arange(HISTORY) < lengths[:, None]] = rows
         return QueryBatch(
             history,
-            size_of,
-            np.where(np.arange(SESSION) < size_of[:, None], history[:, :SESSION], np.int32(-1)),
-            np.array([one.time for one in asked], np.int64),
-            np.array([self._context(one.context) if one.context else -1 for one in asked], np.int32),
+            sizes,
+            np.where(np.arange(SESSION) < sizes[:, None], history[:, :SESSION], np.int32(-1)),
+            np.array([query.time for query in queries], np.int64),
+            np.array([self._slot(query.context) if query.context else -1 for query in queries], np.int32),
         )
 
-    def _context(self, context: Mapping[str, str | float]) -> int:
-        value = context.get(self._context_key)
+    def _slot(self, context: Mapping[str, str | float]) -> int:
+        """Slot of the context's value, below `CONTEXTS`; -1 if it has none."""
+        value = context.get(self.context_key)
         return -1 if value is None else crc32(str(value).encode()) % CONTEXTS
 
     def dump_touched(self) -> dict[bytes, bytes | None]:
-        """Rows changed since the last call: key ▶ value on the model topic; None deletes."""
+        """Rows changed since the last call, value by key as on the model topic; None deletes."""
         rows = self.items.dump_touched()
         for name, part in self._components.items():
-            touched = part.touched()
-            dumped = part.dump(touched)
-            size, data = dumped.dtype.itemsize, dumped.tobytes()
+            touched = part.state.touched()
+            records = part.state.dump(touched)
+            size, data = records.dtype.itemsize, records.tobytes()
             prefix = name.encode() + b"/%d"
             for n, row in enumerate(touched.tolist()):
                 rows[prefix % row] = data[n * size : (n + 1) * size]
@@ -212,8 +227,8 @@ class Model:
     def prepare(self, rows: Iterable[tuple[bytes, bytes | None]]) -> "Prepared":
         """Sort published rows, in their order, for `apply`; may run in another thread.
 
-        Rows of a part that is off are ignored.  `ValueError` if a row has another layout than
-        this version writes.
+        Rows of a part that is off are ignored.  Raises `ValueError` if a row has another layout than this
+        version writes.
         """
         by_part: dict[bytes, list[tuple[bytes, bytes | None]]] = {}
         for key, value in rows:
@@ -227,18 +242,18 @@ class Model:
             [(key, value) for key, value in by_part.get(b"items", ()) if value is not None],
             by_part.get(b"waiting", []),
             {
-                name: _unpack(name, part.dtype, [v for _, v in by_part[name.encode()] if v])
+                name: _decode(name, part.state.dtype, [v for _, v in by_part[name.encode()] if v])
                 for name, part in self._components.items()
                 if name.encode() in by_part
             },
         )
 
     def apply(self, rows: "Prepared") -> None:
-        """Take over published rows."""
+        """Store published rows."""
         self.items.apply(rows.items)
         self.items.apply_waiting(rows.waiting)
-        for name, dumped in rows.components.items():
-            self._components[name].apply(dumped)
+        for name, records in rows.components.items():
+            self._components[name].state.apply(records)
 
 
 def _hashes(users: Sequence[str]) -> NDArray[np.uint64]:
@@ -246,7 +261,7 @@ def _hashes(users: Sequence[str]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
-def _unpack(name: str, dtype: np.dtype[np.void], values: list[bytes]) -> NDArray[np.void]:
+def _decode(name: str, dtype: np.dtype[np.void], values: list[bytes]) -> Records:
     if any(len(value) != dtype.itemsize for value in values):
         raise ValueError(f"rows of {name!r} are not of {dtype.itemsize} bytes: another version wrote them")
     return np.frombuffer(b"".join(values), dtype)
@@ -257,17 +272,17 @@ class Prepared(NamedTuple):
 
     items: list[tuple[bytes, bytes]]
     waiting: list[tuple[bytes, bytes | None]]
-    components: dict[str, NDArray[np.void]]
+    components: dict[str, Records]
 
     @classmethod
     def joined(cls, parts: Sequence["Prepared"]) -> "Prepared":
-        """One of several, in their order."""
-        dumps: dict[str, list[NDArray[np.void]]] = {}
+        """The rows of all parts, in their order."""
+        records: dict[str, list[Records]] = {}
         for part in parts:
             for name, rows in part.components.items():
-                dumps.setdefault(name, []).append(rows)
+                records.setdefault(name, []).append(rows)
         return cls(
             [row for part in parts for row in part.items],
             [row for part in parts for row in part.waiting],
-            {name: np.concatenate(rows) for name, rows in dumps.items()},
+            {name: np.concatenate(rows) for name, rows in records.items()},
         )

@@ -1,43 +1,56 @@
-"""From sessions to slates: retrieve ▶ rank ▶ rules, for a whole micro-batch at once."""
+"""From queries to slates, for a whole micro-batch at once.
+
+queries -> Shortlist (retrieve, merge, featurize) -> Ranker -> best k -> slates
+"""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from models.core import Query, QueryBatch, Ranker, Rows, Slate
+from models.components import Ranker
+from models.core import Query, QueryBatch, Rows, Slate
 from models.model import Model
 from models.ranking.best import Best, best
 from models.ranking.blend import Blend
 from models.ranking.pool import WIDTH
 from models.ranking.shortlist import Shortlist
-from models.retrieval.popularity import Popularity
+from models.registry import GENERATORS
 
-REASONS = {
-    "next": "often after ",
-    "previous": "often before ",
-    "session-knn": "in sessions with ",
-    "user-knn": "by users with ",
-    "history": "seen before: ",
-    "embedding": "similar to ",
-    "gru": "similar to ",
-    "transformer": "similar to ",
-    "matrix-factorisation": "similar to ",
-    "graph": "a few steps from ",
-}
-"""What a generator's candidates are called, before the item of the session that speaks for them."""
-BECAUSE = "because of "
-"""... and those of one that has no words of its own."""
 POPULAR = "popular now"
-"""... and where no item does."""
+"""Reason of a candidate that no item of the user's history speaks for."""
 OWN = "seen before"
-"""... and of an item that nobody proposed: it is among the candidates because the user had it."""
+"""Reason of an item that no generator proposed: it is a candidate because it is in the user's history."""
 AT_ONCE = 64
-"""QueryBatch ranked at a time: their features stay in the processor's cache."""
+"""Queries ranked at a time, so that their features stay in the processor's cache."""
 
 
 class Recommender:
-    """Recommends from a model."""
+    """Recommends from a model.
+
+    Parameters
+    ----------
+    model
+        The learner's or a replica's.
+    weights
+        Weight of each generator in the blend, if that is the ranker; other generators are left out of it.
+    ranker
+        `blend`, or one of the model's rankers, which order the candidates of all its generators.  The scores
+        of a learnt ranker are probabilities: that the item is the user's next.
+    list_latest
+        Whether the user's latest item may be in the list.
+    threads
+        Threads that rank when there are more than `AT_ONCE` queries: kernels release the interpreter lock.
+
+    Examples
+    --------
+    >>> from models.core import Example
+    >>> model = Model(["next"], capacity=100)
+    >>> examples = [Example("u", 0, 5, "click", "a"), Example("u", 1, 6, "click", "b", history=("a",))]
+    >>> model.learn(examples)
+    >>> Recommender(model, {"next": 1.0}).recommend([Query(("a",), 1, 9)], 5)
+    [Slate(items=('b',), scores=(1.0,), reasons=('often after a',))]
+    """
 
     def __init__(
         self,
@@ -47,12 +60,6 @@ class Recommender:
         list_latest: bool = False,
         threads: int = 1,
     ) -> None:
-        """`ranker`: one of the model's, over all its generators, or the blend of those in `weights`.
-
-        The scores of a learnt ranker are probabilities: that the item is the user's next.
-        list_latest: whether the user's latest item may be in the list.
-        threads: that rank at once, when more than `AT_ONCE` are asked for: kernels do without the GIL.
-        """
         self.model, self._list_latest = model, list_latest
         self._ranker: Ranker
         if ranker == "blend":
@@ -60,72 +67,76 @@ class Recommender:
             self._ranker = Blend(self._shortlist.weights)
         else:
             self._shortlist, self._ranker = model.shortlist, model.rankers[ranker]
-        self._learnt = ranker != "blend"
+        self._learns = ranker != "blend"
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
-        self._prefixes = [REASONS.get(name, BECAUSE) for name in self._shortlist.names]
+        self._reasons = [GENERATORS[name].reason for name in self._shortlist.names]
 
-    def recommend(self, asked: Sequence[Query], k: int) -> list[Slate]:
-        """Up to k items for each who is asked for; fewer when fewer are known."""
-        if not asked:
+    def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
+        """Up to k items for each query; fewer if fewer are known."""
+        if not queries:
             return []
-        queries = self.model.queries(asked)
-        return self._slates(queries.history, self.rank(queries, self._excluded(asked), k))
+        batch = self.model.queries(queries)
+        return self._slates(batch.history, self.rank(batch, self._excluded(queries), k))
 
-    def _excluded(self, asked: Sequence[Query]) -> Rows:
-        """int32[n, 1 or 0]."""
+    def _excluded(self, queries: Sequence[Query]) -> Rows:
+        """Rows that may not be listed, int32[n, 0 or 1]."""
         if self._list_latest:
-            return np.zeros((len(asked), 0), np.int32)
-        latest = self.model.items.rows(one.history[-1] if one.history else "" for one in asked)
+            return np.zeros((len(queries), 0), np.int32)
+        latest = self.model.items.rows(query.history[-1] if query.history else "" for query in queries)
         return np.array(latest, np.int32)[:, None]
 
     def rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
-        """The k best for each query but its `excluded`, int32[n, any]; -1 pads."""
+        """The k best for each query without its `excluded` rows, int32[n, any], padded with -1."""
         if len(excluded) <= AT_ONCE:
             return self._rank(queries, excluded, k)
         parts = [slice(at, at + AT_ONCE) for at in range(0, len(excluded), AT_ONCE)]
-        found = self._map(lambda part: self._rank(queries.take(part), excluded[part], k), parts)
-        return Best(*map(np.concatenate, zip(*found, strict=True)))
+        ranked = self._map(lambda part: self._rank(queries.take(part), excluded[part], k), parts)
+        return Best(*map(np.concatenate, zip(*ranked, strict=True)))
 
     def _rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
-        pool, seen = self._shortlist.featurize(queries, excluded, k)
-        scores = self._ranker.score(seen)
-        if self._learnt:
-            scores *= self.model.coverage.score(seen)[:, None]
+        pool, features = self._shortlist.featurize(queries, excluded, k)
+        scores = self._ranker.score(features)
+        if self._learns:
+            scores *= self.model.coverage.score(features)[:, None]
         return best(pool, scores, k)
 
-    def _slates(self, histories: Rows, chosen: Best) -> list[Slate]:
-        """Rows and codes to ids and words."""
-        ids, prefixes = self.model.items.ids, self._prefixes
+    def _slates(self, histories: Rows, ranked: Best) -> list[Slate]:
+        """Item ids and reasons for rows and codes."""
+        ids = self.model.items.ids
         slates = []
-        for items, values, codes, history in zip(
-            chosen.rows.tolist(),
-            np.round(chosen.scores, 5).tolist(),
-            chosen.codes.tolist(),
+        for items, scores, codes, history in zip(
+            ranked.rows.tolist(),
+            np.round(ranked.scores, 5).tolist(),
+            ranked.codes.tolist(),
             histories.tolist(),
             strict=True,
         ):
             if items and items[-1] < 0:
-                found = items.index(-1)
-                items, values, codes = items[:found], values[:found], codes[:found]
-            words: dict[int, str] = {}  # few of a session's codes differ
-            for code in codes:
-                if code not in words:
-                    generator, column = divmod(code, WIDTH)
-                    if column:
-                        words[code] = prefixes[generator] + ids[history[column - 1]]
-                    else:
-                        words[code] = POPULAR if generator < len(prefixes) else OWN
+                size = items.index(-1)
+                items, scores, codes = items[:size], scores[:size], codes[:size]
+            reasons = {
+                code: self._reason(code, history) for code in set(codes)
+            }  # few of a slate's codes differ
             slates.append(
                 Slate(
-                    tuple([ids[row] for row in items]), tuple(values), tuple([words[code] for code in codes])
+                    tuple([ids[row] for row in items]),
+                    tuple(scores),
+                    tuple([reasons[code] for code in codes]),
                 )
             )
         return slates
 
+    def _reason(self, code: int, history: list[int]) -> str:
+        """Why a candidate of this `Pool` code is listed, in words."""
+        generator, column = divmod(code, WIDTH)
+        if column:
+            return self._reasons[generator] + self.model.items.ids[history[column - 1]]
+        return POPULAR if generator < len(self._reasons) else OWN
+
     def popular(self, k: int) -> frozenset[str]:
-        """What everybody would be shown: the k most popular items."""
-        popularity = self.model.generators.get("popularity")
-        if not isinstance(popularity, Popularity):
+        """The k most popular items; none if the generator `popularity` is off."""
+        popularity = self.model.popularity
+        if popularity is None:
             return frozenset()
         ids = self.model.items.ids
         return frozenset(ids[row] for row in popularity.top(k)[0].tolist())

@@ -1,161 +1,117 @@
-"""Name ▶ constructor of every candidate generator and ranker.  A new one is a file and a line here.
+"""The table of all candidate generators and rankers.  A new one is a file and a row here.
 
-A generator's constructor takes capacity, seed, a ranker's the generators by name with their weights in the
-blend, one of them that has vectors (or None), and seed; both take hyper-parameters by name
-(`Model(parameters=...)`).
-
-The imports are late because the names are needed where the models are not (settings, --help).
+The classes are imported when a model is built: settings and `--help` read the names, and should not have to
+import numba and torch for it.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from models.core import Embedded, Generator, Ranker
+from models.units import HOUR_MS
 
-TRENDING_HALF_LIFE_MS = 2 * 3_600_000.0
-"""A float, as all half-lives are by default: kernels are compiled once for each type."""
-
-
-def _next(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.covisitation import CoVisitation
-
-    return CoVisitation(capacity, direction="next", **more)
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
-def _previous(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.covisitation import CoVisitation
+class GeneratorRow(NamedTuple):
+    """A candidate generator by its class, and what users and settings read of it."""
 
-    return CoVisitation(capacity, direction="previous", **more)
+    path: str
+    """Its class, as `module.Class` in `models`.  The constructor takes the capacity, and may take `seed`."""
+    fixed: Mapping[str, Any] = NO_ARGUMENTS
+    """Keyword arguments of the constructor that make it this generator."""
+    reason: str = "because of "
+    """Why a candidate is listed, in words that the item of the user's history follows."""
+    decays: bool = False
+    """Whether it has a half-life (`models.components.Decaying`)."""
+    weight: float = 0.0
+    """Default weight in the blend; 0: off by default."""
+    defaults: Mapping[str, Any] = NO_ARGUMENTS
+    """Keyword arguments whose defaults differ from those of the class."""
 
-
-def _session_knn(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.session_knn import SessionKnn
-
-    return SessionKnn(capacity, **more)
-
-
-def _user_knn(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.session_knn import SessionKnn
-
-    return SessionKnn(capacity, by="user", **more)
-
-
-def _embedding(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.two_tower import TwoTower
-
-    return TwoTower(capacity, tower="mean", seed=seed, **more)
+    def build(self, capacity: int, seed: int, **parameters: Any) -> Any:
+        """A generator that has learnt nothing; `parameters` are keyword arguments of its constructor."""
+        return _build(self.path, self.fixed, {"seed": seed}, capacity, **{**self.defaults, **parameters})
 
 
-def _matrix_factorisation(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.matrix_factorisation import MatrixFactorisation
+class RankerRow(NamedTuple):
+    """A ranker by its class."""
 
-    return MatrixFactorisation(capacity, seed=seed, **more)
+    path: str
+    """Its class, as `module.Class` in `models`.  The constructor takes the weights of the blend by generator,
+    and `vectors` (a generator with item vectors, or None) and `seed` if it wants them."""
+    fixed: Mapping[str, Any] = NO_ARGUMENTS
+    """Keyword arguments of the constructor that make it this ranker."""
 
-
-def _gru(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.two_tower import TwoTower
-
-    return TwoTower(capacity, tower="gru", seed=seed, **more)
-
-
-def _transformer(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.two_tower import TwoTower
-
-    return TwoTower(capacity, tower="transformer", seed=seed, **more)
+    def build(self, weights: Mapping[str, float], vectors: Any, seed: int, **parameters: Any) -> Any:
+        """A ranker that has learnt nothing; `parameters` are keyword arguments of its constructor."""
+        return _build(self.path, self.fixed, {"vectors": vectors, "seed": seed}, weights, **parameters)
 
 
-def _popularity(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.popularity import Popularity
-
-    return Popularity(capacity, **more)
-
-
-def _trending(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.popularity import Popularity
-
-    return Popularity(capacity, **{"half_life_ms": TRENDING_HALF_LIFE_MS, **more})
+def load(path: str) -> Any:
+    """Import the class of a row."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(f"models.{module}"), name)
 
 
-def _context_popularity(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.context import ContextPopularity
+def _build(
+    path: str, fixed: Mapping[str, Any], offered: Mapping[str, Any], first: Any, **parameters: Any
+) -> Any:
+    """Call the constructor with what it accepts of `offered`.
 
-    return ContextPopularity(capacity, **more)
-
-
-def _context_trending(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.context import ContextPopularity
-
-    return ContextPopularity(capacity, **{"half_life_ms": TRENDING_HALF_LIFE_MS, **more})
-
-
-def _graph(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.graph import Walks
-
-    return Walks(capacity, **more)
+    Raises `TypeError` on a parameter that it does not have, or that the row fixes.
+    """
+    constructor = load(path)
+    accepted = inspect.signature(constructor).parameters
+    wanted = {name: value for name, value in offered.items() if name in accepted}
+    return constructor(first, **wanted, **fixed, **parameters)
 
 
-def _history(capacity: int, seed: int, **more: Any) -> Generator:
-    from models.retrieval.history import History
+_TRENDING = {"half_life_ms": 2 * HOUR_MS}
 
-    return History(capacity, **more)
+GENERATORS: dict[str, GeneratorRow] = {
+    "next": GeneratorRow(
+        "retrieval.covisitation.CoVisitation", {"direction": "next"}, "often after ", decays=True, weight=1.0
+    ),
+    "previous": GeneratorRow(
+        "retrieval.covisitation.CoVisitation",
+        {"direction": "previous"},
+        "often before ",
+        decays=True,
+        weight=0.6,
+    ),
+    "session-knn": GeneratorRow("retrieval.session_knn.SessionKnn", reason="in sessions with ", weight=0.5),
+    "user-knn": GeneratorRow("retrieval.session_knn.SessionKnn", {"by": "user"}, "by users with "),
+    "embedding": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "mean"}, "similar to ", weight=0.1),
+    "matrix-factorisation": GeneratorRow(
+        "retrieval.matrix_factorisation.MatrixFactorisation", reason="similar to "
+    ),
+    "gru": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "gru"}, "similar to "),
+    "transformer": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "transformer"}, "similar to "),
+    "popularity": GeneratorRow("retrieval.popularity.Popularity", decays=True, weight=0.05),
+    "trending": GeneratorRow("retrieval.popularity.Popularity", defaults=_TRENDING, decays=True, weight=0.05),
+    "context-popularity": GeneratorRow("retrieval.context.ContextPopularity", decays=True),
+    "context-trending": GeneratorRow("retrieval.context.ContextPopularity", defaults=_TRENDING, decays=True),
+    "history": GeneratorRow("retrieval.history.History", reason="seen before: ", weight=0.2),
+    "graph": GeneratorRow("retrieval.graph.Walks", reason="a few steps from "),
+}
 
-
-GENERATORS: dict[str, Callable[..., Generator]] = {
-    "next": _next,
-    "previous": _previous,
-    "session-knn": _session_knn,
-    "user-knn": _user_knn,
-    "embedding": _embedding,
-    "matrix-factorisation": _matrix_factorisation,
-    "gru": _gru,
-    "transformer": _transformer,
-    "popularity": _popularity,
-    "trending": _trending,
-    "context-popularity": _context_popularity,
-    "context-trending": _context_trending,
-    "history": _history,
-    "graph": _graph,
+RANKERS: dict[str, RankerRow] = {
+    "blend": RankerRow("ranking.blend.Blend"),
+    "linear": RankerRow("ranking.mlp.Mlp", {"hidden": 0}),
+    "mlp": RankerRow("ranking.mlp.Mlp"),
+    "neumf": RankerRow("ranking.deep.Deep", {"interaction": "neumf"}),
+    "din": RankerRow("ranking.deep.Deep", {"interaction": "din"}),
 }
 
 
-FORGETTING = ("next", "previous", "popularity", "trending", "context-popularity", "context-trending")
-"""Generators that have a half-life."""
+def default_weights() -> dict[str, float]:
+    """The generators that are on by default and their weights in the blend, heaviest first.
 
-
-def _blend(weights: Mapping[str, float], vectors: Embedded | None, seed: int) -> Ranker:
-    from models.ranking.blend import Blend
-
-    return Blend(weights)
-
-
-def _linear(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
-    from models.ranking.mlp import Mlp
-
-    return Mlp(weights, hidden=0, seed=seed, **more)
-
-
-def _mlp(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
-    from models.ranking.mlp import Mlp
-
-    return Mlp(weights, seed=seed, **more)
-
-
-def _neumf(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
-    from models.ranking.deep import Deep
-
-    return Deep("neumf", weights, vectors, seed=seed, **more)
-
-
-def _din(weights: Mapping[str, float], vectors: Embedded | None, seed: int, **more: Any) -> Ranker:
-    from models.ranking.deep import Deep
-
-    return Deep("din", weights, vectors, seed=seed, **more)
-
-
-RANKERS: dict[str, Callable[..., Ranker]] = {
-    "blend": _blend,
-    "linear": _linear,
-    "mlp": _mlp,
-    "neumf": _neumf,
-    "din": _din,
-}
+    >>> list(default_weights().items())[:2]
+    [('next', 1.0), ('previous', 0.6)]
+    """
+    weights = {name: row.weight for name, row in GENERATORS.items() if row.weight}
+    return dict(sorted(weights.items(), key=lambda item: -item[1]))

@@ -1,11 +1,11 @@
-"""Item rows: which item has which row; admit, expire, dump, apply.
+"""Item rows: which item has which row.
 
-An item is admitted after a few events and gets the lowest row never used; when all rows are taken, the
-items idle for longest lose theirs (Monolith: Liu et al. 2022, "Monolith: Real Time Recommendation System
-With Collisionless Embedding Table").  The row's number is its key everywhere, so a reused row simply
-overwrites what was there, on a compacted topic too.
+An item is admitted after a few events and gets the lowest row that was never used; when all rows are taken,
+the items idle for longest expire (Liu et al. 2022, "Monolith: Real Time Recommendation System With
+Collisionless Embedding Table").  The row's number is its key everywhere, so a reused row simply overwrites
+what was there, on a compacted topic too.
 
-Bounds: `capacity` rows, and as many ids waiting for admission as a tenth of that.
+Bounds: `capacity` rows, and a tenth as many ids that wait for admission.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,16 +14,26 @@ from itertools import repeat
 import numpy as np
 
 from models.core import Rows
+from models.units import HOUR_MS
 
 NONE = -1
-HOUR_MS = 3_600_000
 EXPIRED_SHARE = 0.01
-"""Of the rows, freed at once when none is left: expiry looks at all neighbours, so not one by one."""
+"""Share of the rows that is freed when none is left.  Expiry reads all neighbours, so many rows share its
+cost."""
 
 
 class ItemRows:
-    """id ▶ row and back.
+    """A map from item ids to rows and back.
 
+    Parameters
+    ----------
+    capacity
+        Number of rows.
+    admit_after
+        Events after which an item gets a row; until then it waits.
+
+    Examples
+    --------
     >>> items = ItemRows(capacity=100)
     >>> items.admit("a", 5), items.admit("b", 6), items.row("a"), items.row("never seen")
     (0, 1, 0, -1)
@@ -32,35 +42,35 @@ class ItemRows:
     def __init__(self, capacity: int, admit_after: int = 1) -> None:
         self.capacity, self.admit_after = capacity, admit_after
         self.ids: list[str] = []
-        """Id of each row; empty: free."""
+        """Id of each row's item; empty where the row is free."""
         self.last_seen = np.zeros(capacity, np.int32)
-        """Event time at which each row's item was last learnt, in hours: so coarse that a busy item's
-        row need not be published at every event."""
+        """Event time at which each row's item was last learnt, hours since the epoch: so coarse that the row
+        of a busy item need not be published at every event."""
         self._latest = np.zeros(capacity, np.int64)
-        """Number of the latest event of each row's item: orders what was seen in the same hour.  It is
-        not published, so that a learner that takes over orders those by row at first."""
+        """Number of the latest event of each row's item, which orders items seen in the same hour.  It is not
+        published; a learner that takes over orders those by row at first."""
         self._events = 0
         self._rows: dict[str, int] = {}
         self._free: list[int] | None = []
-        """Rows without an item, ascending; None: to be found anew (after `apply`)."""
+        """Rows without an item, ascending; None where they have to be looked up again (after `apply`)."""
         self._waiting: dict[str, int] = {}
         self._touched: set[int] = set()
         self._touched_waiting: set[str] = set()
 
     def __len__(self) -> int:
-        """Items that have a row."""
+        """Number of items that have a row."""
         return len(self._rows)
 
     def row(self, item: str) -> int:
-        """The item's row, or -1."""
+        """The item's row, or -1 if it has none."""
         return self._rows.get(item, NONE)
 
     def rows(self, items: Iterable[str]) -> list[int]:
-        """The rows of these items, -1 for those that have none."""
+        """The rows of these items; -1 for an item that has none."""
         return list(map(self._rows.get, items, repeat(NONE)))
 
     def admit(self, item: str, time: int) -> int:
-        """One event of the item: its row, or -1 while it waits or no row is free (see `expire`)."""
+        """Count an event of the item; its row, or -1 while it waits or no row is free (see `expire`)."""
         row = self._rows.get(item, NONE)
         if row == NONE:
             row = self._admit(item)
@@ -95,7 +105,7 @@ class ItemRows:
         return row
 
     def _wait(self, item: str, count: int) -> None:
-        self._waiting[item] = count  # at the end: the one unseen for longest is first
+        self._waiting[item] = count  # at the end: the item unseen for longest is first
         self._touched_waiting.add(item)
         if len(self._waiting) > max(self.capacity // 10, 1):
             first = next(iter(self._waiting))
@@ -113,7 +123,7 @@ class ItemRows:
         return self._free
 
     def expire(self) -> Rows:
-        """Free the rows of the items idle for longest; int32[freed], which others must `evict`."""
+        """Free the rows of the items idle for longest; int32[n], which all components must `evict`."""
         free, used = self._free_rows(), len(self.ids)
         count = min(max(int(self.capacity * EXPIRED_SHARE), 1), used)
         order = np.lexsort((self._latest[:used], self.last_seen[:used]))
@@ -128,7 +138,7 @@ class ItemRows:
         return freed
 
     def dump_touched(self) -> dict[bytes, bytes | None]:
-        """What changed since the last call, as rows of the model topic; None deletes."""
+        """Rows changed since the last call, value by key as on the model topic; None deletes."""
         rows: dict[bytes, bytes | None] = {}
         for row in sorted(self._touched):
             item = self.ids[row]
@@ -142,7 +152,7 @@ class ItemRows:
         return rows
 
     def apply(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
-        """Take over dumped rows: (what follows `items/` in the key, value)."""
+        """Store dumped rows, (what follows `items/` in the key, value)."""
         for key, value in rows:
             row, item = int(key), value[4:].decode()
             if row >= len(self.ids):
@@ -158,7 +168,7 @@ class ItemRows:
         self._free = None
 
     def apply_waiting(self, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
-        """Take over dumped `waiting/` rows; only a learner needs them."""
+        """Store dumped rows, (what follows `waiting/` in the key, value); only a learner needs them."""
         for key, value in rows:
             item = key.decode()
             self._waiting.pop(item, None)

@@ -25,6 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from models.registry import GENERATORS, RANKERS, default_weights
 from streams.errors import UserError
 
 PREFIX = "FRESHET_"
@@ -114,12 +115,9 @@ class Settings(BaseSettings):
 
     # Model
     generators: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default={
-            "next": 1.0, "previous": 0.6, "session-knn": 0.5, "history": 0.2, "embedding": 0.1,
-            "popularity": 0.05, "trending": 0.05,
-        },
+        default=default_weights(),
         description="candidate generators of the model, and the weight of each in the blend",
-    )  # fmt: skip
+    )
     ranker: str = Field(
         "mlp", description="orders the candidates, learnt online; blend: their weighted sum, not learnt"
     )
@@ -194,17 +192,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> "Settings":
-        from models.registry import (  # late: settings are read before numba is paid for
-            FORGETTING,
-            GENERATORS,
-            RANKERS,
-        )
-
+        decaying = [name for name, row in GENERATORS.items() if row.decays]
         for name, given, known in (
             ("generators", self.generators, GENERATORS),
             ("ranker", {self.ranker}, RANKERS),
-            ("half_lives_h", self.half_lives_h, FORGETTING),
-            ("model_parameters", self.model_parameters, GENERATORS | RANKERS),
+            ("half_lives_h", self.half_lives_h, decaying),
+            ("model_parameters", self.model_parameters, [*GENERATORS, *RANKERS]),
         ):
             unknown = sorted(set(given) - set(known))
             if unknown:

@@ -138,22 +138,22 @@ class Quality:
 
     @property
     def recall(self) -> float:
-        """Recall@k."""
+        """Mean recall@k."""
         return self.hits / self.count if self.count else 0.0
 
     @property
     def mrr(self) -> float:
-        """MRR@k."""
+        """Mean reciprocal rank@k."""
         return self.reciprocal_ranks / self.count if self.count else 0.0
 
     @property
     def ndcg(self) -> float:
-        """NDCG@k."""
+        """Mean NDCG@k of one relevant item."""
         return self.gains / self.count if self.count else 0.0
 
     @property
     def f1(self) -> float:
-        """F1@k."""
+        """F1@k of the mean recall."""
         return f1(self.recall, self.k)
 
 

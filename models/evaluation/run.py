@@ -51,7 +51,7 @@ class RunResult(NamedTuple):
     recommenders: dict[str, RecommenderResult]
     """Results by the recommender's name, in their order."""
     learnt: int
-    """Examples learnt."""
+    """Number of examples learnt."""
     items: int
     """Items known at the end."""
     seconds: float

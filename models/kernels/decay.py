@@ -1,18 +1,21 @@
-"""Exponential decay by event time, free of the clock's origin.
+"""Exponential decay by event time, independent of the clock's origin.
 
-A decayed count is a pair (value, as of a time); adding an event older than that time adds less, so the
-order of events does not matter, and nothing grows with time, as forward decay does.
+A decayed count is a pair (value, time of the latest event).  An event older than that time adds less, so the
+order of events does not matter, and nothing grows with time as it does under forward decay.
 """
 
 import math
 
-from numba import njit
+from models.kernels.jit import kernel
 
-HOUR_MS = 3_600_000.0
-DAY_MS = 24 * HOUR_MS
+LN2 = math.log(2.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decayed(value: float, elapsed_ms: float, half_life_ms: float) -> float:
-    """`value` after so much time: value × 2^(−elapsed / half-life)."""
-    return value * math.exp(-0.6931471805599453 * elapsed_ms / half_life_ms)
+    """`value` after `elapsed_ms`: value × 2^(−elapsed_ms / half_life_ms).
+
+    >>> decayed(8.0, 2000.0, 1000.0)
+    2.0
+    """
+    return value * math.exp(-LN2 * elapsed_ms / half_life_ms)

@@ -1,18 +1,19 @@
-"""Arrays that a kernel works in: zero before and after a call, and every thread has its own."""
+"""Scratch arrays for kernels: zero before and after each call, and separate for each thread."""
 
 import threading
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
+
+from models.kernels.jit import Array
 
 
 class Scratch(threading.local):
-    """Made when a thread first asks, so that several threads may propose from one model at once.
+    """Arrays that are allocated at a thread's first access, so that several threads may propose at once.
 
     >>> Scratch((4, np.int8)).arrays[0]
     array([0, 0, 0, 0], dtype=int8)
     """
 
     def __init__(self, *shapes: tuple[int, DTypeLike]) -> None:
-        self.arrays: tuple[NDArray[Any], ...] = tuple(np.zeros(size, dtype) for size, dtype in shapes)
+        self.arrays: tuple[Array, ...] = tuple(np.zeros(size, dtype) for size, dtype in shapes)

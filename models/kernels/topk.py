@@ -1,25 +1,31 @@
-"""The k best of many: quickselect, then each of the kept goes where its rank says; ties to the lower row.
+"""Selection of the k best of many by quickselect; ties go to the lower row.
 
 Ties are broken the same way everywhere, so that a replica and the learner list the same items.  A score
-and its row are one integer: the bits of a float32 above 0 are ordered as the numbers are, so that what
-compares and moves is one word, without a branch to mispredict.  About 2.5 µs for 60 of 250; ranking is
-O(k²), but by vector instructions: a sort takes longer up to k = 200.
+and its row are one integer key: the bits of a positive float32 are ordered as the numbers are, so that what
+is compared and moved is one word, without a branch to mispredict.
+
+Cost: about 2.5 µs for 60 of 250.  Ranking the selected keys is O(k²), but in vector instructions: a sort
+takes longer up to k = 200.
 """
 
-from typing import Any
-
 import numpy as np
-from numba import njit
+
+from models.kernels.jit import Array, kernel
 
 LOWEST = 0xFFFFFFFF
-"""What a row is taken from, so that the lower one has the higher key."""
+"""A row is subtracted from this number, so that of two equal scores the lower row has the higher key."""
 
 
-@njit(cache=True, nogil=True)
-def select(values: Any, among: Any, count: int, rows: Any, scores: Any) -> int:
-    """Write the best of `among[:count]` by `values[row]` into `rows`, `scores` (k each), best first.
+@kernel
+def select(values: Array, among: Array, count: int, rows: Array, scores: Array) -> int:
+    """Write the best of `among[:count]` by `values[row]` into `rows` and `scores` (k each), best first.
 
-    `values` are float32, the rows distinct.  Returns how many there are; what is not above 0 is left out.
+    `values` are float32, the rows in `among` distinct.  Values that are not above 0 are left out.
+    Returns how many were written.
+
+    >>> rows, scores = np.zeros(2, np.int32), np.zeros(2, np.float32)
+    >>> select(np.array([0.2, 0.9, 0.5], np.float32), np.arange(3), 3, rows, scores), rows.tolist()
+    (2, [1, 2])
     """
     keys = np.empty(count, np.int64)
     bits, size = values.view(np.int32), 0
@@ -27,20 +33,20 @@ def select(values: Any, among: Any, count: int, rows: Any, scores: Any) -> int:
         row = among[n]
         keys[size] = np.int64(bits[row]) << 32 | (LOWEST - row)
         size += bits[row] > 0
-    found = min(size, len(rows))
-    _to_front(keys, size, found)
-    for n in range(found):
+    selected = min(size, len(rows))
+    move_to_front(keys, size, selected)
+    for n in range(selected):
         key, rank = keys[n], 0
-        for other in keys[:found]:
+        for other in keys[:selected]:
             rank += other > key
         rows[rank] = LOWEST - (key & LOWEST)
         scores[rank] = values[rows[rank]]
-    return found
+    return selected
 
 
-@njit(cache=True, nogil=True)
-def _to_front(keys: Any, size: int, k: int) -> None:
-    """Move the k highest of the `size` keys to the front, in any order."""
+@kernel
+def move_to_front(keys: Array, size: int, k: int) -> None:
+    """Move the k highest of the first `size` keys to the front, in any order.  The keys are distinct."""
     start, end = 0, size
     while start < k < end:
         a, b, c = keys[start], keys[(start + end) // 2], keys[end - 1]

@@ -1,48 +1,49 @@
-"""A fixed blend: the weighted sum of what the generators say, each on a scale of its own best.
-
-    score(b) = Σ_g weight_g · score_g(b) / max_b score_g(b)
-
-Nothing is learnt and nothing kept: the floor that a learnt ranker starts from.  What no generator proposes
-scores 0.  Cost: 1 µs a query.
-"""
+"""The fixed blend of the generators' scores, which learns nothing."""
 
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.core import Features, Floats, Rows
+from models.state import NOTHING
 
 
 class Blend:
-    """Looks at the shares alone."""
+    """Weighted sum of the generators' scores, each as a share of the generator's best.
 
-    rows = 0
-    dtype = np.dtype([("row", "<i4")])
+        score(b) = Σ_g weight_g · score_g(b) / max_b score_g(b)
 
-    def __init__(self, weights: Mapping[str, float], seed: int = 0) -> None:
+    Nothing is learnt: it is the floor that a learnt ranker starts from.  A candidate that no generator
+    proposes scores 0.  Cost: 1 µs a query.
+
+    Parameters
+    ----------
+    weights
+        Weight of each generator by name.
+
+    Examples
+    --------
+    >>> shares = np.array([[[1.0, 0.5], [0, 0], [0.0, 1.0], [0, 0]]], np.float32)  # of two generators
+    >>> rows, counts = np.array([[7, 8]], np.int32), np.array([2], np.int32)
+    >>> features = Features(rows, counts, shares, np.zeros((1, 0), np.float32), rows)
+    >>> Blend({"next": 1.0, "popularity": 0.25}).score(features).tolist()
+    [[1.0, 0.75]]
+    """
+
+    state = NOTHING
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
         self._weights = np.array(list(weights.values()), np.float32)
 
-    def score(self, seen: Features) -> Floats:
-        """See `Ranker`."""
-        shares = seen.candidates[:, 0 : 2 * len(self._weights) : 2]
-        valid = np.arange(seen.rows.shape[1]) < seen.counts[:, None]
+    def score(self, features: Features) -> Floats:
+        """Blended scores of the candidates, float32[n, m]."""
+        shares = features.candidates[:, 0 : 2 * len(self._weights) : 2]
+        valid = np.arange(features.rows.shape[1]) < features.counts[:, None]
         blended: Floats = np.where(valid, np.einsum("g,ngm->nm", self._weights, shares), np.float32(0))
         return blended
 
-    def learn(self, seen: Features, targets: Rows, weights: Floats) -> None:
-        """Nothing."""
-
-    def touched(self) -> Rows:
-        """Nothing."""
-        return np.zeros(0, np.int32)
-
-    def dump(self, rows: Rows) -> NDArray[np.void]:
-        """Nothing."""
-        return np.zeros(0, self.dtype)
-
-    def apply(self, rows: NDArray[np.void]) -> None:
-        """Nothing."""
+    def learn(self, features: Features, targets: Rows, weights: Floats) -> None:
+        """Do nothing: there is nothing to learn."""
 
     def evict(self, rows: Rows) -> None:
-        """Nothing."""
+        """Do nothing: nothing is kept of any item."""

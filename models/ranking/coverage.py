@@ -1,81 +1,80 @@
-"""How likely what comes next is among the candidates at all: makes a ranker's shares probabilities.
-
-    P(next = b) = P(next is a candidate | query) · P(b | candidates)
-    P(next is a candidate | query) = σ(w · q + b)
-
-learnt online by logistic regression with Adagrad over the features of the query.  A ranker learns from the
-examples whose item was a candidate; this from all.  Cost: below 1 µs.  Memory: a few hundred bytes.
-"""
+"""The probability that the next item is among the candidates, which makes a ranker's shares probabilities."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
 from models.core import Features, Floats, Rows
-from models.ranking.features import names
+from models.kernels.jit import Array, kernel
+from models.ranking.features import feature_names
+from models.state import Parameters
 
 
 class Coverage:
-    """A logistic regression; one half before it has learnt."""
+    """Logistic regression over the features of the query; 1/2 before it has learnt.
 
-    rows = 1
+        P(next = b) = P(next is a candidate | query) · P(b | candidates)
+        P(next is a candidate | query) = σ(w · q + b)
+
+    Learnt online by Adagrad (Duchi, Hazan and Singer 2011).  A ranker learns from the examples whose item was
+    a candidate; this model from all.  Cost: below 1 µs.  Memory: a few hundred bytes.
+
+    Parameters
+    ----------
+    generators
+        Names of the generators, which the features of a query follow from.
+    learning_rate
+        Step length of Adagrad.
+
+    Examples
+    --------
+    >>> coverage = Coverage(["next"])
+    >>> rows, queries = np.zeros((1, 8), np.int32), np.ones((1, 13), np.float32)
+    >>> features = Features(rows, np.array([8]), np.zeros((1, 16, 8), np.float32), queries, rows)
+    >>> coverage.learn(features, np.array([3], np.int32), np.ones(1, np.float32))  # the item was a candidate
+    >>> round(float(coverage.score(features)[0]), 2)
+    0.67
+    """
 
     def __init__(self, generators: Sequence[str], learning_rate: float = 0.05) -> None:
-        size = len(names(generators)[1]) + 1
+        self.state = Parameters(len(feature_names(generators)[1]) + 1, first_squares=1e-4)
         self._rate = np.float32(learning_rate)
-        self.dtype = np.dtype([("row", "<i4"), ("parameters", "<f4", size), ("squares", "<f4", size)])
-        self._parameters, self._squares = np.zeros(size, np.float32), np.full(size, 1e-4, np.float32)
-        self._dirty = False
 
-    def score(self, seen: Features) -> Floats:
-        """float32[n]."""
-        out = np.empty(len(seen.counts), np.float32)
-        _score(seen.queries, self._parameters, out)
+    def score(self, features: Features) -> Floats:
+        """Probability that the next item is a candidate, float32[n]."""
+        out = np.empty(len(features.counts), np.float32)
+        _score(features.queries, self.state.values, out)
         return out
 
-    def learn(self, seen: Features, targets: Rows, weights: Floats) -> None:
-        """One step an example; its target is a column, or -1."""
-        _learn(seen.queries, targets, weights, self._parameters, self._squares, self._rate)
-        self._dirty = self._dirty or len(targets) > 0
-
-    def touched(self) -> Rows:
-        """See `Component`."""
-        dirty, self._dirty = self._dirty, False
-        return np.arange(int(dirty), dtype=np.int32)
-
-    def dump(self, rows: Rows) -> NDArray[np.void]:
-        """See `Component`."""
-        out = np.zeros(len(rows), self.dtype)
-        out["row"], out["parameters"], out["squares"] = rows, self._parameters, self._squares
-        return out
-
-    def apply(self, rows: NDArray[np.void]) -> None:
-        """See `Component`."""
-        if len(rows):
-            self._parameters[:], self._squares[:] = rows[-1]["parameters"], rows[-1]["squares"]
+    def learn(self, features: Features, targets: Rows, weights: Floats) -> None:
+        """Take a step for each example; its target is a column of the candidates, or -1 for none of them."""
+        _learn(features.queries, targets, weights, self.state.values, self.state.squares, self._rate)
+        if len(targets):
+            self.state.mark_all()
 
     def evict(self, rows: Rows) -> None:
-        """Nothing is known of single items."""
+        """Do nothing: nothing is kept of single items."""
 
 
-@njit(cache=True, nogil=True)
-def _covered(query, parameters):  # type: ignore[no-untyped-def]
+@kernel
+def _covered(query: Array, parameters: Array) -> np.float32:
     z = parameters[-1]
     for f in range(len(query)):
         z += query[f] * parameters[f]
-    return np.float32(1.0) / (np.float32(1.0) + np.exp(-z))
+    covered: np.float32 = np.float32(1.0) / (np.float32(1.0) + np.exp(-z))
+    return covered
 
 
-@njit(cache=True, nogil=True)
-def _score(queries, parameters, out):  # type: ignore[no-untyped-def]
+@kernel
+def _score(queries: Array, parameters: Array, out: Array) -> None:
     for n in range(len(out)):
         out[n] = _covered(queries[n], parameters)
 
 
-@njit(cache=True, nogil=True)
-def _learn(queries, targets, weights, parameters, squares, rate):  # type: ignore[no-untyped-def]
+@kernel
+def _learn(
+    queries: Array, targets: Array, weights: Array, parameters: Array, squares: Array, rate: np.float32
+) -> None:
     last = len(parameters) - 1
     for n in range(len(targets)):
         error = weights[n] * (_covered(queries[n], parameters) - np.float32(targets[n] >= 0))

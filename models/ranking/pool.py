@@ -1,23 +1,16 @@
-"""One list of candidates out of many: what the generators propose and what the user had already, distinct.
-
-    prior(b) = Σ_g weight_g · score_g(b) / max_b score_g(b)
-
-The user's own items are always among the candidates; of the others the best by this prior are kept, so
-that ranking costs the same however many generators there are.  Each generator's score is kept beside.
-
-Cost: two passes over the proposals, 2 to 4 µs a query for 300 of them.  Nothing is learnt.
-"""
+"""The pool: the distinct candidates that the generators propose, and the user's own items."""
 
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from models.core import HISTORY, Candidates, Floats, QueryBatch, Rows
+from models.kernels.jit import Array, kernel
 from models.kernels.scratch import Scratch
+from models.kernels.topk import LOWEST, move_to_front
 
 WIDTH = HISTORY + 1
 """Codes of a generator: one for each column of the history, and one for none."""
@@ -29,16 +22,42 @@ class Pool(NamedTuple):
     rows: Rows
     """int32[n, m]; -1 from `counts` on."""
     counts: Rows
-    """int32[n]."""
+    """int32[n]: number of candidates."""
     scores: Floats
-    """float32[n, generators, m]: what each generator says of each; 0: nothing."""
+    """float32[n, generators, m]: each generator's score of each candidate; 0 if it does not propose it."""
     codes: NDArray[np.int16]
-    """int16[n, m]: generator × `WIDTH` + column of the history + 1, of what speaks most for each;
-    generators × `WIDTH`: nobody proposed it, it is the user's own."""
+    """int16[n, m]: generator × `WIDTH` + column of the history + 1, of what speaks most for each candidate;
+    generators × `WIDTH`: no generator proposed it, it is in the user's history."""
 
 
 class Merger:
-    """Merges proposals, of `capacity` rows."""
+    """Merges the proposals of several generators, and cuts them by a prior.
+
+        prior(b) = Σ_g weight_g · score_g(b) / max_b score_g(b)
+
+    The user's own items are always candidates; of the others the best by the prior are kept, so that ranking
+    costs the same however many generators there are.  Cost: two passes over the proposals, 2 to 4 µs a query
+    for 300 of them.
+
+    Parameters
+    ----------
+    capacity
+        Number of item rows.
+    weights
+        Weight of each generator that proposes, in the order of the proposals.
+    generators
+        Number of all generators, those that only score included.
+    width
+        Candidates that are kept.
+
+    Examples
+    --------
+    >>> proposed = [Candidates(np.array([[5, 6]], np.int32), np.array([[4.0, 2.0]], np.float32),
+    ...                        np.zeros((1, 2), np.int8))]
+    >>> queries = QueryBatch.from_history(np.array([[3]], np.int32))
+    >>> Merger(10, [1.0], 1, 3).merge(queries, proposed, np.zeros((1, 0), np.int32)).rows.tolist()
+    [[3, 5, 6]]
+    """
 
     def __init__(self, capacity: int, weights: Sequence[float], generators: int, width: int) -> None:
         self._scratch = Scratch((capacity, np.int32), (capacity, np.bool_))  # column; excluded
@@ -46,7 +65,7 @@ class Merger:
         self._generators, self._width = generators, width
 
     def merge(self, queries: QueryBatch, proposals: Sequence[Candidates], excluded: Rows) -> Pool:
-        """The union but `excluded` (int32[n, any], -1 pads), cut to `width`.
+        """The union of the proposals without `excluded` (int32[n, any], padded with -1), cut to the width.
 
         The proposals are of the first generators, in order; the scores of all others are 0.
         """
@@ -59,7 +78,8 @@ class Merger:
         )
         starts = np.array([0, *accumulate(p.rows.shape[1] for p in proposals)])
         rows, scores, sources = (
-            np.concatenate(part, axis=1) for part in zip(*map(_parts, proposals), strict=True)
+            np.concatenate(part, axis=1)
+            for part in zip(*((p.rows, p.scores, p.sources) for p in proposals), strict=True)
         )
         _merge(
             queries.history, excluded, rows, scores, sources, starts, self._weights,
@@ -68,23 +88,27 @@ class Merger:
         return out
 
 
-def _parts(proposal: Candidates) -> tuple[Rows, Floats, NDArray[np.int8]]:
-    return proposal.rows, proposal.scores, proposal.sources
-
-
-@njit(cache=True, nogil=True)
-def _merge(  # type: ignore[no-untyped-def]
-    history, excluded, rows, scores, sources, starts, weights, scratch,
-    out_rows, out_counts, out_scores, out_codes,
-):  # fmt: skip
+@kernel
+def _merge(
+    history: Array,
+    excluded: Array,
+    rows: Array,
+    scores: Array,
+    sources: Array,
+    starts: Array,
+    weights: Array,
+    scratch: tuple[Array, ...],
+    out_rows: Array,
+    out_counts: Array,
+    out_scores: Array,
+    out_codes: Array,
+) -> None:
     at, banned = scratch
     most = rows.shape[1] + history.shape[1]
     items, columns = np.empty(most, np.int32), np.empty(most, np.int32)
-    codes = np.empty(most, np.int16)
-    prior, strongest, moved = (
-        np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.float32)
-    )  # fmt: skip
-    width, own = out_rows.shape[1], out_scores.shape[1] * WIDTH
+    codes, keys = np.empty(most, np.int16), np.empty(most, np.int64)
+    prior, strongest = np.empty(most, np.float32), np.empty(most, np.float32)
+    own = out_scores.shape[1] * WIDTH
     for n in range(len(rows)):
         for e in range(excluded.shape[1]):
             if excluded[n, e] >= 0:
@@ -119,24 +143,10 @@ def _merge(  # type: ignore[no-untyped-def]
                 prior[j] += part
                 if part > strongest[j]:
                     strongest[j], codes[j] = part, g * WIDTH + sources[n, c] + 1
-        if count > width:
-            moved[:count] = prior[:count]
-            threshold = _largest(moved, count, width)
-            ties = width
-            for j in range(count):
-                ties -= prior[j] > threshold
-        else:
-            threshold, ties = np.float32(-np.inf), 0
-        kept = 0
+        kept = _keep(prior, count, out_rows.shape[1], keys, columns)
         for j in range(count):
-            tie = prior[j] == threshold
-            if prior[j] > threshold or (tie and ties > 0):
-                ties -= tie
-                columns[j] = kept
-                out_rows[n, kept], out_codes[n, kept] = items[j], codes[j]
-                kept += 1
-            else:
-                columns[j] = -1
+            if columns[j] >= 0:
+                out_rows[n, columns[j]], out_codes[n, columns[j]] = items[j], codes[j]
         out_counts[n] = kept
         out_rows[n, kept:] = -1
         out_codes[n, kept:] = -1
@@ -153,26 +163,22 @@ def _merge(  # type: ignore[no-untyped-def]
                 banned[excluded[n, e]] = False
 
 
-@njit(cache=True, nogil=True)
-def _largest(values, count, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of `values[:count]`, which are moved about (Hoare's quickselect)."""
-    low, high, at = 0, count - 1, k - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] > pivot:
-                i += 1
-            while values[j] < pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if at <= j:
-            high = j
-        elif at >= i:
-            low = i
+@kernel
+def _keep(prior: Array, count: int, width: int, keys: Array, columns: Array) -> int:
+    """Number the `width` candidates of the highest prior, in their order, in `columns`; -1: it is cut.
+
+    Ties go to the earlier candidate.  Returns how many are kept.
+    """
+    bits, lowest, kept = prior.view(np.int32), np.int64(0), 0
+    if count > width:
+        for j in range(count):
+            keys[j] = np.int64(bits[j]) << 32 | (LOWEST - j)
+        move_to_front(keys, count, width)
+        lowest = keys[:width].min()
+    for j in range(count):
+        if count <= width or (np.int64(bits[j]) << 32 | (LOWEST - j)) >= lowest:
+            columns[j] = kept
+            kept += 1
         else:
-            break
-    return values[at]
+            columns[j] = -1
+    return kept

@@ -1,1 +1,1 @@
-"""One candidate generator a file."""
+"""Candidate generators, one file each, and what several of them share: sessions, clicks, item vectors."""

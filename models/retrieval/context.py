@@ -1,93 +1,94 @@
-"""Popularity in context: what everybody on this device, or in this country, looks at, lately.
-
-    p_i(t | c) = Σ_{events in c} w · 2^(−(t − t_event) / half-life)
-
-The value of the context (the setting `context_key` names it) is hashed to one of `CONTEXTS` slots; events
-without one have a slot of their own.  A slot counts a few items only, by Space-Saving (Metwally, Agrawal
-and El Abbadi 2005, "Efficient Computation of Frequent and Top-k Elements in Data Streams"): a newcomer takes
-the place *and the count* of the weakest, so that what is frequent cannot be missed, and a count is too high
-by the weakest one at most.  Both hold under decay, which scales all counts of a slot alike.
-
-Cost: learn O(`counters`), about 0.2 µs an event; propose about 2 µs a session.
-Memory: `CONTEXTS` + 1 slots of 16 + 8 × `counters` bytes, 1 MB, however many items.
-"""
+"""The generators `context-popularity` and `context-trending`: what is popular on this device, say."""
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
 from models.core import CONTEXTS, Batch, Candidates, QueryBatch, Rows
-from models.kernels.decay import DAY_MS, decayed
+from models.kernels.decay import decayed
+from models.kernels.jit import Array, kernel
 from models.kernels.topk import select
+from models.state import Table
+from models.units import DAY_MS
 
 
 class ContextPopularity:
-    """A bounded list of decayed counts for each slot of the context."""
+    """Decayed counts of events by item, for each value of the context.
+
+        p_i(t | c) = Σ_{events in c} w · 2^(−(t − t_event) / half-life)
+
+    The value of the context (`Model`'s `context_key` names it) is hashed to one of `CONTEXTS` slots; events
+    without one have a slot of their own.  A slot counts only a few items, by Space-Saving (Metwally, Agrawal
+    and El Abbadi 2005, "Efficient Computation of Frequent and Top-k Elements in Data Streams"): a new item
+    takes the place *and the count* of the weakest, so that a frequent item cannot be missed, and a count is
+    too high by the weakest one at most.  Both hold under decay, which scales all counts of a slot alike.
+
+    Cost: learn O(`counters`), about 0.2 µs an event; propose about 2 µs a query.
+    Memory: `CONTEXTS` + 1 slots of 16 + 8 × `counters` bytes, 1 MB, however many items.
+
+    Parameters
+    ----------
+    capacity
+        Number of item rows.
+    half_life_ms
+        Event time after which an event counts half, ms.
+    counters
+        Items that a slot counts; more than any list has candidates.
+
+    Examples
+    --------
+    >>> generator = ContextPopularity(100)
+    >>> generator.learn(Batch.from_sessions([[7, 3], [7]]))
+    >>> generator.propose(QueryBatch.from_history(np.array([[3]], np.int32)), 2).scores.tolist()
+    [[2.0, 1.0]]
+    """
 
     def __init__(self, capacity: int, half_life_ms: float = DAY_MS, counters: int = 128) -> None:
-        self.rows, self.half_life_ms = CONTEXTS + 1, half_life_ms
-        self.dtype = np.dtype(
+        self.half_life_ms = float(half_life_ms)
+        self.state = Table(
+            CONTEXTS + 1,
             [
-                ("row", "<i4"),
                 ("size", "<i4"),
                 ("time", "<i8"),
                 ("items", "<i4", counters),
                 ("values", "<f4", counters),
-            ]
+            ],
         )
-        self._size = np.zeros(self.rows, np.int32)
-        self._time = np.zeros(self.rows, np.int64)
-        self._items = np.zeros((self.rows, counters), np.int32)
-        self._values = np.zeros((self.rows, counters), np.float32)
-        self._dirty = np.zeros(self.rows, np.bool_)
+        self._size, self._time = self.state["size"], self.state["time"]
+        self._items, self._values = self.state["items"], self.state["values"]
         self._capacity = capacity
 
     def learn(self, batch: Batch) -> None:
         """Count each example's item in its context; the last slot is that of no context."""
         _learn(
             batch.items, batch.queries.contexts, batch.weights, batch.queries.times, self.half_life_ms,
-            self._size, self._time, self._items, self._values, self._dirty,
+            self._size, self._time, self._items, self._values, self.state.dirty,
         )  # fmt: skip
 
-    def touched(self) -> Rows:
-        """See `Generator`."""
-        rows = np.flatnonzero(self._dirty).astype(np.int32)
-        self._dirty[rows] = False
-        return rows
-
-    def dump(self, rows: Rows) -> NDArray[np.void]:
-        """See `Generator`."""
-        out = np.zeros(len(rows), self.dtype)
-        out["row"], out["size"], out["time"] = rows, self._size[rows], self._time[rows]
-        out["items"], out["values"] = self._items[rows], self._values[rows]
-        return out
-
-    def apply(self, rows: NDArray[np.void]) -> None:
-        """See `Generator`."""
-        at = rows["row"]
-        self._size[at], self._time[at] = rows["size"], rows["time"]
-        self._items[at], self._values[at] = rows["items"], rows["values"]
-
     def evict(self, rows: Rows) -> None:
-        """See `Generator`."""
-        gone = np.zeros(self._capacity, np.bool_)
-        gone[rows] = True
-        _evict(gone, self._size, self._items, self._values, self._dirty)
+        """Remove these items from all contexts."""
+        evicted = np.zeros(self._capacity, np.bool_)
+        evicted[rows] = True
+        _evict(evicted, self._size, self._items, self._values, self.state.dirty)
 
     def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The k most popular items of each query's context."""
-        n = len(queries.contexts)
-        out = Candidates(
-            np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32), np.full((n, k), -1, np.int8)
-        )
+        out = Candidates.empty(len(queries.contexts), k)
         _propose(queries.contexts, self._size, self._items, self._values, out.rows, out.scores)
         return out
 
 
-@njit(cache=True, nogil=True)
-def _learn(  # type: ignore[no-untyped-def]
-    rows, contexts, weights, times, half_life_ms, size, time, items, values, dirty
-):
+@kernel
+def _learn(
+    rows: Array,
+    contexts: Array,
+    weights: Array,
+    times: Array,
+    half_life_ms: float,
+    size: Array,
+    time: Array,
+    items: Array,
+    values: Array,
+    dirty: Array,
+) -> None:
     counters = items.shape[1]
     for n in range(len(rows)):
         item, slot = rows[n], contexts[n]  # slot -1 is the last one
@@ -118,12 +119,12 @@ def _learn(  # type: ignore[no-untyped-def]
             values[slot, weakest] += added
 
 
-@njit(cache=True, nogil=True)
-def _evict(gone, size, items, values, dirty):  # type: ignore[no-untyped-def]
+@kernel
+def _evict(evicted: Array, size: Array, items: Array, values: Array, dirty: Array) -> None:
     for slot in range(len(size)):
         kept = 0
         for j in range(size[slot]):
-            if not gone[items[slot, j]]:
+            if not evicted[items[slot, j]]:
                 items[slot, kept], values[slot, kept] = items[slot, j], values[slot, j]
                 kept += 1
         if kept < size[slot]:
@@ -132,11 +133,13 @@ def _evict(gone, size, items, values, dirty):  # type: ignore[no-untyped-def]
             dirty[slot] = True
 
 
-@njit(cache=True, nogil=True)
-def _propose(contexts, size, items, values, out_rows, out_scores):  # type: ignore[no-untyped-def]
+@kernel
+def _propose(
+    contexts: Array, size: Array, items: Array, values: Array, out_rows: Array, out_scores: Array
+) -> None:
     counters = np.arange(items.shape[1]).astype(np.int32)
     for n in range(len(contexts)):
         slot = contexts[n]
-        kept = select(values[slot], counters, size[slot], out_rows[n], out_scores[n])
-        for j in range(kept):
+        selected = select(values[slot], counters, size[slot], out_rows[n], out_scores[n])
+        for j in range(selected):
             out_rows[n, j] = items[slot, out_rows[n, j]]

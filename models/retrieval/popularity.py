@@ -1,130 +1,105 @@
-"""Decayed popularity: what everybody looks at, lately.
-
-    p_i(t) = Σ_events w · 2^(−(t − t_event) / half-life)
-
-The same list for every session: the floor that any model must beat, and what fills a list when nothing
-else is known.  All counts halve alike, so that an item rises into the list only by an event of its own, and
-only what changed is ranked anew.  Cost: learn O(1) an event; propose O(k) a session, and O(changed items)
-once a state of the model.
-Memory: 24 bytes an item.
-"""
+"""The generators `popularity` and `trending`: what everybody takes lately."""
 
 import threading
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from models.core import Batch, Candidates, Floats, QueryBatch, Rows
-from models.kernels.decay import DAY_MS, decayed
+from models.kernels.decay import decayed
+from models.kernels.jit import Array, kernel
+from models.state import Records, Table
+from models.units import DAY_MS
 
 RANKED = 200
-"""Items kept in order, at least: more than are asked for, should some of them fall behind."""
+"""Items kept in order, at least: more than a list needs, in case some of them fall behind."""
 STATES = 64
-"""After so many that nobody asked about, all are ranked anew."""
+"""Changes that may wait to be ranked; after more, all items are ranked again."""
 
 
 class Popularity:
-    """Counts of events by item, each halved every `half_life_ms`."""
+    """Counts of events by item, each halved every `half_life_ms`; the same list for every query.
+
+        p_i(t) = Σ_events w · 2^(−(t − t_event) / half-life)
+
+    It is the floor that any model must beat, and fills a list when nothing else is known.  All counts halve
+    alike, so that an item rises into the list only by an event of its own, and only items that changed are
+    ranked again.  Cost: learn O(1) an event; propose O(k) a query, and O(changed items) once a state of the
+    model.  Memory: 21 bytes an item.
+
+    Parameters
+    ----------
+    capacity
+        Number of item rows.
+    half_life_ms
+        Event time after which an event counts half, ms: a day for `popularity`, two hours for `trending`.
+
+    Examples
+    --------
+    >>> generator = Popularity(100)
+    >>> generator.learn(Batch.from_sessions([[7, 3], [7]]))
+    >>> generator.values(np.array([3, 7])).tolist()
+    [1.0, 2.0]
+    """
 
     def __init__(self, capacity: int, half_life_ms: float = DAY_MS) -> None:
-        self.rows, self._half_life_ms = capacity, half_life_ms
-        self.dtype = np.dtype([("row", "<i4"), ("events", "<i4"), ("value", "<f8"), ("time", "<i8")])
-        self.events = np.zeros(capacity, np.int32)
-        """Events learnt of each item, undecayed."""
-        self._value = np.zeros(capacity, np.float64)
-        self._time = np.zeros(capacity, np.int64)
-        self._dirty = np.zeros(capacity, np.bool_)
-        self._used = 0
+        self.state = Table(
+            capacity, [("events", "<i4"), ("value", "<f8"), ("time", "<i8")], applied=self._applied
+        )
+        self.events: NDArray[np.int32] = self.state["events"]
+        """Events learnt of each item, undecayed; int32[capacity]."""
+        self._value, self._time = self.state["value"], self.state["time"]
+        self._half_life_ms = float(half_life_ms)
         self._now = 0
+        """Time of the latest event, ms."""
         self._ranking: tuple[int, Rows, Floats] | None = None
-        """So many of the best, if they are so many; None: not known."""
+        """Number of items that were to be ranked, the best rows and their counts; None: rank all again."""
         self._changed: list[Rows] = []
-        """Rows since then."""
-        self._ranks = threading.Lock()
+        """Rows that changed since `_ranking`."""
+        self._lock = threading.Lock()
 
     @property
     def half_life_ms(self) -> float:
-        """After what time an event counts half."""
+        """Event time after which an event counts half, ms."""
         return self._half_life_ms
 
     @half_life_ms.setter
     def half_life_ms(self, ms: float) -> None:
-        self._half_life_ms, self._ranking = ms, None  # what is older falls behind, or comes back
+        self._half_life_ms, self._ranking = ms, None  # another rate changes the order of old and new counts
 
     def learn(self, batch: Batch) -> None:
         """Count each example's item."""
         _learn(
             batch.items, batch.weights, batch.queries.times, self.half_life_ms,
-            self.events, self._value, self._time, self._dirty,
+            self.events, self._value, self._time,
         )  # fmt: skip
         if len(batch):
-            self._used = max(self._used, int(batch.items.max()) + 1)
-            self._now = max(self._now, int(batch.queries.times.max()))
-            self._note(batch.items[batch.items >= 0])
-
-    def touched(self) -> Rows:
-        """See `Generator`."""
-        rows = np.flatnonzero(self._dirty[: self._used]).astype(np.int32)
-        self._dirty[rows] = False
-        return rows
-
-    def dump(self, rows: Rows) -> NDArray[np.void]:
-        """See `Generator`."""
-        out = np.zeros(len(rows), self.dtype)
-        out["row"], out["events"] = rows, self.events[rows]
-        out["value"], out["time"] = self._value[rows], self._time[rows]
-        return out
-
-    def apply(self, rows: NDArray[np.void]) -> None:
-        """See `Generator`."""
-        if not len(rows):
-            return
-        at = rows["row"]
-        self.events[at], self._value[at], self._time[at] = rows["events"], rows["value"], rows["time"]
-        self._used = max(self._used, int(at.max()) + 1)
-        self._now = max(self._now, int(rows["time"].max()))
-        self._note(at)
+            self.state.mark(batch.items)
+            self._changes(batch.items[batch.items >= 0], int(batch.queries.times.max()))
 
     def evict(self, rows: Rows) -> None:
-        """See `Generator`."""
-        self.events[rows], self._value[rows], self._time[rows] = 0, 0.0, 0
-        self._dirty[rows] = True
+        """Remove these items."""
+        self.state.clear(rows)
         self._ranking = None
 
     def propose(self, queries: QueryBatch, k: int) -> Candidates:
-        """The k most popular items, for everybody."""
+        """The k most popular items, for every query."""
         rows, scores = self.top(k)
-        n, found = len(queries.history), len(rows)
-        out = np.full((n, k), -1, np.int32)
-        out[:, :found] = rows
-        out_scores = np.zeros((n, k), np.float32)
-        out_scores[:, :found] = scores
-        return Candidates(out, out_scores, np.full((n, k), -1, np.int8))
+        out = Candidates.empty(len(queries.history), k)
+        out.rows[:, : len(rows)], out.scores[:, : len(rows)] = rows, scores
+        return out
 
     def top(self, k: int) -> tuple[Rows, Floats]:
         """The k most popular rows and their decayed counts, best first; ties to the lower row."""
-        with self._ranks:
+        with self._lock:
             if self._ranking is None or self._ranking[0] < k or len(self._changed) > STATES:
-                self._rank(np.arange(self._used, dtype=np.int32), max(k, RANKED))
+                self._rank(np.arange(self.state.used, dtype=np.int32), max(k, RANKED))
             elif self._changed:
-                keep, before, _ = self._ranking
-                self._rank(np.unique(np.concatenate([before, *self._changed])), keep)
+                size, ranked, _ = self._ranking
+                self._rank(np.unique(np.concatenate([ranked, *self._changed])), size)
             assert self._ranking is not None
             _, rows, scores = self._ranking
         return rows[:k], scores[:k]
-
-    def _note(self, changed: Rows) -> None:
-        if self._ranking is not None and len(self._changed) <= STATES:
-            self._changed.append(changed)
-
-    def _rank(self, among: Rows, keep: int) -> None:
-        value = self.values(among)
-        found = min(keep, len(among))
-        best = np.argpartition(-value, found - 1)[:found] if found else np.zeros(0, np.int64)
-        best = best[np.lexsort((among[best], -value[best]))]
-        best = best[value[best] > 0]
-        self._ranking, self._changed = (keep, among[best], value[best].astype(np.float32)), []
 
     def values(self, rows: Rows) -> NDArray[np.float64]:
         """The decayed counts of these rows as of the latest event, float64[n]."""
@@ -132,15 +107,38 @@ class Popularity:
         values: NDArray[np.float64] = self._value[rows] * np.exp2(-elapsed / self.half_life_ms)
         return values
 
+    def _applied(self, records: Records) -> None:
+        self._changes(records["row"], int(records["time"].max()))
 
-@njit(cache=True, nogil=True)
-def _learn(items, weights, times, half_life_ms, events, value, time, dirty):  # type: ignore[no-untyped-def]
+    def _changes(self, rows: Rows, time: int) -> None:
+        self._now = max(self._now, time)
+        if self._ranking is not None and len(self._changed) <= STATES:
+            self._changed.append(rows)
+
+    def _rank(self, among: Rows, size: int) -> None:
+        values = self.values(among)
+        count = min(size, len(among))
+        best = np.argpartition(-values, count - 1)[:count] if count else np.zeros(0, np.int64)
+        best = best[np.lexsort((among[best], -values[best]))]
+        best = best[values[best] > 0]
+        self._ranking, self._changed = (size, among[best], values[best].astype(np.float32)), []
+
+
+@kernel
+def _learn(
+    items: Array,
+    weights: Array,
+    times: Array,
+    half_life_ms: float,
+    events: Array,
+    value: Array,
+    time: Array,
+) -> None:
     for n in range(len(items)):
         i = items[n]
         if i < 0:
             continue
         events[i] += 1
-        dirty[i] = True
         w, t = np.float64(weights[n]), times[n]
         if t >= time[i]:
             value[i] = decayed(value[i], t - time[i], half_life_ms) + w

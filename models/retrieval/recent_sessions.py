@@ -1,52 +1,74 @@
-"""The recent sessions, and which of them contain an item: what session kNN and the graph look into.
-
-Sessions are numbered as they start.  Number n lives in slot n mod `slots`, so a new session takes the
-place of the oldest; one that outgrows its slot goes on under a new number.  Each item has a ring: the
-highest numbers of live sessions that contain it.  Only the slots travel: rings are what the slots say, in
-whatever order they came, because a pair of session and item is never taken back but by the expiry of
-the lowest numbers, or of the whole item.
-
-Keyed by user instead of session, a "session" is a part of the user's history.
-
-Cost: learn about 0.5 µs an event.
-Memory: 32 + 4 × `length` bytes a slot, 4 × `latest` + 8 an item; 8 to 16 bytes a slot in the learner only.
-"""
+"""The recent sessions, and which of them contain an item: what session kNN and the random walks read."""
 
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from models.core import SESSION, Batch, QueryBatch, Rows
+from models.kernels import hash_table
+from models.kernels.jit import Array, kernel
+from models.state import Records, Table
 
 SIZE, ITEMS = 1, 8
-"""Where a slot, as words of 32 bits, has the size of the session, and where its items begin."""
+"""Position of the session's size, and of its first item, in a slot read as words of 32 bits."""
 
 
 class Index(NamedTuple):
     """Sessions in their slots, and the rings of the items."""
 
     numbers: NDArray[np.int64]
-    """int64[slots]; 0: none yet."""
+    """int64[slots]: the session's number; 0: the slot is free."""
     keys: NDArray[np.uint64]
     """uint64[slots]: hash of the session."""
     times: NDArray[np.int64]
-    """int64[slots]: of the latest event, ms."""
+    """int64[slots]: time of the latest event, ms."""
     sizes: Rows
-    """int32[slots]."""
+    """int32[slots]: number of items."""
     items: Rows
-    """int32[slots, length]: in order, repeats too while there is room: they say how items are repeated."""
+    """int32[slots, length]: items in order, with repeats while there is room: they tell how items are
+    repeated."""
     rings: NDArray[np.uint32]
     """uint32[items, latest]: the lowest 32 bits of session numbers, highest first."""
     filled: Rows
-    """int32[items]: of the ring; expired sessions are in it until newer ones push them out."""
+    """int32[items]: entries of the ring; expired sessions stay in it until newer ones push them out."""
     counts: Rows
-    """int32[items]: live sessions that contain the item; so many of the ring's first are live."""
+    """int32[items]: live sessions that contain the item; as many of the ring's first entries are live."""
 
 
-class RecentSessions:
-    """All of a generator but what it proposes."""
+class RecentSessions(Table):
+    """A ring of recent sessions, and a ring of sessions for each item; the state of generators that read
+    them.
+
+    Sessions are numbered as they start.  Number n lives in slot n mod `slots`, so a new session takes the
+    place of the oldest; one that outgrows its slot continues under a new number.  Each item has a ring: the
+    highest numbers of live sessions that contain it.  Only the slots travel.  The rings follow from the
+    slots, in whatever order they arrive, because a pair of session and item is only ever removed by the
+    expiry of the lowest numbers, or of the whole item.
+
+    Cost: learn about 0.5 µs an event.  Memory: 32 + 4 × `length` bytes a slot, 4 × `latest` + 8 an item; 8 to
+    16 bytes a slot in the learner only.
+
+    Parameters
+    ----------
+    capacity
+        Number of item rows.
+    by
+        `session`: a slot is a session; `user`: a slot is a part of a user's history.
+    slots_per_item
+        Slots by item row.
+    length
+        Items kept of a session.
+    latest
+        Sessions kept of an item.
+
+    Examples
+    --------
+    >>> sessions = RecentSessions(100)
+    >>> sessions.learn(Batch.from_sessions([[0, 1], [1, 2]]))
+    >>> sessions.index.counts[:3].tolist(), sessions.newest
+    ([1, 2, 1], 2)
+    """
 
     def __init__(
         self,
@@ -56,92 +78,74 @@ class RecentSessions:
         length: int = 16,
         latest: int = 96,
     ) -> None:
-        self.by = by
-        self.rows = max(int(capacity * slots_per_item), 2)
-        self.dtype = np.dtype(
-            [
-                ("row", "<i4"),
-                ("size", "<i4"),
-                ("number", "<i8"),
-                ("key", "<u8"),
-                ("time", "<i8"),
-                ("items", "<i4", length),
-            ]
+        super().__init__(
+            max(int(capacity * slots_per_item), 2),
+            [("size", "<i4"), ("number", "<i8"), ("key", "<u8"), ("time", "<i8"), ("items", "<i4", length)],
+            packed=True,  # a neighbour costs two lines of cache
         )
-        self._slots = np.zeros(self.rows, self.dtype)  # side by side: a neighbour costs two lines of cache
+        self.by = by
         self.index = Index(
-            self._slots["number"],
-            self._slots["key"],
-            self._slots["time"],
-            self._slots["size"],
-            self._slots["items"],
+            self["number"], self["key"], self["time"], self["size"], self["items"],
             np.zeros((capacity, latest), np.uint32),
             np.zeros(capacity, np.int32),
             np.zeros(capacity, np.int32),
-        )
+        )  # fmt: skip
         self.newest = 0
-        """Highest number given."""
-        self._dirty = np.zeros(self.rows, np.bool_)
-        self._open: Rows | None = None
-        """Key ▶ slot + 1 by hash, int32[power of two]; a replica needs none, and a learner that was
-        restored makes it from the slots."""
+        """Highest number of a session."""
+        self._slots_by_key: Rows | None = None
+        """Slots by key (`models.kernels.hash_table`).  A replica does not need it, and a learner that was
+        restored rebuilds it from the slots."""
 
     def learn(self, batch: Batch) -> None:
-        """Put each example's item into its session."""
-        if self._open is None:
-            self._open = np.zeros(1 << (2 * self.rows - 1).bit_length(), np.int32)
+        """Append each example's item to its session."""
+        if self._slots_by_key is None:
+            self._slots_by_key = np.zeros(hash_table.size_for(self.rows), np.int32)
             order = np.argsort(self.index.numbers, kind="stable")
-            _open(self._open, self.index.keys, order[self.index.numbers[order] > 0])
+            hash_table.insert(self._slots_by_key, self.index.keys, order[self.index.numbers[order] > 0])
         keys = batch.sessions if self.by == "session" else batch.users
         self.newest = _learn(
-            batch.items, keys, batch.queries.times, self.newest, self.index, self._open, self._dirty
+            batch.items, keys, batch.queries.times, self.newest, self.index, self._slots_by_key, self.dirty
         )
 
-    def touched(self) -> Rows:
-        """See `Generator`."""
-        rows = np.flatnonzero(self._dirty).astype(np.int32)
-        self._dirty[rows] = False
-        return rows
-
-    def dump(self, rows: Rows) -> NDArray[np.void]:
-        """See `Generator`."""
-        out = self._slots[rows]
-        out["row"] = rows
-        return out
-
-    def apply(self, rows: NDArray[np.void]) -> None:
-        """See `Generator`.  A session's slot follows from its number, so `slots` may have grown."""
-        if not len(rows):
+    def apply(self, records: Records) -> None:
+        """Store dumped slots; as a slot follows from the session's number, there may be more than before."""
+        if not len(records):
             return
-        last = len(rows) - 1 - np.unique(rows["number"][::-1], return_index=True)[1]
-        rows = rows[last]  # ascending numbers, each as it came last
-        self.newest = max(self.newest, int(rows["number"][-1]))
+        last = len(records) - 1 - np.unique(records["number"][::-1], return_index=True)[1]
+        records = records[last]  # ascending numbers, each as it came last
+        self.newest = max(self.newest, int(records["number"][-1]))
         _apply(
-            rows["number"], rows["key"], rows["time"], rows["size"], np.ascontiguousarray(rows["items"]),
-            self.newest, self.index,
+            records["number"], records["key"], records["time"], records["size"],
+            np.ascontiguousarray(records["items"]), self.newest, self.index,
         )  # fmt: skip
-        self._open = None
+        self._slots_by_key = None
 
     def evict(self, rows: Rows) -> None:
-        """See `Generator`."""
-        gone = np.zeros(len(self.index.filled), np.bool_)
-        gone[rows] = True
-        _evict(gone, self.index, self._dirty)
+        """Remove these items from all sessions."""
+        evicted = np.zeros(len(self.index.filled), np.bool_)
+        evicted[rows] = True
+        _evict(evicted, self.index, self.dirty)
 
-    def asked(self, queries: QueryBatch) -> Rows:
-        """What of each query is looked up, newest first: the latest items, or the whole history."""
+    def lookup_items(self, queries: QueryBatch) -> Rows:
+        """Items of each query whose sessions are read, newest first: the latest, or the whole history."""
         return queries.history[:, :SESSION] if self.by == "session" else queries.history
 
 
-@njit(cache=True, nogil=True, inline="always")
-def age_of(newest, number):  # type: ignore[no-untyped-def]
-    """How many sessions began since, of the lowest 32 bits of both: right while `slots` < 2^32."""
+@kernel(inline="always")
+def age_of(newest: int, number: int) -> np.uint32:
+    """Number of sessions that began since, from the lowest 32 bits of both: right while `slots` < 2^32."""
     return np.uint32(np.uint64(newest) - np.uint64(number))
 
 
-@njit(cache=True, nogil=True)
-def _enter(index, newest, item, number):  # type: ignore[no-untyped-def]
-    """Put the number into the item's ring, highest first; of a full ring the lowest goes."""
+@kernel
+def contains(items: Array, size: int, item: int) -> np.bool_:
+    """Whether the item is among the first `size` items."""
+    return np.any(items[:size] == item)
+
+
+@kernel
+def _insert_number(index: Index, newest: int, item: int, number: int) -> None:
+    """Insert the number into the item's ring, highest first; a full ring loses its lowest."""
     ring, filled = index.rings[item], index.filled[item]
     age = age_of(newest, number)
     at = 0
@@ -156,9 +160,9 @@ def _enter(index, newest, item, number):  # type: ignore[no-untyped-def]
     index.filled[item] = last + 1
 
 
-@njit(cache=True, nogil=True)
-def _leave(index, item, number):  # type: ignore[no-untyped-def]
-    """Take the number out of the item's ring."""
+@kernel
+def _remove_number(index: Index, item: int, number: int) -> None:
+    """Remove the number from the item's ring."""
     ring, kept = index.rings[item], 0
     for j in range(index.filled[item]):
         if ring[j] != np.uint32(number):
@@ -167,74 +171,52 @@ def _leave(index, item, number):  # type: ignore[no-untyped-def]
     index.filled[item] = kept
 
 
-@njit(cache=True, nogil=True)
-def _find(table, keys, key):  # type: ignore[no-untyped-def]
-    """Where the key is in the open table, or the free place where it belongs."""
-    mask = np.uint64(len(table) - 1)
-    at = (key * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(20)) & mask
-    while table[at] != 0 and keys[table[at] - 1] != key:
-        at = (at + np.uint64(1)) & mask
-    return at
+@kernel
+def _count(counts: Array, items: Array, size: int, by: int) -> None:
+    """Add `by` to the count of each distinct item of a session."""
+    for j in range(size):
+        if not contains(items, j, items[j]):
+            counts[items[j]] += by
 
 
-@njit(cache=True, nogil=True)
-def _open(table, keys, slots):  # type: ignore[no-untyped-def]
-    for slot in slots:  # ascending numbers: the latest of a key stays
-        table[_find(table, keys, keys[slot])] = slot + 1
-
-
-@njit(cache=True, nogil=True)
-def _close(table, keys, slot):  # type: ignore[no-untyped-def]
-    """Forget the slot's key, unless it went on in another slot; what had to yield to it moves up."""
-    mask = np.uint64(len(table) - 1)
-    hole = _find(table, keys, keys[slot])
-    if table[hole] != slot + 1:
-        return
-    at = hole
-    while True:
-        at = (at + np.uint64(1)) & mask
-        if table[at] == 0:
-            break
-        home = (keys[table[at] - 1] * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(20)) & mask
-        if ((at - home) & mask) >= ((at - hole) & mask):
-            table[hole] = table[at]
-            hole = at
-    table[hole] = 0
-
-
-@njit(cache=True, nogil=True)
-def _learn(items, keys, times, newest, index, table, dirty):  # type: ignore[no-untyped-def]
+@kernel
+def _learn(
+    items: Array, keys: Array, times: Array, newest: int, index: Index, slots_by_key: Array, dirty: Array
+) -> int:
+    """Append each item to its session; returns the highest number of a session."""
     slots, length = index.items.shape
     for n in range(len(items)):
         item = items[n]
         if item < 0:
             continue
-        slot = table[_find(table, index.keys, keys[n])] - 1
+        slot = slots_by_key[hash_table.find(slots_by_key, index.keys, keys[n])] - 1
         known = slot >= 0 and contains(index.items[slot], index.sizes[slot], item)
         if not known and (slot < 0 or index.sizes[slot] == length):
             newest += 1
             slot = newest % slots
             if index.numbers[slot] > 0:
-                _close(table, index.keys, slot)
+                hash_table.remove(slots_by_key, index.keys, slot)
                 _count(index.counts, index.items[slot], index.sizes[slot], -1)
             index.numbers[slot], index.keys[slot], index.sizes[slot] = newest, keys[n], 0
             index.times[slot] = times[n]
             index.items[slot] = 0
-            table[_find(table, index.keys, keys[n])] = slot + 1
+            slots_by_key[hash_table.find(slots_by_key, index.keys, keys[n])] = slot + 1
         if index.sizes[slot] < length:
             index.items[slot, index.sizes[slot]] = item
             index.sizes[slot] += 1
         if not known:
             index.counts[item] += 1
-            _enter(index, newest, item, index.numbers[slot])
+            _insert_number(index, newest, item, index.numbers[slot])
         index.times[slot] = max(index.times[slot], times[n])
         dirty[slot] = True
     return newest
 
 
-@njit(cache=True, nogil=True)
-def _apply(numbers, keys, times, sizes, items, newest, index):  # type: ignore[no-untyped-def]
-    """What leaves a ring leaves before anything enters one: a full ring turns the lower numbers away."""
+@kernel
+def _apply(
+    numbers: Array, keys: Array, times: Array, sizes: Array, items: Array, newest: int, index: Index
+) -> None:
+    """Store sessions; removals from rings precede insertions, as a full ring rejects lower numbers."""
     slots = len(index.numbers)
     for n in range(len(numbers)):
         slot = numbers[n] % slots
@@ -244,7 +226,7 @@ def _apply(numbers, keys, times, sizes, items, newest, index):  # type: ignore[n
         for j in range(index.sizes[slot]):
             item = index.items[slot, j]
             if numbers[n] > index.numbers[slot] or not contains(items[n], sizes[n], item):
-                _leave(index, item, index.numbers[slot])
+                _remove_number(index, item, index.numbers[slot])
         index.sizes[slot] = 0
         index.numbers[slot] = numbers[n]
     for n in range(len(numbers)):
@@ -255,30 +237,17 @@ def _apply(numbers, keys, times, sizes, items, newest, index):  # type: ignore[n
         index.items[slot] = items[n]
         _count(index.counts, items[n], sizes[n], 1)
         for j in range(sizes[n]):
-            _enter(index, newest, items[n, j], numbers[n])
+            _insert_number(index, newest, items[n, j], numbers[n])
 
 
-@njit(cache=True, nogil=True)
-def contains(items, size, item):  # type: ignore[no-untyped-def]
-    return np.any(items[:size] == item)
-
-
-@njit(cache=True, nogil=True)
-def _count(counts, items, size, by):  # type: ignore[no-untyped-def]
-    """Each distinct item of a session once."""
-    for j in range(size):
-        if not contains(items, j, items[j]):
-            counts[items[j]] += by
-
-
-@njit(cache=True, nogil=True)
-def _evict(gone, index, dirty):  # type: ignore[no-untyped-def]
-    index.filled[gone] = 0
-    index.counts[gone] = 0
+@kernel
+def _evict(evicted: Array, index: Index, dirty: Array) -> None:
+    index.filled[evicted] = 0
+    index.counts[evicted] = 0
     for slot in range(len(index.numbers)):
         kept = 0
         for j in range(index.sizes[slot]):
-            if not gone[index.items[slot, j]]:
+            if not evicted[index.items[slot, j]]:
                 index.items[slot, kept] = index.items[slot, j]
                 kept += 1
         if kept < index.sizes[slot]:

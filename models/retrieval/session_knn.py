@@ -1,35 +1,17 @@
-"""Session kNN: what was in the recent sessions that look like this one.
-
-    sim(s, q) = Σ_{i ∈ q ∩ s} 0.7^age_i · idf_i                 idf_i = ln(1 + sessions / sessions with i)
-    score(b | q) = Σ_{s ∈ N(q)} sim(s, q)² · e^(−age_s / τ) · e^(−(distance_s(b, m) − 1) / 4) · side
-
-N(q): the `neighbours` most similar of the sessions in the rings of q's items; m: the latest item of q that
-is in s; distance: in positions of s, from where m is first; side: 1 after that, 0.8 before.  So m is proposed
-where s has it again.
-
-Vector-Multiplication-Indexed-Session kNN (Kersbergen, Sprangers and Schelter 2022, "Serenade: Low-Latency
-Session-Based Recommendation in e-Commerce at Scale"), from V-SkNN (Ludewig and Jannach 2018, "Evaluation
-of Session-based Recommendation Algorithms"), over sessions that are learnt one click at a time
-(`RecentSessions`).  We differ in the square, in the decay of old sessions, and in weighting by distance to
-the match: theirs counts all of a neighbour's items alike.  Neighbours are picked by similarity, in `LEVELS`
-of it; of equal ones those that share the latest item, and began last, come first.
-
-Keyed by user instead of session it is user kNN, and the query is the whole history.
-
-Cost: learn about 0.5 µs an event; propose 8 to 20 µs a session.
-Memory: that of `RecentSessions`, and 9 bytes an item of scratch for each thread.
-"""
+"""The generators `session-knn` and `user-knn`: what was in the recent sessions that look like this one."""
 
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
-from models.core import HISTORY, SESSION, Candidates, QueryBatch
-from models.kernels.decay import DAY_MS
+from models.core import HISTORY, SESSION, Batch, Candidates, QueryBatch, Rows
+from models.kernels.hash_table import size_for
+from models.kernels.jit import Array, kernel
 from models.kernels.scratch import Scratch
+from models.kernels.splitmix import GOLDEN_32
 from models.kernels.topk import select
-from models.retrieval.recent_sessions import RecentSessions, age_of, contains
+from models.retrieval.recent_sessions import Index, RecentSessions, age_of, contains
+from models.units import DAY_MS
 
 AGE_DECAY = 0.7
 """Weight of a query's item against the one after it; .6 to .8 are as good."""
@@ -38,11 +20,47 @@ REACH = 4.0
 BEFORE = 0.8
 """Weight of what came before the match against what came after it."""
 LEVELS = 256
-"""Similarities are told apart to this many levels when the neighbours are picked."""
+"""Levels of similarity that are distinguished when the neighbours are picked."""
 
 
-class SessionKnn(RecentSessions):
-    """Proposes from the neighbours among the recent sessions."""
+class SessionKnn:
+    """Items of the recent sessions most similar to the user's, near to what they have in common.
+
+        sim(s, q) = Σ_{i ∈ q ∩ s} 0.7^age_i · idf_i                 idf_i = ln(1 + sessions / sessions with i)
+        score(b | q) = Σ_{s ∈ N(q)} sim(s, q)² · e^(−age_s / τ) · e^(−(distance_s(b, m) − 1) / 4) · side
+
+    N(q): the most similar of the sessions in the rings of q's items; m: the latest item of q that is in s;
+    distance: in positions of s, from where m is first; side: 1 after that, 0.8 before.  So m is proposed
+    where s repeats it.
+
+    Vector-Multiplication-Indexed-Session kNN (Kersbergen, Sprangers and Schelter 2022, "Serenade: Low-Latency
+    Session-Based Recommendation in e-Commerce at Scale"), from V-SkNN (Ludewig and Jannach 2018, "Evaluation
+    of Session-based Recommendation Algorithms"), over sessions that are learnt one click at a time.  We
+    differ in the square, in the decay of old sessions, and in weighting by distance to the match: Serenade
+    counts all of a neighbour's items alike.  Neighbours are picked by similarity, in `LEVELS` of it; of equal
+    ones those that share the latest item, and began last, come first.  Keyed by user instead of session it is
+    user kNN, and the query is the whole history.
+
+    Cost: learn about 0.5 µs an event; propose 8 to 20 µs a query.
+    Memory: that of `RecentSessions`, and 9 bytes an item of scratch for each thread.
+
+    Parameters
+    ----------
+    capacity, by, slots_per_item, length, latest
+        As of `models.retrieval.recent_sessions.RecentSessions`.
+    neighbours
+        Sessions that items are proposed from; 75 to 300 are as good.
+    tau_ms
+        Event time over which a session's weight falls by a factor e, ms; 28 to 400 days are as good in shops.
+
+    Examples
+    --------
+    >>> generator = SessionKnn(100)
+    >>> generator.learn(Batch.from_sessions([[0, 1], [0, 1, 2]]))
+    >>> candidates = generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 1)
+    >>> int(candidates.rows[0, 0]), round(float(candidates.scores[0, 0]), 2)
+    (1, 0.96)
+    """
 
     def __init__(
         self,
@@ -54,10 +72,10 @@ class SessionKnn(RecentSessions):
         neighbours: int = 100,
         tau_ms: float = 112 * DAY_MS,
     ) -> None:
-        super().__init__(capacity, by, slots_per_item, length, latest)
-        self.neighbours, self.tau_ms = neighbours, tau_ms
+        self.state = RecentSessions(capacity, by, slots_per_item, length, latest)
+        self.neighbours, self.tau_ms = neighbours, float(tau_ms)
         columns = SESSION if by == "session" else HISTORY
-        met = 1 << (2 * columns * latest - 1).bit_length()
+        met = size_for(columns * latest)
         self._scratch = Scratch(
             (met, np.uint32),  # sessions met, by hash: the number
             (met, np.float32),  # similarity; 0: free
@@ -69,33 +87,46 @@ class SessionKnn(RecentSessions):
             (neighbours * length, np.int32),  # items with a score
         )
 
+    def learn(self, batch: Batch) -> None:
+        """Append each example's item to its session."""
+        self.state.learn(batch)
+
+    def evict(self, rows: Rows) -> None:
+        """Remove these items from all sessions."""
+        self.state.evict(rows)
+
     def propose(self, queries: QueryBatch, k: int) -> Candidates:
-        """The items of the sessions most like this one, near to what they have in common."""
-        asked = self.asked(queries)
-        n = len(asked)
-        out = Candidates(
-            np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32), np.full((n, k), -1, np.int8)
-        )
+        """The items of the sessions most like each query, near to what they have in common."""
+        items = self.state.lookup_items(queries)
+        out = Candidates.empty(len(items), k)
         _propose(
-            asked, queries.times, self.newest, self.index, self.neighbours, self.tau_ms,
+            items, queries.times, self.state.newest, self.state.index, self.neighbours, self.tau_ms,
             self._scratch.arrays, out.rows, out.scores, out.sources,
         )  # fmt: skip
         return out
 
 
-@njit(cache=True, nogil=True)
-def _propose(  # type: ignore[no-untyped-def]
-    asked, times, newest, index, neighbours, tau_ms,
-    scratch, out_rows, out_scores, out_sources,
-):  # fmt: skip
+@kernel
+def _propose(
+    queries: Array,
+    times: Array,
+    newest: int,
+    index: Index,
+    neighbours: int,
+    tau_ms: float,
+    scratch: tuple[Array, ...],
+    out_rows: Array,
+    out_scores: Array,
+    out_sources: Array,
+) -> None:
     met, similarity, match, places, score, strongest, source, among = scratch
     slots, length = index.items.shape
     near = np.exp(-(np.arange(length) - 1.0) / REACH).astype(np.float32)
     levels = np.empty(LEVELS + 1, np.int32)
     chosen, columns = np.empty(neighbours, np.int64), np.empty(neighbours, np.int8)
     weights = np.empty(neighbours, np.float32)
-    for n in range(len(asked)):
-        count, total = _meet(asked[n], newest, index, met, similarity, match, places)
+    for n in range(len(queries)):
+        count, total = _meet(queries[n], newest, index, met, similarity, match, places)
         # the level from which on sessions are neighbours, and how many of that level still are
         levels[:] = 0
         scale = np.float32(LEVELS / total) if total > 0 else np.float32(0)
@@ -120,10 +151,10 @@ def _propose(  # type: ignore[no-untyped-def]
             chosen[picked], columns[picked], weights[picked] = slot, column, sim * sim
             picked += 1
         # in a loop of its own: the processor fetches the next sessions while it adds up this one
-        found = 0
+        count = 0
         for j in range(picked):
             slot, column = chosen[j], columns[j]
-            size, shared = index.sizes[slot], asked[n, column]
+            size, shared = index.sizes[slot], queries[n, column]
             centre = 0
             while centre < size and index.items[slot, centre] != shared:
                 centre += 1
@@ -134,26 +165,26 @@ def _propose(  # type: ignore[no-untyped-def]
                 b = index.items[slot, p]
                 part = weight * (near[p - centre] if p > centre else np.float32(BEFORE) * near[centre - p])
                 if score[b] == 0:
-                    among[found] = b
-                    found += 1
+                    among[count] = b
+                    count += 1
                     strongest[b] = 0
                 score[b] += part
                 if part > strongest[b]:
                     strongest[b], source[b] = part, column
-        kept = select(score, among, found, out_rows[n], out_scores[n])
-        for j in range(kept):
+        selected = select(score, among, count, out_rows[n], out_scores[n])
+        for j in range(selected):
             out_sources[n, j] = source[out_rows[n, j]]
-        out_rows[n, kept:] = -1
-        out_scores[n, kept:] = 0
-        for j in range(found):
+        for j in range(count):
             score[among[j]] = 0
 
 
-@njit(cache=True, nogil=True)
-def _meet(query, newest, index, met, similarity, match, places):  # type: ignore[no-untyped-def]
-    """Similarity of each session that shares an item with the query, in tables by hash.
+@kernel
+def _meet(
+    query: Array, newest: int, index: Index, met: Array, similarity: Array, match: Array, places: Array
+) -> tuple[int, np.float32]:
+    """Add up the similarity of each session that shares an item with the query, in tables by hash.
 
-    Returns how many they are, and the similarity of one that shared everything.
+    Returns the number of sessions, and the similarity of one that contains all items of the query.
     """
     mask = np.uint32(len(met) - 1)
     live = min(newest, len(index.numbers))
@@ -167,7 +198,7 @@ def _meet(query, newest, index, met, similarity, match, places):  # type: ignore
             total += weight
             ring = index.rings[item]
             for number in ring[: min(index.counts[item], len(ring))]:
-                at = (number * np.uint32(2654435769) >> np.uint32(7)) & mask
+                at = (number * GOLDEN_32 >> np.uint32(7)) & mask
                 while similarity[at] > 0 and met[at] != number:
                     at = (at + np.uint32(1)) & mask
                 if similarity[at] == 0:

@@ -16,7 +16,10 @@ REDRAW_S, LINE_S = 0.1, 5.0
 
 @contextmanager
 def progress(fraction: Callable[[], float | None] = lambda: None) -> Iterator[Show]:
-    """Draw progress through the yielded `show`.  `fraction` is the part that is done, 0 to 1; None: unknown, a spinner is drawn."""
+    """Draw progress through the yielded `show`.
+
+    `fraction` is the part that is done, 0 to 1; None: unknown, a spinner is drawn.
+    """
     if sys.stderr.isatty():
         with _bar(fraction) as draw:
             yield _every(REDRAW_S, draw)

@@ -2,7 +2,8 @@
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from models.learning import Checkpoint, ExampleRecord
+from models.checkpoint import Checkpoint
+from models.learning import ExampleRecord
 from streams.kafka.client import consumer_config, is_no_record
 from streams.settings import Settings
 

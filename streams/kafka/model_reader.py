@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
 from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings

@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from confluent_kafka import OFFSET_BEGINNING
 
-from models.learning import Checkpoint
+from models.checkpoint import Checkpoint
 from models.model import Model, Prepared
 from streams.kafka.admin import START_OVER
 from streams.kafka.model_reader import ModelReader

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from models.learning import CHECKPOINT_KEY
+from models.checkpoint import CHECKPOINT_KEY
 from streams.kafka.model_reader import Row
 
 INTERVAL_S = 5.0

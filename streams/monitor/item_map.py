@@ -10,14 +10,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.components import Embedded
 from models.core import Floats, Rows
 from models.model import Model
-from models.retrieval.popularity import Popularity
 from streams.runtime.background import BackgroundTask
 
 MAX_ITEMS = 2_000
@@ -31,24 +30,6 @@ KEPT = 6
 KEPT_EVERY_MS = HOUR_MS // KEPT
 NEGLIGIBLE = 1e-3
 """Movement below this is shown as none: kept embeddings have half precision."""
-
-
-@runtime_checkable
-class Embeddings(Protocol):
-    """A generator with a vector for each item."""
-
-    @property
-    def vectors(self) -> Floats:
-        """Embeddings by row, float32[capacity, dim]."""
-
-    @property
-    def events(self) -> NDArray[np.int32]:
-        """Events learnt by row, int32[capacity]."""
-
-
-def embeddings(model: Model) -> Embeddings | None:
-    """The first generator with embeddings."""
-    return next((g for g in model.generators.values() if isinstance(g, Embeddings)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +98,16 @@ class ItemMap:
         May run beside the loop that serves: it only reads, and a row that changes meanwhile moves its point
         by very little.
         """
-        popularity = self._model.generators.get("popularity")
-        if isinstance(popularity, Popularity):
+        popularity = self._model.popularity
+        if popularity is not None:
             events = popularity.events[: min(len(self._model.items.ids), MAX_COUNTED)]
             self.hour.add(now, events)
             self.day.add(now, events)
-        embedding = embeddings(self._model)
+        embedding = self._model.embedded
         if embedding is not None:
             self._project(embedding, now)
 
-    def _project(self, embedding: Embeddings, now: int) -> None:
+    def _project(self, embedding: Embedded, now: int) -> None:
         ids, events = self._model.items.ids, embedding.events
         rows = busiest_rows(events[: len(ids)])
         rows = np.array([row for row in rows.tolist() if ids[row]], np.int32)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.learning import Checkpoint
+from models.checkpoint import Checkpoint
 from streams.messages import Process
 from streams.monitor.counts import Metrics
 from streams.monitor.lag import Lag

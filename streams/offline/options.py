@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from models.kernels.decay import DAY_MS, HOUR_MS
+from models.units import DAY_MS, HOUR_MS
 from streams.errors import UserError
 
 UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}

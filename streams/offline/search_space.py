@@ -7,7 +7,7 @@ several logs, and somewhat more on both sides.
 
 from typing import Any, NamedTuple, Protocol
 
-from models.kernels.decay import DAY_MS
+from models.units import DAY_MS
 
 
 class FloatRange(NamedTuple):

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from models.evaluation.evaluated import EvaluatedRecommender
 from models.evaluation.live import FROZEN, NOW, LiveQuality
 from models.evaluation.replicas import DelayedReplica
-from models.kernels.decay import HOUR_MS
 from models.model import Model
 from models.recommender import Recommender
+from models.units import HOUR_MS
 from streams.settings import BadSetting, Settings
 
 

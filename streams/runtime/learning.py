@@ -9,8 +9,9 @@ from typing import Any
 from confluent_kafka import KafkaException
 from mode import Service
 
+from models.checkpoint import Checkpoint
 from models.evaluation.live import LiveQuality
-from models.learning import Checkpoint, learn
+from models.learning import learn
 from models.model import Model
 from streams.kafka.examples import ExampleReader
 from streams.kafka.model_reader import restore

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from models.core import Candidates, Generator, Query
+from models.components import Generator, Scorer
+from models.core import Candidates, Query
 from models.model import Model
-from models.ranking.shortlist import Scorer
-from models.retrieval.popularity import Popularity
 from streams.monitor.exposure import Lists, exposure, latest_lists
 from streams.monitor.heartbeats import now_ms
-from streams.monitor.item_map import ItemMap, embeddings
+from streams.monitor.item_map import ItemMap
 from streams.runtime.serving import Serving
 from streams.web.negotiation import id_in_path, id_in_query
 from streams.web.peers import FORWARDED, Peers
@@ -65,8 +64,7 @@ async def item_figures(
     row = model.items.row(item_id)
     if row < 0:
         return None
-    generator = model.generators.get("popularity")
-    popularity = generator if isinstance(generator, Popularity) else None
+    popularity = model.popularity
     value = popularity.values(np.array([row], np.int32))[0] if popularity else None
     return {
         "item": item_id,
@@ -115,7 +113,7 @@ async def neighbours(model: Model, generator: Generator, item_id: str) -> list[d
 
 async def nearest(model: Model, row: int) -> list[dict[str, Any]] | None:
     """Items with the nearest embeddings by cosine, best first; None if the model has no embeddings."""
-    embedding = embeddings(model)
+    embedding = model.embedded
     if embedding is None:
         return None
     ids = model.items.ids

@@ -11,8 +11,8 @@ from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
 from models.evaluation.live import NOW
-from models.kernels.decay import DAY_MS, HOUR_MS
 from models.model import Model
+from models.units import DAY_MS, HOUR_MS
 from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.history import Point
 from streams.monitor.quality import quality

@@ -2,7 +2,7 @@
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from streams.kafka.client import confluent
 from streams.settings import Settings
 

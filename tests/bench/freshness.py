@@ -10,7 +10,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
-from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from streams.clients.subscribe import follow, records
 from streams.settings import Settings
 from tests.bench.clicks import ITEMS

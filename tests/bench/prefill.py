@@ -9,9 +9,9 @@ from typing import Any
 
 from confluent_kafka import Producer
 
+from models.checkpoint import Checkpoint
 from models.core import HISTORY, Example
-from models.kernels.decay import DAY_MS
-from models.learning import Checkpoint
+from models.units import DAY_MS
 from streams import topics
 from streams.kafka.client import producer_config
 from streams.kafka.model_writer import ModelWriter

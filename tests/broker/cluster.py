@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 
 from deploy.kafka import free_port
-from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams import topics
 from streams.kafka.admin import create

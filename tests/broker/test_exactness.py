@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from models.learning import CHECKPOINT_KEY, Checkpoint
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams.kafka.model_writer import Fenced, ModelWriter
 from streams.messages import decode_example

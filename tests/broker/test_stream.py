@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from models.core import Query
-from models.kernels.decay import DAY_MS
+from models.units import DAY_MS
 from streams.messages import DeadLetter, Event, encode
 from tests.broker.cluster import LONG_AGO, Cluster, clicks, embedded_cluster, event_counts, wait_for
 from tests.test_messages import body

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.core import Example
-from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams.kafka import model_reader
 from streams.kafka.model_reader import ModelReader, restore

@@ -7,8 +7,8 @@ from unittest.mock import Mock
 import pytest
 from confluent_kafka import Producer
 
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.core import Example
-from models.learning import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.replica import Replica, TopicRecreated

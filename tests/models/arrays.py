@@ -1,4 +1,4 @@
-"""Batches from what a test says of them."""
+"""Batches and examples from what a test needs of them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,26 +12,37 @@ def batch(items, history=None, weights=None, times=None, sizes=None, users=None)
     """Items int32[n] after histories int32[n, any], newest first; each of a user of its own by default."""
     n = len(items)
     history = np.full((n, 1), -1, np.int32) if history is None else history
-    users = np.arange(n) if users is None else np.asarray(users)
-    return Batch(
-        np.asarray(items, np.int32),
-        QueryBatch.of(
-            history, sizes, np.zeros(n, np.int64) if times is None else np.asarray(times, np.int64)
-        ),
-        np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32),
-        users.astype(np.uint64),
-        users.astype(np.uint64),
-    )
+    times = np.zeros(n, np.int64) if times is None else np.asarray(times, np.int64)
+    users = (np.arange(n) if users is None else np.asarray(users)).astype(np.uint64)
+    weights = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
+    queries = QueryBatch.from_history(history, sizes, times)
+    return Batch(np.asarray(items, np.int32), queries, weights, users, users)
+
+
+def in_contexts(batch: Batch, contexts) -> Batch:
+    """The batch with these context slots; -1: no context."""
+    return replace(batch, queries=batch.queries._replace(contexts=np.asarray(contexts, np.int32)))
+
+
+def example(item: str, *before: str, user: str = "u", offset: int = 0, time: int = 0) -> Example:
+    """A view of `item` after others of the same session, oldest first."""
+    return Example(user, offset, time, "view", item, history=before, session_size=len(before))
+
+
+def scores_by_row(candidates, n: int = 0) -> dict[int, float]:
+    """The candidates of query n, best first."""
+    rows, scores = candidates.rows[n].tolist(), candidates.scores[n].tolist()
+    return {row: score for row, score in zip(rows, scores, strict=True) if row >= 0}
 
 
 def nbytes(value) -> int:
-    """Of the arrays that a generator holds, directly or in its parts; views of one count once."""
+    """Bytes of the arrays that a generator holds, directly or in its parts; views of one count once."""
     return sum(array.nbytes for array in {id(array): array for array in _owned(value)}.values())
 
 
 def _owned(value) -> Iterator[np.ndarray]:
     if isinstance(value, np.ndarray):
-        yield _owned_by(value)
+        yield _owner(value)
     elif isinstance(value, tuple | list):
         for part in value:
             yield from _owned(part)
@@ -41,15 +52,5 @@ def _owned(value) -> Iterator[np.ndarray]:
         yield from _owned(vars(value))
 
 
-def _owned_by(array: np.ndarray) -> np.ndarray:
-    return _owned_by(array.base) if isinstance(array.base, np.ndarray) else array
-
-
-def in_contexts(batch: Batch, contexts) -> Batch:
-    """The batch, each example in the context of this slot; -1: in none."""
-    return replace(batch, queries=batch.queries._replace(contexts=np.asarray(contexts, np.int32)))
-
-
-def example(item: str, *before: str, user: str = "u", offset: int = 0, time: int = 0) -> Example:
-    """A view of `item` after others of the same session, oldest first."""
-    return Example(user, offset, time, "view", item, history=before, session_size=len(before))
+def _owner(array: np.ndarray) -> np.ndarray:
+    return _owner(array.base) if isinstance(array.base, np.ndarray) else array

@@ -2,14 +2,17 @@
 
 import inspect
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from models.registry import GENERATORS
+from models import registry
 from tests.models import test_promises as promises
 
 PAGE = Path(__file__).parents[2] / "docs/models/adding-a-generator.md"
+FILE, ROW = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 OF_ONE = [
     test
     for name, test in inspect.getmembers(promises, inspect.isfunction)
@@ -19,8 +22,9 @@ OF_ONE = [
 
 @pytest.mark.parametrize("promise", OF_ONE, ids=lambda test: test.__name__)
 def test_the_example_keeps_the_promise(promise, monkeypatch):
-    source = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
-    names: dict = {}
-    exec(compile(source, str(PAGE), "exec"), names)
-    monkeypatch.setitem(GENERATORS, "latest", lambda capacity, seed: names["Latest"](capacity))
+    module = ModuleType("models.retrieval.latest")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(FILE, str(PAGE), "exec"), vars(module))
+    rows = eval("{" + ROW + "}", vars(registry))
+    monkeypatch.setitem(registry.GENERATORS, "latest", rows["latest"])
     promise("latest")

@@ -1,10 +1,11 @@
-"""Each example once, whatever comes twice."""
+"""Each example is learnt once, whatever comes twice."""
 
 import random
 from dataclasses import dataclass
 
+from models.checkpoint import Checkpoint
 from models.core import Example, Query
-from models.learning import Checkpoint, learn
+from models.learning import learn
 from models.model import Model
 from streams.messages import decode_example, encode
 from tests.models import arrays
@@ -50,7 +51,7 @@ def test_unreadable_examples_are_counted_and_passed():
 
 
 def test_interrupted_equals_uninterrupted():
-    """Learners that die anywhere and go on from the published rows count what one alone would."""
+    """Learners that die anywhere and continue from the published rows count the same as one alone."""
     rng = random.Random(7)
     log = {p: [example(n, f"i{rng.randrange(9)}") for n in range(200)] for p in range(3)}
     whole, everything = fresh()
@@ -83,18 +84,18 @@ def test_checkpoints_of_other_versions_are_read():
     assert Checkpoint.decode(b'{"number": 3, "tomorrow": true}') == Checkpoint(number=3)
 
 
-def test_items_without_a_row_are_left_out_of_what_is_asked():
-    """By hand: a, b and c have rows; of a session's items those that have one count."""
+def test_items_without_a_row_are_left_out_of_queries():
+    """By hand: a, b and c have rows; only items with a row count in a session."""
     model = Model(["popularity"], 100)
     model.learn([arrays.example(item) for item in "abc"])
-    asked = [
+    queries = [
         Query(("a", "?", "b", "c"), 3, 0, {}),
         Query(("?",), 9, 0, {}),
         Query(("?", "a", "b"), 2, 0, {}),
         Query((), 1, 0, {}),
         Query(("c", "a"), 9, 0, {}),
     ]
-    found = model.queries(asked)
-    assert found.history[:, :3].tolist() == [[2, 1, 0], [-1, -1, -1], [1, 0, -1], [-1, -1, -1], [0, 2, -1]]
-    assert (found.history[:, 3:] == -1).all()
-    assert found.sizes.tolist() == [2, 0, 2, 0, 2]
+    batch = model.queries(queries)
+    assert batch.history[:, :3].tolist() == [[2, 1, 0], [-1, -1, -1], [1, 0, -1], [-1, -1, -1], [0, 2, -1]]
+    assert (batch.history[:, 3:] == -1).all()
+    assert batch.sizes.tolist() == [2, 0, 2, 0, 2]

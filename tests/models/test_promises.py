@@ -1,4 +1,4 @@
-"""What every candidate generator promises, over the registry: a new one is tested by being listed."""
+"""What every candidate generator promises, over the registry: a new one is tested by its row there."""
 
 from dataclasses import replace
 
@@ -8,7 +8,8 @@ import pytest
 from models.core import HISTORY, Batch, Query, QueryBatch
 from models.model import Model, Prepared
 from models.recommender import AT_ONCE, OWN, POPULAR, Recommender
-from models.registry import FORGETTING, GENERATORS
+from models.registry import GENERATORS
+from models.units import HOUR_MS
 from streams.settings import Settings
 from tests.models import arrays
 from tests.models.arrays import example
@@ -23,7 +24,7 @@ def batch(seed: int, n: int = 200, items: int = 40) -> Batch:
     history = rng.integers(0, items, (n, HISTORY)).astype(np.int32)
     lengths = rng.integers(0, HISTORY + 1, n)
     history[np.arange(HISTORY)[None, :] >= lengths[:, None]] = -1
-    made = arrays.batch(
+    examples = arrays.batch(
         rng.integers(-1, items, n),
         history,
         rng.random(n),
@@ -31,25 +32,25 @@ def batch(seed: int, n: int = 200, items: int = 40) -> Batch:
         sizes=rng.integers(0, lengths + 1).astype(np.int32),
         users=rng.integers(0, 20, n),
     )
-    return arrays.in_contexts(made, rng.integers(-1, 4, n))
+    return arrays.in_contexts(examples, rng.integers(-1, 4, n))
 
 
-def everything(generator) -> np.ndarray:
-    return np.arange(generator.rows, dtype=np.int32)
+def all_rows(generator) -> np.ndarray:
+    return np.arange(generator.state.rows, dtype=np.int32)
 
 
-def queries(seed: int = 9, n: int = 30) -> QueryBatch:
+def query_batch(seed: int = 9, n: int = 30) -> QueryBatch:
     return batch(seed, n).queries
 
 
 def make(name, seed=0, capacity=CAPACITY):
-    return GENERATORS[name](capacity, seed)
+    return GENERATORS[name].build(capacity, seed)
 
 
-def learnt(name, *seeds, seed=0):
+def trained(name, *batch_seeds, seed=0):
     generator = make(name, seed)
-    for one in seeds:
-        generator.learn(batch(one))
+    for batch_seed in batch_seeds:
+        generator.learn(batch(batch_seed))
     return generator
 
 
@@ -65,131 +66,129 @@ def name(request):
     return request.param
 
 
-@pytest.fixture(params=[name for name in GENERATOR_NAMES if make(name).rows])
+@pytest.fixture(params=[name for name in GENERATOR_NAMES if make(name).state.rows])
 def learning_name(request):
-    """Of a generator that keeps something: the others repeat what they are asked with."""
+    """A generator that keeps state: the others repeat what the query has."""
     return request.param
 
 
 def test_cold_start_proposes_nothing_and_does_not_fail(learning_name):
-    proposed = make(learning_name).propose(queries(), 10)
+    proposed = make(learning_name).propose(query_batch(), 10)
     assert (proposed.rows == -1).all()
     assert (proposed.scores == 0).all()
 
 
 def test_before_anything_is_learnt_there_is_nothing_to_publish(name):
-    generator = make(name)
-    dumped = generator.dump(generator.touched())
-    assert dumped.shape == (0,)
-    assert dumped.dtype == generator.dtype
-    generator.apply(dumped)
+    state = make(name).state
+    records = state.dump(state.touched())
+    assert records.shape == (0,)
+    assert records.dtype == state.dtype
+    state.apply(records)
 
 
 def test_empty_batches_and_empty_sessions(name):
-    generator = learnt(name, 1)
+    generator = trained(name, 1)
     generator.learn(batch(2, n=0))
     empty = np.full((3, HISTORY), -1, np.int32)
-    assert generator.propose(QueryBatch.of(empty), 5).rows.shape == (3, 5)
-    assert generator.propose(QueryBatch.of(empty[:0]), 5).rows.shape == (0, 5)
+    assert generator.propose(QueryBatch.from_history(empty), 5).rows.shape == (3, 5)
+    assert generator.propose(QueryBatch.from_history(empty[:0]), 5).rows.shape == (0, 5)
 
 
 def test_candidates_are_distinct_finite_known_and_best_first(name):
-    proposed = learnt(name, 1, 2, 3).propose(queries(), 20)
+    proposed = trained(name, 1, 2, 3).propose(query_batch(), 20)
     assert proposed.rows.dtype == np.int32
     assert proposed.scores.dtype == np.float32
     assert np.isfinite(proposed.scores).all()
     assert (proposed.scores >= 0).all()
     assert (np.diff(proposed.scores, axis=1) <= 0).all()
     for rows, scores in zip(proposed.rows, proposed.scores, strict=True):
-        found = rows[rows >= 0]
-        assert len(set(found)) == len(found)
-        assert (found < 40).all()
-        assert (rows[len(found) :] == -1).all()
-        assert (scores[: len(found)] > 0).all()
+        candidates = rows[rows >= 0]
+        assert len(set(candidates)) == len(candidates)
+        assert (candidates < 40).all()
+        assert (rows[len(candidates) :] == -1).all()
+        assert (scores[: len(candidates)] > 0).all()
     assert (proposed.rows >= 0).any()
 
 
-def test_sources_point_into_the_session(name):
-    asked = queries()
-    proposed = learnt(name, 1, 2).propose(asked, 10)
-    at = proposed.sources
-    assert ((at >= -1) & (at < HISTORY)).all()
-    rows, columns = np.nonzero(at >= 0)
-    assert (asked.history[rows, at[rows, columns]] >= 0).all()
+def test_sources_point_into_the_history(name):
+    queries = query_batch()
+    sources = trained(name, 1, 2).propose(queries, 10).sources
+    assert ((sources >= -1) & (sources < HISTORY)).all()
+    rows, columns = np.nonzero(sources >= 0)
+    assert (queries.history[rows, sources[rows, columns]] >= 0).all()
 
 
 def test_reading_never_changes_state(name):
-    generator = learnt(name, 1, 2)
-    before = generator.dump(everything(generator)).tobytes()
-    first = generator.propose(queries(), 10)
-    assert same(generator.propose(queries(), 10), first)
-    assert generator.dump(everything(generator)).tobytes() == before
+    generator = trained(name, 1, 2)
+    before = generator.state.dump(all_rows(generator)).tobytes()
+    first = generator.propose(query_batch(), 10)
+    assert same(generator.propose(query_batch(), 10), first)
+    assert generator.state.dump(all_rows(generator)).tobytes() == before
 
 
 def test_seeded_runs_repeat(name):
-    assert same(
-        learnt(name, 1, 2, seed=5).propose(queries(), 10), learnt(name, 1, 2, seed=5).propose(queries(), 10)
-    )
+    first, second = (trained(name, 1, 2, seed=5).propose(query_batch(), 10) for _ in range(2))
+    assert same(first, second)
 
 
 def test_replica_equals_learner_after_any_number_of_checkpoints(name):
     learner, replica = make(name), make(name)
-    for one in range(6):
-        learner.learn(batch(one))
-        replica.apply(learner.dump(learner.touched()))
-        assert same(replica.propose(queries(one), 15), learner.propose(queries(one), 15))
+    for seed in range(6):
+        learner.learn(batch(seed))
+        replica.state.apply(learner.state.dump(learner.state.touched()))
+        assert same(replica.propose(query_batch(seed), 15), learner.propose(query_batch(seed), 15))
 
 
-def test_a_restored_learner_goes_on_as_if_nothing_had_been(name):
+def test_a_restored_learner_continues_as_if_uninterrupted(name):
     uninterrupted, first, second = make(name), make(name), make(name)
-    for one in (1, 2):
-        uninterrupted.learn(batch(one))
-        first.learn(batch(one))
-    second.apply(first.dump(first.touched()))
+    for seed in (1, 2):
+        uninterrupted.learn(batch(seed))
+        first.learn(batch(seed))
+    second.state.apply(first.state.dump(first.state.touched()))
     uninterrupted.learn(batch(3))
     second.learn(batch(3))
-    rows = everything(first)
-    assert second.dump(rows).tobytes() == uninterrupted.dump(rows).tobytes()
+    rows = all_rows(first)
+    assert second.state.dump(rows).tobytes() == uninterrupted.state.dump(rows).tobytes()
 
 
-def test_touched_rows_are_all_that_changed_and_are_told_once(name):
+def test_touched_rows_are_all_that_changed_and_are_returned_once(name):
     generator = make(name)
-    for one in range(4):
-        before = generator.dump(everything(generator))
-        generator.learn(batch(one, n=10))
-        changed = np.flatnonzero(before != generator.dump(everything(generator)))
-        touched = generator.touched()
+    for seed in range(4):
+        before = generator.state.dump(all_rows(generator))
+        generator.learn(batch(seed, n=10))
+        changed = np.flatnonzero(before != generator.state.dump(all_rows(generator)))
+        touched = generator.state.touched()
         assert set(changed) <= set(touched.tolist())
         assert sorted(set(touched.tolist())) == touched.tolist()
-        assert not len(generator.touched())
+        assert not len(generator.state.touched())
 
 
 def test_of_a_row_applied_twice_the_last_one_counts(name):
     learner, replica = make(name), make(name)
     dumps = []
-    for one in (1, 2):
-        learner.learn(batch(one))
-        dumps.append(learner.dump(learner.touched()))
-    replica.apply(np.concatenate(dumps))
-    assert same(replica.propose(queries(), 10), learner.propose(queries(), 10))
+    for seed in (1, 2):
+        learner.learn(batch(seed))
+        dumps.append(learner.state.dump(learner.state.touched()))
+    replica.state.apply(np.concatenate(dumps))
+    assert same(replica.propose(query_batch(), 10), learner.propose(query_batch(), 10))
 
 
-def test_forgotten_items_are_gone_from_every_list(learning_name):
-    learner, replica = learnt(learning_name, 1, 2), make(learning_name)
-    replica.apply(learner.dump(everything(learner)))
-    gone = np.array([3, 7, 11], np.int32)
-    learner.touched()
-    learner.evict(gone)
-    assert not np.isin(learner.propose(queries(), 30).rows, gone).any()
-    replica.apply(learner.dump(learner.touched()))
-    assert same(replica.propose(queries(), 30), learner.propose(queries(), 30))
+def test_evicted_items_are_in_no_list(learning_name):
+    learner, replica = trained(learning_name, 1, 2), make(learning_name)
+    replica.state.apply(learner.state.dump(all_rows(learner)))
+    evicted = np.array([3, 7, 11], np.int32)
+    learner.state.touched()
+    learner.evict(evicted)
+    assert not np.isin(learner.propose(query_batch(), 30).rows, evicted).any()
+    replica.state.apply(learner.state.dump(learner.state.touched()))
+    assert same(replica.propose(query_batch(), 30), learner.propose(query_batch(), 30))
 
 
 def test_unknown_items_teach_nothing(learning_name):
     generator = make(learning_name)
-    one = batch(1)
-    generator.learn(replace(one, items=np.full_like(one.items, -1)))
-    assert (generator.propose(queries(), 10).rows == -1).all()
+    examples = batch(1)
+    generator.learn(replace(examples, items=np.full_like(examples.items, -1)))
+    assert (generator.propose(query_batch(), 10).rows == -1).all()
 
 
 def test_an_item_stays_below_two_kibibytes_in_all_that_are_on_by_default():
@@ -209,10 +208,9 @@ def test_memory_is_bounded_by_the_rows(name):
     """
     model = Model([name], capacity=CAPACITY)
     rng = np.random.default_rng(1)
-    hour = 3_600_000
     for step in range(60):
         names = [f"item-{step * 5 + n}" for n in rng.integers(0, 10, 20)]
-        model.learn([example(item, names[0], offset=n, time=step * hour) for n, item in enumerate(names)])
+        model.learn([example(item, names[0], offset=n, time=step * HOUR_MS) for n, item in enumerate(names)])
         if step == 10:
             settled = arrays.nbytes(model.generators[name])
     assert arrays.nbytes(model.generators[name]) == settled
@@ -229,7 +227,7 @@ def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
         names = [f"item-{step * 4 + n}" for n in rng.integers(0, 12, 30)]
         learner.learn(
             [
-                example(item, *names[max(n - 3, 0) : n], offset=n, time=step * 3_600_000 + n)
+                example(item, *names[max(n - 3, 0) : n], offset=n, time=step * HOUR_MS + n)
                 for n, item in enumerate(names)
             ]
         )
@@ -237,22 +235,22 @@ def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
         third = 1 + len(published) // 3
         parts = [replica.prepare(published[n : n + third]) for n in range(0, len(published), third)]
         replica.apply(Prepared.joined(parts))  # as it comes from Kafka
-        asked = [Query(h, len(h), 0) for h in (tuple(names[:3]), (names[5],), ("never seen",), ())]
-        slates = Recommender(learner, weights).recommend(asked, 10)
-        assert Recommender(replica, weights).recommend(asked, 10) == slates
+        queries = [Query(h, len(h), 0) for h in (tuple(names[:3]), (names[5],), ("never seen",), ())]
+        slates = Recommender(learner, weights).recommend(queries, 10)
+        assert Recommender(replica, weights).recommend(queries, 10) == slates
         assert replica.items.ids == learner.items.ids
-        for one, slate in zip(asked, slates, strict=True):
+        for query, slate in zip(queries, slates, strict=True):
             assert len(set(slate.items)) == len(slate.items) == len(slate.reasons)
             assert "" not in slate.items
-            assert not one.history or one.history[-1] not in slate.items
+            assert not query.history or query.history[-1] not in slate.items
 
 
 def test_a_model_of_this_generator_alone_recommends(name):
     model = Model([name], CAPACITY)
     clicks = [example(f"i{n % 9}", f"i{(n + 4) % 9}", offset=n, time=n) for n in range(300)]
     model.learn(clicks)
-    asked = [Query(history, 1, 0) for history in (("i5", "i3"), (), ("unknown",))]
-    slates = Recommender(model, {name: 1.0}).recommend(asked, 5)
+    queries = [Query(history, 1, 0) for history in (("i5", "i3"), (), ("unknown",))]
+    slates = Recommender(model, {name: 1.0}).recommend(queries, 5)
     assert slates[0].items
     assert "i3" not in slates[0].items
     for reason in (reason for slate in slates for reason in slate.reasons):
@@ -264,17 +262,17 @@ def test_several_threads_list_what_one_does():
     model, rng = Model(weights, CAPACITY, rankers=["mlp", "din"]), np.random.default_rng(3)
     for ranker in ("blend", "mlp", "din"):
         one, several = (Recommender(model, weights, ranker, threads=threads) for threads in (1, 4))
-        for step in range(5):  # several first: whoever comes first ranks anew what changed
+        for step in range(5):  # several first: the first to propose ranks what changed
             names = [f"item-{n}" for n in rng.integers(0, 60, 40)]
             model.learn([example(item, *names[max(n - 3, 0) : n], time=step) for n, item in enumerate(names)])
-            asked = [Query((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
-            assert several.recommend(asked, 10) == one.recommend(asked, 10)
+            queries = [Query((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
+            assert several.recommend(queries, 10) == one.recommend(queries, 10)
 
 
-def test_those_that_forget_by_time_are_known_by_name():
+def test_those_that_decay_say_so_in_the_registry():
     model = Model(dict.fromkeys(GENERATORS, 1.0), CAPACITY)
     before = model.half_lives_ms
-    assert set(before) == set(FORGETTING)
+    assert set(before) == {name for name, row in GENERATORS.items() if row.decays}
     model.set_half_lives({"next": 5.0, "no such part": 1.0})
     assert model.half_lives_ms == before | {"next": 5.0}
     model.set_half_lives({})

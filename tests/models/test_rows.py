@@ -1,8 +1,9 @@
-"""Admission, expiry, and the way to a replica."""
+"""Admission, expiry, and replication."""
 
 import random
 
-from models.rows import HOUR_MS, ItemRows
+from models.rows import ItemRows
+from models.units import HOUR_MS
 
 
 def replica_of(items: ItemRows, replica: ItemRows) -> None:
@@ -24,7 +25,7 @@ def test_waiting_items_are_bounded_and_the_one_unseen_for_longest_goes_first():
     items = ItemRows(50, admit_after=2)  # a tenth of 50: five wait
     for name in "abcdef":
         items.admit(name, 0)
-    assert items.admit("a", 0) == -1, "a was dropped, and starts again"
+    assert items.admit("a", 0) == -1, "a was dropped, and starts over"
     assert items.admit("f", 0) == 0
 
 
@@ -66,7 +67,7 @@ def test_replica_follows_through_admission_expiry_and_reuse():
         assert replica._waiting == items._waiting
         assert (replica.last_seen[: len(items.ids)] == items.last_seen[: len(items.ids)]).all()
     names = [f"ü{n}" for n in range(90)]
-    for target in (items, replica):  # the replica takes over as learner
+    for target in (items, replica):  # the replica takes over as a learner
         if target.full:
             target.expire()
     assert [items.admit(n, 10**9) for n in names[:20]] == [replica.admit(n, 10**9) for n in names[:20]]

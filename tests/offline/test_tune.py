@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from models.kernels.decay import DAY_MS
 from models.model import Model
 from models.registry import GENERATORS, RANKERS
+from models.units import DAY_MS
 from streams.offline.examples import LabelledExamples
 from streams.offline.options import BadOptions, EvaluationOptions
 from streams.offline.search_space import HYPER_PARAMETERS, WEIGHT, starting_point, suggest

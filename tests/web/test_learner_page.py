@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from models.learning import Checkpoint
+from models.checkpoint import Checkpoint
 from streams import topics
 from streams.monitor.sample import LearnerSampler
 from streams.runtime.faust_app import make_app

@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestServer
 from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
+from models.checkpoint import Checkpoint
 from models.core import Example
-from models.learning import Checkpoint
 from models.model import Model
 from streams import topics
 from streams.messages import SettingChange, decode_change, encode

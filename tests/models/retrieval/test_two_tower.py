@@ -1,4 +1,4 @@
-"""What the two towers learn, that both sides of one say the same, and what they refuse."""
+"""Planted chains and repeats, equality of a tower's two sides, the gradient, and steps that are dropped."""
 
 from dataclasses import replace
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from models.core import Batch, QueryBatch
-from models.retrieval.recent import pack
-from models.retrieval.towers import TOWERS, split, start
+from models.retrieval.sequences import pack
+from models.retrieval.towers import TOWERS, first_weights, split
 from models.retrieval.two_tower import TwoTower
 from tests.models.arrays import batch
 
 ITEMS = 60
-EVERYTHING = np.arange(ITEMS, dtype=np.int32)
+ALL_ROWS = np.arange(ITEMS, dtype=np.int32)
 
 
 @pytest.fixture(params=sorted(TOWERS))
@@ -39,31 +39,31 @@ def sessions(items, seed: int = 0) -> Batch:
 
 
 def after(*items: int) -> QueryBatch:
-    return QueryBatch.of(np.array([items[::-1]], np.int32))
+    return QueryBatch.from_history(np.array([items[::-1]], np.int32))
 
 
 def hit_rate(model: TwoTower, k: int = 5) -> float:
-    rows = model.propose(QueryBatch.of(EVERYTHING[:, None]), k).rows
+    rows = model.propose(QueryBatch.from_history(ALL_ROWS[:, None]), k).rows
     return float(np.mean([(n + 7) % ITEMS in rows[n] for n in range(ITEMS)]))
 
 
-def learnt(tower: str, *batches: Batch, **more) -> TwoTower:
-    model = TwoTower(ITEMS, tower, ring=4096, **more)
-    for one in batches:
-        model.learn(one)
+def trained(tower: str, *batches: Batch, **parameters) -> TwoTower:
+    model = TwoTower(ITEMS, tower, ring=4096, **parameters)
+    for examples in batches:
+        model.learn(examples)
     return model
 
 
 def test_a_planted_chain_is_learnt_and_noise_is_not(tower):
-    assert hit_rate(learnt(tower, *(pairs(seed, 1_000) for seed in range(6)))) > 0.9
-    assert hit_rate(learnt(tower, *(pairs(seed, 1_000, noise=1.0) for seed in range(6)))) < 0.35
+    assert hit_rate(trained(tower, *(pairs(seed, 1_000) for seed in range(6)))) > 0.9
+    assert hit_rate(trained(tower, *(pairs(seed, 1_000, noise=1.0) for seed in range(6)))) < 0.35
 
 
 @pytest.mark.parametrize("tower", ["gru", "transformer"])
 def test_the_order_of_a_session_tells(tower):
     """0 1 is followed by 2, 1 0 by 3: no mean of the two knows."""
     both = np.tile([[0, 1, 2], [1, 0, 3]], (300, 1))
-    model = learnt(tower, *(sessions(both, seed) for seed in range(4)))
+    model = trained(tower, *(sessions(both, seed) for seed in range(4)))
     assert model.propose(after(0, 1), 1).rows[0, 0] == 2
     assert model.propose(after(1, 0), 1).rows[0, 0] == 3
 
@@ -73,7 +73,7 @@ def test_repeats_are_told_from_what_is_similar():
     rng = np.random.default_rng(1)
     first, second = rng.integers(0, ITEMS, (2, 3_000))
     threes = np.stack([first, second, first], 1)
-    model = learnt("mean", *(sessions(threes, seed) for seed in range(3)), tower_rate=0.05)
+    model = trained("mean", *(sessions(threes, seed) for seed in range(3)), tower_rate=0.05)
     assert np.mean([model.propose(after(n, (n + 11) % ITEMS), 1).rows[0, 0] == n for n in range(ITEMS)]) > 0.9
 
 
@@ -81,11 +81,11 @@ def a_tower(tower: str, seed: int, dim: int = 16, length: int = 8):
     """Flat weights that are no longer those at the start, and their shapes."""
     rng = np.random.default_rng(seed)
     shapes = TOWERS[tower].shapes(dim, length)
-    flat = np.concatenate([start(rng, name, shape).ravel() for name, shape in shapes.items()])
+    flat = np.concatenate([first_weights(rng, name, shape).ravel() for name, shape in shapes.items()])
     return flat + rng.normal(0, 0.1, len(flat)).astype(np.float32), shapes
 
 
-def test_what_is_served_is_what_was_learnt(tower):
+def test_both_sides_of_a_tower_agree(tower):
     """The newest step as a replica computes it, without torch, against the walk of the learner."""
     rng = np.random.default_rng(3)
     history = rng.integers(0, ITEMS, (50, 8)).astype(np.int32)
@@ -101,53 +101,54 @@ def test_what_is_served_is_what_was_learnt(tower):
     np.testing.assert_allclose(served[some], walked[sequences.last[some]], atol=2e-6)
 
 
-def test_a_step_does_not_know_what_comes_after_it(tower):
+def test_a_step_does_not_depend_on_later_ones(tower):
     vectors = np.random.default_rng(4).normal(size=(ITEMS, 16)).astype(np.float32)
     flat, shapes = a_tower(tower, 4)
     whole, part = pack(np.array([[4, 3, 2, 1]], np.int32)), pack(np.array([[2, 1]], np.int32))
     of_whole, of_part = (
-        TOWERS[tower].walk(flat, shapes, vectors[one.items], one.sizes)[0] for one in (whole, part)
+        TOWERS[tower].walk(flat, shapes, vectors[sequences.items], sequences.sizes)[0]
+        for sequences in (whole, part)
     )
     np.testing.assert_allclose(of_whole[:2], of_part, atol=1e-6)
 
 
 def test_one_step_is_down_the_loss_gradient(tower, monkeypatch):
-    """What a step hands to the optimisers, against differences of the loss in double precision."""
+    """The gradients that the optimisers get, against differences of the loss in double precision."""
     model = TwoTower(ITEMS, tower, dim=8, negatives=20, dropout=0.0, replay=0.0, ring=4096)
     model.learn(sessions(np.random.default_rng(5).integers(0, ITEMS, (200, 4)), 1))
-    given: dict[str, np.ndarray] = {}
+    gradients: dict[str, np.ndarray] = {}
     monkeypatch.setattr(
-        model, "_descend", lambda rows, v, b: given.update(rows=rows, vectors=v.copy(), bias=b.copy())
+        model, "_descend", lambda rows, v, b: gradients.update(rows=rows, vectors=v.copy(), bias=b.copy())
     )
-    monkeypatch.setattr(model, "_descend_tower", lambda gradient: given.update(tower=gradient.copy()))
+    monkeypatch.setattr(model, "_descend_tower", lambda gradient: gradients.update(tower=gradient.copy()))
     drawn = np.arange(0, 40, 2, dtype=np.int32)
     monkeypatch.setattr(model, "_negatives", lambda rng: drawn)
-    lesson = np.random.default_rng(6).integers(0, ITEMS, (5, 4)).astype(np.int32)
-    lesson[0] = [7, 9, 7, 9]  # repeats
-    model.learn(sessions(lesson, 2))
-    candidates = np.union1d(drawn, lesson[:, 1:])
-    log_odds = np.log(-np.expm1((15 + 20) * np.log1p(-model._recent.odds(EVERYTHING))))
+    items = np.random.default_rng(6).integers(0, ITEMS, (5, 4)).astype(np.int32)
+    items[0] = [7, 9, 7, 9]  # repeats
+    model.learn(sessions(items, 2))
+    candidates = np.union1d(drawn, items[:, 1:])
+    log_odds = np.log(-np.expm1((15 + 20) * np.log1p(-model._clicks.odds(ALL_ROWS))))
 
     def loss(vectors, bias, flat) -> float:
         repeat, total = split(flat, model._shapes)["repeat"], 0.0
-        for items in lesson:
-            u, _ = model._tower.walk(flat, model._shapes, vectors[items[:3]], np.ones(3, np.int32))
+        for session in items:
+            u, _ = model._tower.walk(flat, model._shapes, vectors[session[:3]], np.ones(3, np.int32))
             for step in range(3):
-                own, target = items[: step + 1], items[step + 1]
+                own, target = session[: step + 1], session[step + 1]
                 logit = vectors @ u[step] + bias - log_odds
                 logit[np.unique(own)] += log_odds[np.unique(own)]
                 for age in range(step + 1):
-                    logit[items[step - age]] += repeat[age]
+                    logit[session[step - age]] += repeat[age]
                 among = logit[np.union1d(candidates, own)]
                 total += among.max() + np.log(np.exp(among - among.max()).sum()) - logit[target]
         return float(total)
 
-    at = [model._vectors.astype(float), model._bias.astype(float), model._pages["tower"].astype(float)]
-    rows = given["rows"].tolist()
-    assert sorted(rows) == np.unique(np.concatenate([lesson.ravel(), drawn])).tolist()
+    at = [model.vectors.astype(float), model._bias.astype(float), model._blocks["tower"].astype(float)]
+    rows = gradients["rows"].tolist()
+    assert sorted(rows) == np.unique(np.concatenate([items.ravel(), drawn])).tolist()
 
     def difference(which: int, place: tuple[int, ...]) -> float:
-        up, down = [one.copy() for one in at], [one.copy() for one in at]
+        up, down = ([array.copy() for array in at] for _ in range(2))
         up[which][place] += 1e-5
         down[which][place] -= 1e-5
         return (loss(*up) - loss(*down)) / 2e-5
@@ -155,21 +156,21 @@ def test_one_step_is_down_the_loss_gradient(tower, monkeypatch):
     rng = np.random.default_rng(7)
     for n in [*rng.integers(0, len(rows), 6).tolist(), rows.index(7), rows.index(9)]:
         d = int(rng.integers(8))
-        assert given["vectors"][n, d] == pytest.approx(difference(0, (rows[n], d)), abs=2e-4)
-        assert given["bias"][n] == pytest.approx(difference(1, (rows[n],)), abs=2e-4)
+        assert gradients["vectors"][n, d] == pytest.approx(difference(0, (rows[n], d)), abs=2e-4)
+        assert gradients["bias"][n] == pytest.approx(difference(1, (rows[n],)), abs=2e-4)
     places = np.concatenate([[0], rng.integers(0, len(at[2]), 6), len(at[2]) - model.length + np.arange(3)])
     for place in places.tolist():
-        assert given["tower"][place] == pytest.approx(difference(2, (place,)), abs=2e-4)
+        assert gradients["tower"][place] == pytest.approx(difference(2, (place,)), abs=2e-4)
 
 
 def test_scores_of_candidates_agree_with_exact_retrieval(tower):
-    model = learnt(tower, pairs(1, 1_000))
+    model = trained(tower, pairs(1, 1_000))
     queries = pairs(2, 20).queries
-    asked = queries.take(queries.history[:, 0] >= 0)
-    scores = model.score(asked, np.tile(EVERYTHING, (20, 1)))
+    known = queries.take(queries.history[:, 0] >= 0)
+    scores = model.score(known, np.tile(ALL_ROWS, (20, 1)))
     np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-4)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
-    assert (best == model.propose(asked, 5).rows).mean() > 0.98  # float ties aside
+    assert (best == model.propose(known, 5).rows).mean() > 0.98  # float ties aside
 
 
 def test_approximate_retrieval_finds_nearly_what_exact_does(monkeypatch):
@@ -178,64 +179,66 @@ def test_approximate_retrieval_finds_nearly_what_exact_does(monkeypatch):
     rng = np.random.default_rng(9)
     walks = np.cumsum(rng.integers(1, 9, (4_000, 3)), 1) + rng.integers(0, 2_900, 4_000)[:, None]
     model.learn(sessions(walks, 1))
-    queries = QueryBatch.of(np.arange(100, 2_800, 50, dtype=np.int32)[:, None])
+    queries = QueryBatch.from_history(np.arange(100, 2_800, 50, dtype=np.int32)[:, None])
     exact = model.propose(queries, 20)
     monkeypatch.setattr("models.retrieval.nearest.EXACT", 1_000)
-    found = model.propose(queries, 20)
-    assert np.mean([len(np.intersect1d(*both)) for both in zip(exact.rows, found.rows, strict=True)]) > 18
-    gone = exact.rows[:, 0].copy()
-    model.evict(gone)
-    assert not np.isin(model.propose(queries, 20).rows, gone).any()
+    approximate = model.propose(queries, 20)
+    assert (
+        np.mean([len(np.intersect1d(*both)) for both in zip(exact.rows, approximate.rows, strict=True)]) > 18
+    )
+    evicted = exact.rows[:, 0].copy()
+    model.evict(evicted)
+    assert not np.isin(model.propose(queries, 20).rows, evicted).any()
 
 
 def test_updates_that_are_not_finite_are_dropped_and_counted(tower):
-    model = learnt(tower, pairs(1, 300))
+    model = trained(tower, pairs(1, 300))
     bad = pairs(2, 200)
     weights = bad.weights.copy()
     weights[5] = np.inf
     model.learn(replace(bad, weights=weights))
     assert model.dropped > 0
-    dumped = model.dump(EVERYTHING)
-    assert all(np.isfinite(dumped[field]).all() for field in ("vector", "bias", "squares"))
-    assert np.isfinite(model._pages["tower"]).all()
-    assert np.isfinite(model._pages["moments"]).all()
+    records = model.state.dump(ALL_ROWS)
+    assert all(np.isfinite(records[field]).all() for field in ("vector", "bias", "squares"))
+    assert np.isfinite(model._blocks["tower"]).all()
+    assert np.isfinite(model._blocks["moments"]).all()
 
 
 def test_norms_are_capped():
-    model = learnt("mean", pairs(1, 1_500), learning_rate=50.0, max_norm=2.0)
-    assert (np.linalg.norm(model.dump(EVERYTHING)["vector"], axis=1) <= 2.0 + 1e-3).all()
+    model = trained("mean", pairs(1, 1_500), learning_rate=50.0, max_norm=2.0)
+    assert (np.linalg.norm(model.state.dump(ALL_ROWS)["vector"], axis=1) <= 2.0 + 1e-3).all()
 
 
 def test_a_checkpoint_has_the_rows_of_a_micro_batch_and_no_more():
-    """20 clicks among 5,000 items: their items, what was drawn, and the ring's pages."""
+    """20 clicks among 5,000 items: their items, those drawn, and the ring's pages."""
     model = TwoTower(5_000, "mean", negatives=30, replay=0.0)
     rng = np.random.default_rng(8)
     model.learn(sessions(rng.integers(0, 5_000, (2_000, 2)), 1))
-    model.touched()
+    model.state.touched()
     model.learn(sessions(rng.integers(0, 5_000, (10, 2)), 2))
-    rows = model.touched()
+    rows = model.state.touched()
     assert (rows < 5_000).sum() <= 20 + 30
     assert (rows >= 5_000).sum() <= 20
 
 
-def test_small_micro_batches_share_what_is_drawn():
-    """Ten of 10 clicks: the items of 100 clicks, and what was drawn at most twice."""
+def test_small_micro_batches_share_the_drawn_negatives():
+    """Ten micro-batches of 10 clicks: the items of 100 clicks, and those drawn at most twice."""
     model = TwoTower(5_000, "mean", negatives=100, redraw=100, replay=0.0)
     rng = np.random.default_rng(8)
     model.learn(sessions(rng.integers(0, 5_000, (2_000, 2)), 1))
-    model.touched()
+    model.state.touched()
     for n in range(10):
         model.learn(sessions(rng.integers(0, 5_000, (5, 2)), 2 + n))
-    assert (model.touched() < 5_000).sum() <= 100 + 2 * 100
+    assert (model.state.touched() < 5_000).sum() <= 100 + 2 * 100
 
 
-def test_a_new_click_of_a_mean_moves_only_what_is_just_before_it():
+def test_a_new_click_moves_only_the_items_just_before_it_in_a_mean():
     model = TwoTower(100, "mean", negatives=1, replay=0.0)
     session, keys = np.arange(10, 24), np.zeros(14, np.int64)
     model.learn(batch(session[:13], users=keys[:13]))
-    before = model._vectors.copy()
+    before = model.vectors.copy()
     model.learn(batch(session[13:], users=keys[13:]))
-    moved = np.flatnonzero((model._vectors != before).any(1))
+    moved = np.flatnonzero((model.vectors != before).any(1))
     assert set(session[-9:].tolist()) <= set(moved.tolist())
     assert len(moved) <= 9 + 1
 

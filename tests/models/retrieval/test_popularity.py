@@ -8,7 +8,7 @@ from models.retrieval.popularity import Popularity
 from tests.models.arrays import batch
 
 
-def test_another_half_life_ranks_anew():
+def test_another_half_life_ranks_again():
     model = Popularity(10, half_life_ms=1e9)
     model.learn(batch([1, 1, 2], times=[0, 0, 10_000]))
     assert model.top(2)[0].tolist() == [1, 2]
@@ -27,11 +27,11 @@ def test_values_halve_in_a_half_life():
 def test_order_of_events_does_not_matter():
     rng = np.random.default_rng(0)
     items, times = rng.integers(0, 5, 200).tolist(), rng.integers(0, 10**6, 200).tolist()
-    one, other = Popularity(10, 10**5), Popularity(10, 10**5)
-    one.learn(batch(items, times=times))
-    other.learn(batch(items[::-1], times=times[::-1]))
+    forth, back = Popularity(10, 10**5), Popularity(10, 10**5)
+    forth.learn(batch(items, times=times))
+    back.learn(batch(items[::-1], times=times[::-1]))
     rows = np.arange(5)
-    assert other.values(rows) == pytest.approx(one.values(rows), rel=1e-9)
+    assert back.values(rows) == pytest.approx(forth.values(rows), rel=1e-9)
 
 
 def test_the_list_follows_the_time():
@@ -48,25 +48,25 @@ def test_weights_count():
     assert model.top(2)[0].tolist() == [1, 0]
 
 
-def test_fewer_items_than_asked_for_and_ties_to_the_lower_row():
+def test_fewer_items_than_k_and_ties_to_the_lower_row():
     model = Popularity(1000)
     model.learn(batch([7, 3, 5], times=[1, 1, 1]))
     assert model.top(50)[0].tolist() == [3, 5, 7]
-    found = model.propose(QueryBatch.of(np.full((2, 1), -1, np.int32)), 5)
-    assert found.rows.tolist() == [[3, 5, 7, -1, -1]] * 2
+    candidates = model.propose(QueryBatch.from_history(np.full((2, 1), -1, np.int32)), 5)
+    assert candidates.rows.tolist() == [[3, 5, 7, -1, -1]] * 2
 
 
-def test_ranking_what_changed_is_ranking_all():
+def test_ranking_the_changed_items_gives_the_order_of_ranking_all():
     rng = np.random.default_rng(3)
-    asked, anew = Popularity(2000, 10**5), Popularity(2000, 10**5)
+    queried, unqueried = Popularity(2000, 10**5), Popularity(2000, 10**5)
     for step in range(100):
         items = (rng.pareto(0.5, 50) * 10).astype(int) % 2000
         times = (1000 * step + rng.integers(0, 1000, 50)).tolist()
-        for model in (asked, anew):
+        for model in (queried, unqueried):
             model.learn(batch(items.tolist(), times=times))
             if step % 30 == 29:
                 model.evict(items[:3].astype(np.int32))
-        asked.top(64)
-    assert asked.top(64)[0].tolist() == anew.top(64)[0].tolist()
-    assert asked.top(64)[1].tolist() == anew.top(64)[1].tolist()
-    assert len(asked.top(64)[0]) == 64
+        queried.top(64)
+    assert queried.top(64)[0].tolist() == unqueried.top(64)[0].tolist()
+    assert queried.top(64)[1].tolist() == unqueried.top(64)[1].tolist()
+    assert len(queried.top(64)[0]) == 64

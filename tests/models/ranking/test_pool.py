@@ -1,4 +1,4 @@
-"""The pool against a few lines of Python that say the same."""
+"""The pool against a few lines of Python that compute the same."""
 
 import numpy as np
 import pytest
@@ -18,31 +18,33 @@ def proposals(rng: np.random.Generator, n: int, k: int) -> Candidates:
 
 
 def naive(n, history, excluded, proposed, weights, width):
-    """item ▶ (prior, code, scores) of query n."""
-    found: dict[int, tuple[float, int, list[float]]] = {}
+    """(prior, code, scores) of the candidates of query n, by item."""
+    candidates: dict[int, tuple[float, int, list[float]]] = {}
     parts: dict[int, list[float]] = {}
     for item in history[n].tolist():
         if item >= 0:
-            found[item] = (np.inf, len(weights) * WIDTH, [0.0] * len(weights))
-    for g, (one, weight) in enumerate(zip(proposed, weights, strict=True)):
-        for item, score, source in zip(one.rows[n], one.scores[n], one.sources[n], strict=True):
+            candidates[item] = (np.inf, len(weights) * WIDTH, [0.0] * len(weights))
+    for g, (proposal, weight) in enumerate(zip(proposed, weights, strict=True)):
+        for item, score, source in zip(
+            proposal.rows[n], proposal.scores[n], proposal.sources[n], strict=True
+        ):
             if item < 0:
                 break
-            part = np.float32(np.float32(weight) / one.scores[n, 0]) * score
-            prior, code, scores = found.get(int(item), (0.0, -1, [0.0] * len(weights)))
+            part = np.float32(np.float32(weight) / proposal.scores[n, 0]) * score
+            prior, code, scores = candidates.get(int(item), (0.0, -1, [0.0] * len(weights)))
             if part > max(parts.setdefault(int(item), []), default=-1):
                 code = g * WIDTH + int(source) + 1
             parts[int(item)].append(part)
             scores[g] = float(score)
-            found[int(item)] = (prior + part, code, scores)
+            candidates[int(item)] = (prior + part, code, scores)
     for item in excluded[n].tolist():
-        found.pop(item, None)
-    best = sorted(found, key=lambda item: -found[item][0])[:width]
-    return {item: found[item] for item in best}
+        candidates.pop(item, None)
+    best = sorted(candidates, key=lambda item: -candidates[item][0])[:width]
+    return {item: candidates[item] for item in best}
 
 
 @pytest.mark.parametrize("width", [40, 64, 200])
-def test_it_is_the_union_cut_by_the_prior(width):
+def test_the_pool_is_the_union_cut_by_the_prior(width):
     rng = np.random.default_rng(width)
     n, weights = 50, [1.0, 0.6, 0.2]
     history = rng.integers(0, CAPACITY, (n, 32)).astype(np.int32)
@@ -52,7 +54,7 @@ def test_it_is_the_union_cut_by_the_prior(width):
     proposed = [proposals(rng, n, k) for k in (30, 40, 50)]
     merger = Merger(CAPACITY, weights, 4, width)
     for _ in range(2):  # scratch is clean again
-        pool = merger.merge(QueryBatch.of(history), proposed, excluded)
+        pool = merger.merge(QueryBatch.from_history(history), proposed, excluded)
         for q in range(n):
             expected = naive(q, history, excluded, proposed, weights, width)
             count = pool.counts[q]
@@ -76,5 +78,7 @@ def test_the_users_own_items_come_first_and_are_never_cut():
         np.linspace(1, 0.1, 100, dtype=np.float32)[None],
         np.zeros((1, 100), np.int8),
     )
-    pool = Merger(CAPACITY, [1.0], 1, 16).merge(QueryBatch.of(history), [many], np.zeros((1, 0), np.int32))
+    pool = Merger(CAPACITY, [1.0], 1, 16).merge(
+        QueryBatch.from_history(history), [many], np.zeros((1, 0), np.int32)
+    )
     assert pool.rows[0].tolist() == [7, 8, 9, 299, *range(100, 112)]

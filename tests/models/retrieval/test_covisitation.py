@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from models.core import SESSION, Batch, QueryBatch
-from models.kernels.decay import DAY_MS
 from models.retrieval.covisitation import CoVisitation
+from models.units import DAY_MS
 from tests.models import arrays
 
 
 def batch(*clicks: tuple[int, list[int], int]) -> Batch:
-    """(item, session newest first, time) of each."""
+    """Examples from (item, session newest first, time) of each."""
     sessions = np.full((len(clicks), SESSION), -1, np.int32)
     for n, (_, session, _) in enumerate(clicks):
         sessions[n, : len(session)] = session
@@ -18,14 +18,13 @@ def batch(*clicks: tuple[int, list[int], int]) -> Batch:
 
 
 def neighbours(model: CoVisitation, row: int) -> dict[int, float]:
-    dumped = model.dump(np.array([row], np.int32))[0]
-    size = dumped["size"]
-    return dict(zip(dumped["neighbours"][:size].tolist(), dumped["weights"][:size].tolist(), strict=True))
+    record = model.state.dump(np.array([row], np.int32))[0]
+    size = record["size"]
+    return dict(zip(record["neighbours"][:size].tolist(), record["weights"][:size].tolist(), strict=True))
 
 
 def proposed(model: CoVisitation, session: list[int], k: int = 5) -> dict[int, float]:
-    found = model.propose(QueryBatch.of(np.array([session], np.int32)), k)
-    return {r: s for r, s in zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True) if r >= 0}
+    return arrays.scores_by_row(model.propose(QueryBatch.from_history(np.array([session], np.int32)), k))
 
 
 def test_weights_are_one_over_the_distance_in_the_direction():
@@ -58,7 +57,7 @@ def test_counts_halve_in_a_half_life_and_order_does_not_matter():
     assert neighbours(reversed_, 0) == pytest.approx(neighbours(in_order, 0))
 
 
-def test_how_often_an_item_follows_itself_is_learnt_like_any_other():
+def test_an_item_may_be_its_own_neighbour():
     model = CoVisitation(10)
     model.learn(batch((0, [1, 0], 0), (2, [0], 0)))
     assert neighbours(model, 0) == {0: 0.5, 2: 1.0}
@@ -82,7 +81,7 @@ def test_a_planted_markov_chain_is_found():
             clicks.append((at, session[:SESSION].copy(), 0))
     model.learn(batch(*clicks))
     first = [next(iter(proposed(model, [item]))) for item in range(50)]
-    assert np.mean([found == (3 * item + 1) % 50 for item, found in enumerate(first)]) > 0.9
+    assert np.mean([successor == (3 * item + 1) % 50 for item, successor in enumerate(first)]) > 0.9
 
 
 def test_without_structure_it_stays_near_chance():
@@ -93,11 +92,11 @@ def test_without_structure_it_stays_near_chance():
     assert 0.06 < np.mean(hits) < 0.15  # 5 of 50
 
 
-def test_a_pause_between_two_sessions_does_not_part_them():
+def test_items_are_neighbours_across_the_pause_between_two_sessions():
     model = CoVisitation(10)
     history = np.array([[0]], np.int32)
     model.learn(arrays.batch([1], history, sizes=np.zeros(1, np.int32)))
     assert neighbours(model, 0) == {1: 1.0}
-    found = model.propose(QueryBatch.of(history, np.zeros(1, np.int32)), 5)
-    assert found.rows[0, 0] == 1
-    assert found.sources[0, 0] == 0
+    candidates = model.propose(QueryBatch.from_history(history, np.zeros(1, np.int32)), 5)
+    assert candidates.rows[0, 0] == 1
+    assert candidates.sources[0, 0] == 0
