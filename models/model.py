@@ -95,7 +95,7 @@ class Model:
             "statistics": self.statistics,
             **{f"{name}-{features:08x}": part for name, part in ranking.items() if part.state.rows},
         }
-        """All parts by the name in their rows' keys.  A ranker's name has a hash of its features' names: what it
+        """All parts by the name in their rows' keys.  A ranker's has a hash of its features' names: what it
         has learnt is of no use with other features."""
 
     @property

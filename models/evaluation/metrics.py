@@ -138,7 +138,7 @@ class Quality:
 
     @property
     def recall(self) -> float:
-        """Mean recall@k."""
+        """Recall@k: the mean of the hits."""
         return self.hits / self.count if self.count else 0.0
 
     @property
