@@ -116,7 +116,10 @@ class Worker:
         except Crash:
             return False
         finally:
-            delivery.cancel()
+            tasks = [task for task in (delivery, batch_writer._writing) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return not self.crashed.done()
 
     async def _crash(self, error: BaseException) -> None:
