@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.core import Slate
@@ -12,6 +12,7 @@ from streams.step.policy import SessionLimits
 from streams.step.users import User, Verdict, advance, decode_user
 from tests.memory_loop import CHANGELOG, Disk, Record, run
 
+ON_A_BUSY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 NOW = 1_700_000_000_000
 PARTITIONS = 2
 SETTINGS = Settings(partitions=PARTITIONS, grace_s=60, session_gap_s=30, history_length=6, dedupe_events=2)
@@ -96,7 +97,7 @@ def dead_letters(disk: Disk) -> set[tuple[bytes, ...]]:
     chunk=st.integers(1, 6),
     chunk_without=st.integers(1, 6),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, **ON_A_BUSY_MACHINE)
 def test_a_crash_before_any_write_changes_nothing(records, crashes, chunk, chunk_without):
     crashed = run(records, SETTINGS, Newest(), crashes, chunk)
     plain = run(records, SETTINGS, Newest(), [], chunk_without)
@@ -113,7 +114,7 @@ def test_a_crash_before_any_write_changes_nothing(records, crashes, chunk, chunk
 
 
 @given(records=logs(), crashes=st.lists(st.integers(0, 25), max_size=3), chunk=st.integers(1, 6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, **ON_A_BUSY_MACHINE)
 def test_a_value_in_the_changelog_means_that_its_answers_are_in_kafka(records, crashes, chunk):
     """The order of writing is outputs, changelog, store, commit, whichever write a life ends before."""
     disk = run(records, SETTINGS, Newest(), crashes, chunk)
@@ -134,7 +135,7 @@ arrivals = st.lists(
 
 
 @given(arrivals=arrivals, length=st.integers(1, 8), remembered=st.integers(1, 6), grace=st.integers(0, 100))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, **ON_A_BUSY_MACHINE)
 def test_a_user_holds_the_latest_events_in_order_of_time(arrivals, length, remembered, grace):
     """History: distinct events sorted by time, the latest ones kept; the latest applied ids are known."""
     limits = SessionLimits(30, grace, length, remembered)
