@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.components import Component, Counting, Decaying, Embedded, Generator, Ranker
-from models.core import CONTEXTS, HISTORY, SESSION, Batch, Example, Query, QueryBatch
+from models.core import CONTEXTS, HISTORY, SESSION, Batch, Example, Query, QueryBatch, Rows
 from models.kernels.splitmix import GOLDEN, mixed
 from models.ranking.coverage import Coverage
 from models.ranking.features import feature_names
@@ -22,7 +22,7 @@ from models.ranking.shortlist import Shortlist
 from models.ranking.statistics import ItemStatistics
 from models.registry import GENERATORS, RANKERS
 from models.rows import ItemRows
-from models.state import Records
+from models.state import Records, Table
 
 LARGE = 1000
 """Examples from which on a micro-batch is large: the learner lags, or reads a log from its beginning."""
@@ -216,12 +216,14 @@ class Model:
         """Rows changed since the last call, value by key as on the model topic; None deletes."""
         rows = self.items.dump_touched()
         for name, part in self._components.items():
-            touched = part.state.touched()
-            records = part.state.dump(touched)
-            size, data = records.dtype.itemsize, records.tobytes()
-            prefix = name.encode() + b"/%d"
-            for n, row in enumerate(touched.tolist()):
-                rows[prefix % row] = data[n * size : (n + 1) * size]
+            rows |= _encode(name, part.state.touched(), part.state)
+        return rows
+
+    def dump_first(self, count: int) -> dict[bytes, bytes | None]:
+        """The first `count` rows of every part, changed or not, as `dump_touched` gives them."""
+        rows: dict[bytes, bytes | None] = {}
+        for name, part in self._components.items():
+            rows |= _encode(name, np.arange(min(count, part.state.rows), dtype=np.int32), part.state)
         return rows
 
     def prepare(self, rows: Iterable[tuple[bytes, bytes | None]]) -> "Prepared":
@@ -259,6 +261,13 @@ class Model:
 def _hashes(users: Sequence[str]) -> NDArray[np.uint64]:
     digests = [blake2b(user.encode(), digest_size=8).digest() for user in users]
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+
+
+def _encode(name: str, rows: Rows, state: Table) -> dict[bytes, bytes | None]:
+    records = state.dump(rows)
+    size, data = records.dtype.itemsize, records.tobytes()
+    prefix = name.encode() + b"/%d"
+    return {prefix % row: data[n * size : (n + 1) * size] for n, row in enumerate(rows.tolist())}
 
 
 def _decode(name: str, dtype: np.dtype[np.void], values: list[bytes]) -> Records:

@@ -114,10 +114,11 @@ class RecentSessions(Table):
         last = len(records) - 1 - np.unique(records["number"][::-1], return_index=True)[1]
         records = records[last]  # ascending numbers, each as it came last
         self.newest = max(self.newest, int(records["number"][-1]))
-        _apply(
-            records["number"], records["key"], records["time"], records["size"],
-            np.ascontiguousarray(records["items"]), self.newest, self.index,
-        )  # fmt: skip
+        numbers, keys, times, sizes, items = (
+            np.ascontiguousarray(records[name])  # so that there is one kernel, however many sessions come
+            for name in ("number", "key", "time", "size", "items")
+        )
+        _apply(numbers, keys, times, sizes, items, self.newest, self.index)
         self._slots_by_key = None
 
     def evict(self, rows: Rows) -> None:

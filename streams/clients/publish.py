@@ -113,7 +113,8 @@ class EventProducer:
     @property
     def delivered(self) -> int:
         """Number of events that Kafka acknowledged."""
-        return self.sent - self.failed - len(self._producer)
+        pending = len(self._producer)  # error events that were not processed yet count, too
+        return max(self.sent - self.failed - pending, 0)
 
     def send(self, scheduled: ScheduledEvent) -> None:
         """Pass an event to the Kafka client, waiting while its buffer is full."""

@@ -18,7 +18,7 @@ from streams.kafka.writer import BatchWriter
 from streams.runtime.factory import make_model, make_recommender, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.overrides import switched_on
-from streams.runtime.warm_up import warm_up_recommender
+from streams.runtime.warm_up import warm_up_recommender, warm_up_replica
 from streams.settings import Settings
 from streams.step.policy import ServingPolicy
 from streams.step.serve import Recommender, Record, serve
@@ -140,6 +140,7 @@ class Serving:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""
         sys.setswitchinterval(SWITCH_S)
         warm_up_recommender(self.recommender, self.settings.list_length)
+        warm_up_replica(self.settings)
         self.replica.start()
 
     async def loaded(self) -> None:

@@ -10,6 +10,8 @@ from streams.settings import Settings
 from streams.step.serve import Recommender
 
 ONE_AND_SEVERAL = (1, 2)
+SMALL = 100
+"""Items of a model that is thrown away."""
 
 
 def warm_up_recommender(recommender: Recommender, k: int) -> None:
@@ -18,10 +20,17 @@ def warm_up_recommender(recommender: Recommender, k: int) -> None:
         recommender.recommend([Query((), 0, 0)] * size, k)
 
 
+def warm_up_replica(settings: Settings) -> None:
+    """Apply rows of a model that has learnt nothing to a small one that is thrown away."""
+    small = make_model(settings.model_copy(update={"max_items": SMALL}))
+    for size in ONE_AND_SEVERAL:
+        small.apply(small.prepare(small.dump_first(size).items()))
+
+
 def warm_up_learner(settings: Settings) -> None:
     """Learn, measure and publish with a small model that is thrown away; also imports torch if it is used."""
     always = {"measure_every": 1, "frozen_twin_h": 1e-9}  # measures every example, refreshes a twin each time
-    small = settings.model_copy(update={"max_items": 100, **always})
+    small = settings.model_copy(update={"max_items": SMALL, **always})
     model = make_model(small)
     model.warm_up()
     quality = make_quality(small, model)

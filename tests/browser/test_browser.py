@@ -132,7 +132,7 @@ def test_the_quality_page_has_figures_and_the_lift_as_a_plot(shop: Shop):
 def test_settings_say_what_a_change_does(shop: Shop):
     with opened(shop.browser, f"{shop.first.url}/settings") as page:
         section = page.locator("section", has=page.locator("h2", has_text="generators"))
-        expect(section).to_contain_text("none as long as mlp ranks")
+        expect(section).to_contain_text("none while mlp ranks")
         expect(page.locator("section", has_text="Half-lives")).to_contain_text("trending")
 
 

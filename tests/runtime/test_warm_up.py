@@ -12,7 +12,7 @@ from numba.core.dispatcher import Dispatcher
 from models.core import Example, Query
 from streams.clients.shop import Shop
 from streams.runtime.factory import make_model, make_quality, make_recommender
-from streams.runtime.warm_up import warm_up_learner, warm_up_recommender
+from streams.runtime.warm_up import warm_up_learner, warm_up_recommender, warm_up_replica
 from streams.settings import Settings
 
 SETTINGS = Settings(measure_every=5, frozen_twin_h=0.05, max_items=10_000)
@@ -66,11 +66,9 @@ def late_kernels_of_a_worker(published: Path) -> set[tuple[str, str]]:
     model = make_model(SETTINGS)
     recommender = make_recommender(SETTINGS, model, SETTINGS.ranking_threads)
     warm_up_recommender(recommender, SETTINGS.list_length)
-    checkpoints = pickle.loads(published.read_bytes())
-    for rows in checkpoints[:2]:  # of one session and of two: a model is applied before the worker is ready
-        model.apply(model.prepare(rows.items()))
+    warm_up_replica(SETTINGS)
     warm = loaded_kernels()
-    for rows in checkpoints[2:]:
+    for rows in pickle.loads(published.read_bytes()):
         model.apply(model.prepare(rows.items()))
         for examples in shop_examples():
             queries = [Query((*one.history, one.item), one.time, one.session_size + 1) for one in examples]
