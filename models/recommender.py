@@ -15,7 +15,7 @@ from models.ranking.best import Best, best
 from models.ranking.blend import Blend
 from models.ranking.pool import WIDTH
 from models.ranking.shortlist import Shortlist
-from models.registry import GENERATORS
+from models.registry import GENERATORS, RANKERS
 
 POPULAR = "popular now"
 """Reason of a candidate that no item of the user's history speaks for."""
@@ -67,7 +67,7 @@ class Recommender:
             self._ranker = Blend(self._shortlist.weights)
         else:
             self._shortlist, self._ranker = model.shortlist, model.rankers[ranker]
-        self._learns = ranker != "blend"
+        self._learns = RANKERS[ranker].learns
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
         self._reasons = [GENERATORS[name].reason for name in self._shortlist.names]
 

@@ -44,6 +44,8 @@ class RankerRow(NamedTuple):
     and `vectors` (a generator with item vectors, or None) and `seed` if it wants them."""
     fixed: Mapping[str, Any] = NO_ARGUMENTS
     """Keyword arguments of the constructor that make it this ranker."""
+    learns: bool = True
+    """Whether it learns what comes next; its scores are then probabilities."""
 
     def build(self, weights: Mapping[str, float], vectors: Any, seed: int, **parameters: Any) -> Any:
         """A ranker that has learnt nothing; `parameters` are keyword arguments of its constructor."""
@@ -99,7 +101,7 @@ GENERATORS: dict[str, GeneratorRow] = {
 }
 
 RANKERS: dict[str, RankerRow] = {
-    "blend": RankerRow("ranking.blend.Blend"),
+    "blend": RankerRow("ranking.blend.Blend", learns=False),
     "linear": RankerRow("ranking.mlp.Mlp", {"hidden": 0}),
     "mlp": RankerRow("ranking.mlp.Mlp"),
     "neumf": RankerRow("ranking.deep.Deep", {"interaction": "neumf"}),

@@ -253,7 +253,7 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise BadSetting("; ".join(_explain(e) for e in error.errors(include_input=False))) from None
-    except (SettingsError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (SettingsError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         cause = error.__cause__
         raise BadSetting(f"{error}{f' ({cause})' if cause else ''}") from None
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
@@ -71,12 +72,15 @@ class Follower:
             if is_no_record(message):
                 if is_end(message) and not self._caught_up.is_set():
                     self._caught_up.set()
-                    self._on_caught_up()
+                    self._call(self._on_caught_up)
                 continue
             offset = message.offset() or 0
             position = offset + 1
-            try:
-                self._take(message.key() or b"", message.value(), offset, message.timestamp()[1])
-            except Exception as error:  # noqa: BLE001  of another version, or anybody's: the rest is of use
-                log.warning("topic %s, offset %s: %s", self._topic, offset, error)
+            self._call(self._take, message.key() or b"", message.value(), offset, message.timestamp()[1])
         return position
+
+    def _call(self, callback: Callable[..., None], *args: Any) -> None:
+        try:
+            callback(*args)
+        except Exception as error:  # noqa: BLE001  a record of another version or producer; continue
+            log.warning("topic %s: %r: %s", self._topic, args[:1], error)

@@ -23,7 +23,7 @@ HELD_ROWS = 20_000
 """Rows of an incomplete checkpoint that are held before they are applied in parts, while catching up."""
 RESTORE_SLICE = 2_000
 METADATA_TIMEOUT_S = 30
-SILENCE_S = 60.0
+IDLE_TIMEOUT_S = 60.0
 """Time without a message from Kafka after which a restore fails."""
 
 CONFIG: dict[str, Any] = {"isolation.level": "read_committed", "enable.partition.eof": True}
@@ -111,7 +111,8 @@ class ModelReader:
 def restore(settings: Settings, models: Sequence[Model], stop: threading.Event) -> Checkpoint:
     """Read the published model into `models`, which are all alike, and return its checkpoint; blocks.
 
-    `KafkaException` when nothing came for `SILENCE_S`.  Ends early, with what was read, when `stop` is set.
+    `KafkaException` when nothing came for `IDLE_TIMEOUT_S`.  Ends early, with what was read, when `stop` is
+    set.
     """
     checkpoint = Checkpoint()
     reader = ModelReader(settings, models[0].prepare)
@@ -127,7 +128,7 @@ def restore(settings: Settings, models: Sequence[Model], stop: threading.Event) 
                 checkpoint = part.checkpoint or checkpoint
             if parts:
                 last_message = time.monotonic()
-            elif time.monotonic() - last_message > SILENCE_S:
+            elif time.monotonic() - last_message > IDLE_TIMEOUT_S:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         return checkpoint
     finally:

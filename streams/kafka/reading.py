@@ -1,6 +1,7 @@
 """Read a topic on demand: its latest records, or one of them; bounded in time and in bytes."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ from streams.settings import Settings
 
 BATCH = 50
 MAX_BYTES = 32 * 1024 * 1024
-"""Bytes of keys and values that a reading holds, at most: what comes after is left out."""
+"""Bytes of keys and values that a reading holds, at most, shared by its partitions: the oldest leave."""
 
 
 def latest(
@@ -19,8 +20,8 @@ def latest(
 ) -> list[Message]:
     """The latest `per_partition` records of each partition, in the order of each partition; blocks.
 
-    `KafkaException` if Kafka does not answer.  What is not read within `timeout_s`, or is beyond `max_bytes`,
-    is left out.
+    `KafkaException` if Kafka does not answer.  What is not read within `timeout_s` is left out, as are the
+    oldest records of more than `max_bytes`.
     """
     with _consumer(settings) as consumer:
         starts = {}
@@ -41,8 +42,13 @@ def record_at(
         low, high = _bounds(consumer, settings.topic(topic), timeout_s).get(partition, (0, 0))
         if not low <= offset < high:
             return None
-        messages = _read(consumer, settings.topic(topic), {partition: offset}, timeout_s, max_bytes=1)
-        return next((message for message in messages if message.offset() == offset), None)
+        consumer.assign([TopicPartition(settings.topic(topic), partition, offset)])
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            message = consumer.poll(0.1)
+            if message is not None and not is_no_record(message):
+                return message if message.offset() == offset else None
+        return None
 
 
 @contextmanager
@@ -66,17 +72,28 @@ def _bounds(consumer: Consumer, name: str, timeout_s: float) -> dict[int, tuple[
 def _read(
     consumer: Consumer, name: str, starts: dict[int, int], timeout_s: float, max_bytes: int
 ) -> list[Message]:
-    """Records from these offsets to the end of each partition."""
+    """Records from these offsets to the end of each partition; of too many bytes the newest ones.
+
+    The latest record of a partition is always among them.
+    """
     consumer.assign([TopicPartition(name, partition, offset) for partition, offset in starts.items()])
-    messages: list[Message] = []
-    ended: set[int | None] = set()
-    size, deadline = 0, time.monotonic() + timeout_s
-    while len(ended) < len(starts) and size < max_bytes and time.monotonic() < deadline:
+    newest: dict[int, deque[Message]] = {partition: deque() for partition in starts}
+    sizes = dict.fromkeys(starts, 0)
+    ended: set[int] = set()
+    budget, deadline = max_bytes // max(len(starts), 1), time.monotonic() + timeout_s
+    while len(ended) < len(starts) and time.monotonic() < deadline:
         for message in consumer.consume(BATCH, 0.1):
+            partition = message.partition() or 0
             if is_no_record(message):
                 if is_end(message):
-                    ended.add(message.partition())
-            elif size < max_bytes:
-                messages.append(message)
-                size += len(message.key() or b"") + len(message.value() or b"")
-    return messages
+                    ended.add(partition)
+                continue
+            newest[partition].append(message)
+            sizes[partition] += _size(message)
+            while sizes[partition] > budget and len(newest[partition]) > 1:
+                sizes[partition] -= _size(newest[partition].popleft())
+    return [message for messages in newest.values() for message in messages]
+
+
+def _size(message: Message) -> int:
+    return len(message.key() or b"") + len(message.value() or b"")

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Generator
 from contextlib import suppress
+from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING
 
@@ -34,9 +35,16 @@ SHARE = 0.25
 """Share of its time for which the loop reads, at most; a thousand clicks a second take a twentieth."""
 LONGEST_S = 0.05
 """Time for which the loop reads at once, at most, however long it did other things."""
-QUEUED = 8
-"""Parts that wait to be applied while the thread reads; it waits when there are more."""
+QUEUED_ROWS = 200_000
+"""Rows that wait to be applied, at most, while the thread reads ahead: about 100 MB."""
 JOIN_TIMEOUT_S = 10
+
+
+class _Queued(NamedTuple):
+    checkpoint: Checkpoint | None
+    """The checkpoint that is complete with these rows; None: more of it follows."""
+    prepared: Prepared
+    rows: int
 
 
 class TopicRecreated(Exception):
@@ -54,11 +62,14 @@ class Replica:
         """Why the reading ended, if it did."""
         self._settings, self._topic = settings, settings.topic("model")
         self._reader: ModelReader | None = None
-        self._queue: deque[tuple[Checkpoint | None, Prepared]] = deque()
+        self._queue: deque[_Queued] = deque()
+        self._queued_rows = 0
+        self._applied = threading.Condition()
+        """Guards `_queued_rows`, and wakes the thread when rows were applied."""
         self._caught_up, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._catch_up, name="replica", daemon=True)
         self._reading: Generator[bool] | None = None
-        """What the thread left to the loop."""
+        """The reading, which the loop continues after the thread."""
         self._left_at = 0.0
 
     @property
@@ -107,10 +118,18 @@ class Replica:
 
     def _apply(self) -> None:
         while self._queue:
-            checkpoint, rows = self._queue[0]
-            self.model.apply(rows)
+            checkpoint, prepared, rows = self._queue[0]
+            self.model.apply(prepared)
             self.current = checkpoint or self.current
             self._queue.popleft()
+            with self._applied:
+                self._queued_rows -= rows
+                self._applied.notify()
+
+    def _enqueue(self, checkpoint: Checkpoint | None, prepared: Prepared, rows: int) -> None:
+        with self._applied:
+            self._queued_rows += rows
+        self._queue.append(_Queued(checkpoint, prepared, rows))
 
     def _catch_up(self) -> None:
         reading = self._read()
@@ -122,8 +141,9 @@ class Replica:
                 if self._caught_up.is_set():
                     self._reading = reading
                     return
-                while len(self._queue) > QUEUED and not self._stopping.wait(CATCH_UP_WAIT_S):
-                    pass
+                with self._applied:
+                    while self._queued_rows > QUEUED_ROWS and not self._stopping.is_set():
+                        self._applied.wait(CATCH_UP_WAIT_S)
         except BaseException as error:  # noqa: BLE001  raised again by `advance`, on the loop
             self.error = error
 
@@ -140,9 +160,9 @@ class Replica:
                     with suppress(ValueError):  # rows of another layout: the topic is read from its beginning
                         yield from self._load(store)
                         latest, offset = Checkpoint.decode(saved.checkpoint), saved.next_offset
-                if offset == OFFSET_BEGINNING:
-                    store.clear()
-            self._queue.append((latest, self.model.prepare(())))
+            if offset == OFFSET_BEGINNING:
+                store.clear()
+            self._enqueue(latest, self.model.prepare(()), 0)
             reader.start(offset)
             yield from self._follow(reader, store, latest)
         finally:
@@ -151,10 +171,11 @@ class Replica:
 
     def _load(self, store: ReplicaStore) -> Generator[bool]:
         for rows in store.slices():
-            self._queue.append((None, self.model.prepare(rows)))
+            self._enqueue(None, self.model.prepare(rows), len(rows))
             yield True
 
     def _follow(self, reader: ModelReader, store: ReplicaStore, latest: Checkpoint) -> Generator[bool]:
+        rows = 0  # read and not queued yet
         while True:
             parts = reader.read(SLICE, 0 if self._caught_up.is_set() else CATCH_UP_WAIT_S)
             for part in parts:
@@ -168,12 +189,17 @@ class Replica:
                         )
                     store.reached(part.checkpoint.encode(), part.next_offset)
                     latest = part.checkpoint
+                rows += len(part.rows)
                 if part.ready is not None:
-                    self._queue.append((part.checkpoint, part.ready))
+                    self._enqueue(part.checkpoint, part.ready, rows)
+                    rows = 0
             if reader.caught_up and not self._caught_up.is_set():
                 self._require_events(reader, latest)
                 self._caught_up.set()
-            yield store.save() or bool(parts)
+            saved = store.save()
+            while saved and not self._caught_up.is_set():  # here nobody waits for the interpreter
+                saved = store.save()
+            yield saved or bool(parts)
 
     def _require_events(self, reader: ModelReader, latest: Checkpoint) -> None:
         """Raise unless the events exist that the model was learnt from.

@@ -22,6 +22,8 @@ BUFFER_BYTES = 32 * 1024 * 1024
 """Size of RocksDB's write buffer: the smaller, the more often a row that changes is merged."""
 SLICE = 100
 """Rows written at once, in a fifth of a millisecond."""
+UNSAVED_ROWS = 20_000
+"""Rows that wait to be written, at most, as Python objects."""
 LOADED_ROWS = 2_000
 """Rows loaded at once: what is held as Python objects."""
 _NEXT = b"__next offset"
@@ -70,14 +72,19 @@ class ReplicaStore:
         self._position = {CHECKPOINT_KEY: checkpoint, _NEXT: str(next_offset).encode()}
 
     def save(self) -> bool:
-        """Write a slice if one is due; whether one was."""
+        """Write a slice if one is due; whether one was.
+
+        Many rows of an incomplete checkpoint are written before its position is known.  A restart then begins
+        with some rows that are newer than its position, and reads them again before the model is used.
+        """
         try:
             for _ in self._writing:
                 return True
         except Exception:
             self._failed = True
             raise
-        if self._failed or not self._position or time.monotonic() < self._due:
+        full = len(self._unsaved) >= UNSAVED_ROWS
+        if self._failed or not (full or (self._position and time.monotonic() >= self._due)):
             return False
         self._writing = _write(self._store, self._unsaved, self._position)
         self._unsaved, self._position, self._due = {}, {}, time.monotonic() + INTERVAL_S

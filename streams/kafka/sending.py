@@ -1,5 +1,6 @@
 """Send single records, and wait until Kafka has them."""
 
+import threading
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -18,6 +19,7 @@ class Sender:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._producer: Producer | None = None
+        self._lock = threading.Lock()  # else one thread's flush could run the delivery report of another
 
     def send(
         self,
@@ -32,6 +34,17 @@ class Sender:
         Without `partition` the key decides, as it does for Java's producers.  `KafkaException` if Kafka does
         not acknowledge it within `TIMEOUT_S`.
         """
+        with self._lock:
+            return self._send(topic, key, value, headers, partition)
+
+    def _send(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+        partition: int | None,
+    ) -> int:
         if self._producer is None:
             self._producer = Producer(
                 producer_config(self._settings, **{"message.timeout.ms": int(TIMEOUT_S * 1000)})

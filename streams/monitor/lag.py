@@ -13,6 +13,8 @@ from streams.runtime.serving import Serving
 
 log = logging.getLogger(__name__)
 
+FETCH_TIMEOUT_S = 5.0
+
 FRESH_S = 1.0
 """Kafka is asked no more often, however many pages are open."""
 PATIENCE_S = 0.5
@@ -91,10 +93,15 @@ class Lag:
             consumer = self._serving.app.consumer
             assigned, positions = self._assigned(), self._positions()
             new = [tp for tp in assigned if tp.partition not in positions]
-            self._ends = _by_partition(await consumer.highwaters(*assigned)) if assigned else {}
-            self._starts = _by_partition(await consumer.earliest_offsets(*new)) if new else {}
-        except (ConsumerNotStarted, KafkaError) as error:
+            async with asyncio.timeout(FETCH_TIMEOUT_S):
+                ends = await consumer.highwaters(*assigned) if assigned else {}
+                starts = await consumer.earliest_offsets(*new) if new else {}
+            self._ends, self._starts = _by_partition(ends), _by_partition(starts)
+        except (ConsumerNotStarted, KafkaError, TimeoutError) as error:
             log.debug("the offsets of %s cannot be read: %r", self._topic, error)
+        except Exception:
+            log.exception("the lag of %s is unknown", self._topic)
+            self._ends, self._starts = {}, {}
         finally:
             self._fetched, self._fetching = time.monotonic(), None
 

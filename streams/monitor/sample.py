@@ -39,7 +39,7 @@ class ServingSampler:
     def __init__(self, app: Any, serving: Serving) -> None:
         self._app, self._serving = app, serving
         self.metrics = Metrics()
-        serving.subscribers.append(self.metrics.add)
+        serving.subscribe(self.metrics.add, keep=True)
         self._lag, self._user_count = Lag(serving), UserCount(serving)
         self._disk = DiskUsage(serving.settings.data_dir)
         app.on_partitions_assigned.connect(self._count_rebalance, weak=False)

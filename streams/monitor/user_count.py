@@ -30,7 +30,7 @@ class UserCount:
         """Users by partition, less those that this process was the first to see."""
         self._new: Counter[int] = Counter()
         """Users that this process was the first to see, by partition."""
-        serving.subscribers.append(self._add)
+        serving.subscribe(self._add, keep=True)
         self._counting: asyncio.Task[None] | None = None
         # while partitions move, another worker may add users; and a count that began before the partitions
         # were restored is of a part of them

@@ -75,7 +75,7 @@ def evaluated_recommenders(
     others = [name for name in RANKERS if name != settings.ranker and _possible(name, weights)]
     rankers = others if "rankers" in compare else []
     model = make_model(settings, rankers)
-    learnt = settings.ranker != "blend"
+    learnt = RANKERS[settings.ranker].learns
     recommenders = [EvaluatedRecommender("all", model, make_recommender(settings, model), learnt)]
     replicas = []
     for every in options.refresh:
@@ -90,7 +90,7 @@ def evaluated_recommenders(
         )
     for name in rankers:
         recommender = Recommender(model, weights, name)
-        recommenders.append(EvaluatedRecommender(f"ranker {name}", model, recommender, name != "blend"))
+        recommenders.append(EvaluatedRecommender(f"ranker {name}", model, recommender, RANKERS[name].learns))
     alone = [name for name in weights if name in compare or "generators" in compare]
     recommenders += [EvaluatedRecommender(name, model, Recommender(model, {name: 1.0})) for name in alone]
     for name in options.without:

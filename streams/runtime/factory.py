@@ -7,6 +7,7 @@ from models.evaluation.live import FROZEN, NOW, LiveQuality
 from models.evaluation.replicas import DelayedReplica
 from models.model import Model
 from models.recommender import Recommender
+from models.registry import RANKERS
 from models.units import HOUR_MS
 from streams.settings import BadSetting, Settings
 
@@ -41,7 +42,7 @@ def set_half_lives(settings: Settings, *models: Model) -> None:
 
 def make_quality(settings: Settings, model: Model) -> LiveQuality:
     """Measures the model while it learns, beside a replica that is refreshed seldom, and its parts."""
-    learnt, replicas = settings.ranker != "blend", []
+    learnt, replicas = RANKERS[settings.ranker].learns, []
     if settings.frozen_twin_h:
         replicas.append(DelayedReplica(FROZEN, make_model(settings), int(settings.frozen_twin_h * HOUR_MS)))
     recommenders = [EvaluatedRecommender(NOW, model, make_recommender(settings, model), learnt)]

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 5.0
 """Time for which a start waits for the changes made before it, and a change for being applied here."""
 
+ERRORS_KEPT = 16
+
 Apply = Callable[[Settings, str], Awaitable[None]]
 """Makes the process use these settings, of which the named one changed."""
 
@@ -47,17 +49,26 @@ class LiveSettings:
         self._loaded = asyncio.Event()
         self._applied = -1
         """Offset of the latest record that was applied."""
+        self._errors: dict[int, Exception] = {}
+        """Why the latest changes could not be applied, by offset."""
         self._progress = asyncio.Condition()
 
     def background_task(self) -> BackgroundTask:
         """Follows the topic as long as the process runs."""
-        return thread(self.start, self._follower.stop)
+        return thread(self.start, self.stop)
 
     def start(self) -> None:
-        """Begin to follow the topic; called on the process's loop."""
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(self._apply_records())
-        self._follower.start()
+        """Begin to follow the topic; called on the process's loop.  A second call does nothing."""
+        if self._task is None:
+            self._loop = asyncio.get_running_loop()
+            self._task = asyncio.create_task(self._apply_records())
+            self._follower.start()
+
+    def stop(self) -> None:
+        """End following; called in a thread."""
+        self._follower.stop()
+        if self._loop is not None and self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def loaded(self) -> None:
         """Return when the changes made before the start are applied, or after `TIMEOUT_S` without them."""
@@ -67,7 +78,7 @@ class LiveSettings:
             log.warning("the settings changed while running could not be read within %s s", TIMEOUT_S)
 
     def checked(self, name: str, value: Any, who: str, now: int) -> SettingChange:
-        """A change as a record; a value of None takes the last change back.
+        """A change as a record; a value of None reverts the setting to its configured value.
 
         `BadSetting` if the setting cannot have this value, or cannot be changed while the processes run.
         """
@@ -78,7 +89,7 @@ class LiveSettings:
     async def publish(self, change: SettingChange) -> bool:
         """Publish a change, and return whether it is applied here by now; other processes follow.
 
-        `KafkaException` if Kafka does not take it.
+        `KafkaException` if Kafka does not acknowledge it; what applying it raised, if it failed.
         """
         offset = await asyncio.to_thread(
             self._sender.send, "settings", change.setting.encode(), encode(change), partition=0
@@ -88,6 +99,8 @@ class LiveSettings:
                 await self._progress.wait_for(lambda: self._applied >= offset)
         except TimeoutError:
             return False
+        if (error := self._errors.get(offset)) is not None:
+            raise error
         return True
 
     def _take(self, key: bytes, value: bytes | None, offset: int, written: int) -> None:
@@ -107,7 +120,13 @@ class LiveSettings:
                 self._loaded.set()
                 continue
             name, change, offset = record
-            await self._apply_record(name, change)
+            try:
+                await self._apply_record(name, change)
+            except Exception as error:
+                log.exception("the change of %s could not be applied", name)
+                self._errors[offset] = error
+                if len(self._errors) > ERRORS_KEPT:
+                    del self._errors[min(self._errors)]
             async with self._progress:
                 self._applied = offset
                 self._progress.notify_all()
@@ -117,7 +136,4 @@ class LiveSettings:
         self.changes = MappingProxyType(changes if change is None else changes | {name: change})
         self.current = overridden(self.configured, self.changes)
         if self._apply is not None:
-            try:
-                await self._apply(self.current, name)
-            except Exception:
-                log.exception("the change of %s could not be applied", name)
+            await self._apply(self.current, name)

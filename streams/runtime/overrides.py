@@ -6,24 +6,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from models.registry import RANKERS
 from streams.messages import SettingChange
 from streams.settings import BadSetting, Settings
 
-LIVE = (
-    "ranker", "generators", "event_weights", "unknown_event_weight", "half_lives_h", "list_length",
-    "session_gap_s",
-)  # fmt: skip
-"""Settings that can be changed while the processes run: each event is decided by their current values."""
-
-EFFECTS = {
+LIVE = {
     "ranker": "orders all lists from now on; the learner continues to train the configured one",
+    "generators": "on lists from now on; 0 turns one off",
     "event_weights": "on events from now on; what was learnt before stays",
     "unknown_event_weight": "on events from now on; what was learnt before stays",
     "half_lives_h": "on events from now on; earlier counts stay, and decay at the new rate",
     "list_length": "on lists from now on; a user keeps the old one until the next event",
     "session_gap_s": "from each user's next event on; earlier sessions stay as they are",
 }
-"""What a change of each setting does, and when."""
+"""Settings that can be changed while the processes run, with the effect of a change."""
 
 
 def effect(settings: Settings, name: str) -> str:
@@ -32,17 +28,15 @@ def effect(settings: Settings, name: str) -> str:
     >>> effect(Settings(ranker="mlp"), "generators")[:15]
     'none while mlp '
     """
-    if name != "generators":
-        return EFFECTS[name]
-    if settings.ranker == "blend":
-        return "on lists from now on; 0 turns one off"
-    return f"none while {settings.ranker} ranks, which uses all of them; with blend, 0 turns one off"
+    if name == "generators" and RANKERS[settings.ranker].learns:
+        return f"none while {settings.ranker} ranks, which uses all of them; with blend, 0 turns one off"
+    return LIVE[name]
 
 
 def overridden(configured: Settings, changes: Mapping[str, SettingChange]) -> Settings:
     """The settings with these changes; a change that this version or this model does not take is left out."""
     settings = configured
-    for name in sorted(changes.keys() & set(LIVE)):
+    for name in sorted(changes.keys() & LIVE.keys()):
         value = changes[name].value
         if value is not None:
             with suppress(BadSetting):

@@ -90,8 +90,8 @@ class Serving:
         self.recommender: Recommender = self._make_recommender(settings)
         self.positions: dict[int, int] = {}
         """Offset after the last event served by this process, by partition of `events`."""
-        self.subscribers: list[Subscriber] = []
-        """Called after each step; one that raises is dropped."""
+        self._subscribers: dict[Subscriber, bool] = {}
+        """Subscribers of the step, and whether one stays that raises."""
         self._model_loaded = False
         self._writer = BatchWriter(app, table, topics(settings))
 
@@ -107,13 +107,28 @@ class Serving:
         for tp, end in event.message.ends.items():
             self.positions[tp.partition] = end + 1
 
+    def subscribe(self, subscriber: Subscriber, keep: bool = False) -> None:
+        """Call `subscriber` after each step.  One that raises is logged, and dropped unless `keep` is set."""
+        self._subscribers[subscriber] = keep
+
+    @property
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        """Who is called after each step."""
+        return tuple(self._subscribers)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Call `subscriber` no more; it may have been dropped already."""
+        self._subscribers.pop(subscriber, None)
+
     def _notify(self, records: Sequence[Record], writes: Writes) -> None:
-        for subscriber in tuple(self.subscribers):
+        for subscriber, keep in tuple(self._subscribers.items()):
             try:
                 subscriber(records, writes)
             except Exception:
-                log.exception("a subscriber of the step failed, and is dropped: %r", subscriber)
-                self.subscribers.remove(subscriber)
+                dropped = "" if keep else ", and is dropped"
+                log.exception("a subscriber of the step failed%s: %r", dropped, subscriber)
+                if not keep:
+                    self.unsubscribe(subscriber)
 
     def _make_recommender(self, settings: Settings) -> Recommender:
         if settings.recommender == "constant":
@@ -125,9 +140,7 @@ class Serving:
         settings = switched_on(settings)
         if changed == "half_lives_h":
             set_half_lives(settings, self.model)
-        recommender = self.recommender
-        if changed in ("generators", "ranker"):
-            recommender = await asyncio.to_thread(self._compiled, settings)
+        recommender = await asyncio.to_thread(self._compiled, settings)
         self.policy, self.recommender = ServingPolicy.from_settings(settings), recommender
 
     def _compiled(self, settings: Settings) -> Recommender:

@@ -150,7 +150,7 @@ class LivePage:
         """Lines of all workers; an empty one where nothing came for `ping_s`."""
         subscription = Subscription(self._serving.settings.name, *_filters(request))
         self._subscriptions.add(subscription)
-        self._serving.subscribers.append(subscription.receive)
+        self._serving.subscribe(subscription.receive)
         following = None
         if FORWARDED not in request.headers:
             following = asyncio.create_task(self._follow_peers(subscription, request.query_string))
@@ -165,8 +165,7 @@ class LivePage:
                 yield line
         finally:
             self._subscriptions.discard(subscription)
-            with suppress(ValueError):  # a subscriber that raised is dropped already
-                self._serving.subscribers.remove(subscription.receive)
+            self._serving.unsubscribe(subscription.receive)
             if following is not None:
                 following.cancel()
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from models.core import Floats, Query, Slate
 from models.model import Model
-from models.ranking.features import feature_names as feature_names
+from models.ranking.features import feature_names
 from streams.messages import MAX_ID_BYTES
 from streams.monitor.heartbeats import now_ms
 from streams.runtime.serving import Serving

@@ -1,5 +1,6 @@
 """Reading a topic on demand, and sending a record and waiting for it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -29,6 +30,17 @@ def sent(settings) -> dict[int, list[int]]:
         partition: [sender.send("events", b"k", b"%d" % n, [("h", b"%d" % n)], partition) for n in range(10)]
         for partition in range(PARTITIONS)
     }
+
+
+def test_threads_send_through_one_sender(settings):
+    sender = Sender(settings)
+    with ThreadPoolExecutor(8) as threads:
+        offsets = list(threads.map(lambda n: sender.send("events", b"k", b"%d" % n, partition=0), range(100)))
+    assert sorted(offsets) == list(range(100))
+    for n, offset in enumerate(offsets):
+        message = record_at(settings, "events", 0, offset, TIMEOUT_S)
+        assert message is not None
+        assert message.value() == b"%d" % n
 
 
 def test_an_offset_is_what_kafka_says(sent):

@@ -10,6 +10,8 @@ from confluent_kafka import Producer
 from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.core import Example
 from models.model import Model
+from streams.kafka import model_reader, replica_store
+from streams.kafka import replica as module
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.replica import Replica, TopicRecreated
 from streams.runtime.serving import Serving
@@ -30,11 +32,15 @@ class Topic:
         self.number += 1
         self.learner.learn([Example("u", self.number, self.number, "view", str(self.number))])
         rows = self.learner.dump_touched()
-        for key, value in rows.items():
-            self._producer.produce(self._name, key=key, value=value, partition=0)
+        self.send(rows)
         checkpoint = Checkpoint(number=number or self.number, rows=len(rows))
         self._producer.produce(self._name, key=CHECKPOINT_KEY, value=checkpoint.encode(), partition=0)
         self._producer.flush()
+
+    def send(self, rows: dict[bytes, bytes | None]) -> None:
+        """Rows without a checkpoint."""
+        for key, value in rows.items():
+            self._producer.produce(self._name, key=key, value=value, partition=0)
 
 
 def model() -> Model:
@@ -126,3 +132,49 @@ def test_what_ended_the_reading_is_said_each_time(settings):
         replica.advance()
     assert isinstance(replica.error, TopicRecreated)
     asyncio.run(replica.stop())
+
+
+def test_a_long_checkpoint_is_never_held_whole(settings, monkeypatch):
+    """A compacted topic is one: neither the queue, nor what is to be saved, nor the reader holds it all."""
+    settings, _broker = settings
+    bounds = {
+        (model_reader, "HELD_ROWS"): 50,
+        (replica_store, "UNSAVED_ROWS"): 60,
+        (module, "QUEUED_ROWS"): 70,
+    }
+    for (where, name), rows in bounds.items():
+        monkeypatch.setattr(where, name, rows)
+    monkeypatch.setattr(module, "SLICE", 20)
+    topic, replica = Topic(settings), Replica(settings, model())
+    clicks = [Example("u", n, n, "view", str(n % 90), history=(str(n % 7),)) for n in range(2000)]
+    topic.learner.learn(clicks)
+    rows = topic.learner.dump_touched()
+    for _ in range(3):  # 3 times the rows of the model, as in a topic that is not compacted yet
+        topic.send(rows)
+    topic.publish()
+    held: list[tuple[int, int]] = []
+    add, enqueue = replica_store.ReplicaStore.add, Replica._enqueue
+
+    def watch_add(store, part):
+        add(store, part)
+        held.append((len(store._unsaved), 0))
+
+    def watch_enqueue(replica, *args):
+        enqueue(replica, *args)
+        held.append((0, replica._queued_rows))
+
+    monkeypatch.setattr(replica_store.ReplicaStore, "add", watch_add)
+    monkeypatch.setattr(Replica, "_enqueue", watch_enqueue)
+    replica.start()
+    asyncio.run(until(lambda: replica._queued_rows > 70))  # and there the thread waits
+    assert not replica.ready
+    follow(replica, 1)
+    assert max(unsaved for unsaved, _ in held) < 60 + 20
+    assert max(queued for _, queued in held) <= 70 + 50 + 20
+    assert replica.model.items.ids == topic.learner.items.ids
+    asyncio.run(replica.stop())
+    again = Replica(settings, model())  # from disk
+    again.start()
+    follow(again, 1)
+    assert again.model.items.ids == topic.learner.items.ids
+    asyncio.run(again.stop())

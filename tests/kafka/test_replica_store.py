@@ -40,6 +40,18 @@ def test_nothing_is_written_before_its_time(tmp_path):
     assert store.saved is None
 
 
+def test_the_position_is_not_written_before_its_checkpoint_is_whole(tmp_path, monkeypatch):
+    """Rows are, once they are many: they are read again after a restart."""
+    monkeypatch.setattr(replica_store, "UNSAVED_ROWS", ROWS)
+    store = ReplicaStore(tmp_path / "store")
+    save(store, 1)
+    store.add(rows(2))
+    while store.save():
+        pass
+    assert store.saved == (b"1", 1)
+    assert {value for part in store.slices() for _, value in part} == {b"2"}
+
+
 def test_nothing_is_written_of_a_checkpoint_that_is_not_whole(tmp_path):
     store = ReplicaStore(tmp_path / "store")
     store.add(rows(1))

@@ -156,14 +156,15 @@ def test_publish_tells_when_its_change_is_not_applied_in_time(settings: Settings
     asyncio.run(run())
 
 
-def test_a_change_that_cannot_be_applied_is_logged_and_the_next_one_is_applied(settings: Settings, caplog):
+def test_a_change_that_cannot_be_applied_raises_and_the_next_one_is_applied(settings: Settings, caplog):
     async def apply(settings: Settings, changed: str) -> None:
         if settings.list_length == 3:
             raise ZeroDivisionError
 
     async def run() -> None:
         async with process(settings, apply) as live:
-            assert await live.publish(length(3))
+            with pytest.raises(ZeroDivisionError):
+                await live.publish(length(3))
             assert await live.publish(length(4))
             assert live.current.list_length == 4
 

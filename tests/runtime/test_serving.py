@@ -37,7 +37,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 def test_a_subscriber_gets_the_records_and_what_was_written_for_them(worker: Worker):
     received: list[tuple[Sequence[Record], Writes]] = []
-    worker.serving.subscribers.append(lambda records, writes: received.append((records, writes)))
+    worker.serving.subscribe(lambda records, writes: received.append((records, writes)))
     chunk = Chunk(8)
     asyncio.run(worker.serving.step(None, chunk))
     ((records, writes),) = received
@@ -57,13 +57,29 @@ def test_a_subscriber_that_raises_is_dropped_and_logged_and_the_others_are_calle
     def working(records: Sequence[Record], writes: Writes) -> None:
         calls.append("working")
 
-    before = list(worker.serving.subscribers)
-    worker.serving.subscribers += [failing, working]
+    before = worker.serving.subscribers
+    worker.serving.subscribe(failing)
+    worker.serving.subscribe(working)
     asyncio.run(worker.serving.step(None, Chunk(8)))
     assert calls == ["failing", "working"]
-    assert worker.serving.subscribers == [*before, working]
+    assert worker.serving.subscribers == (*before, working)
     assert "failing" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     asyncio.run(worker.serving.step(None, Chunk(9)))
     assert calls == ["failing", "working", "working"]
     assert worker.sampler.metrics.totals.accepted == 2
+
+
+def test_what_counts_stays_although_it_raised(worker: Worker, caplog):
+    calls: list[int] = []
+
+    def count(records: Sequence[Record], writes: Writes) -> None:
+        calls.append(len(records))
+        raise ZeroDivisionError
+
+    worker.serving.subscribe(count, keep=True)
+    asyncio.run(worker.serving.step(None, Chunk(8)))
+    asyncio.run(worker.serving.step(None, Chunk(9)))
+    assert calls == [1, 1]
+    assert sum("ZeroDivisionError" in (r.exc_text or "") for r in caplog.records) == 2
+    assert count in worker.serving.subscribers

@@ -81,7 +81,7 @@ def test_a_subscription_is_limited_and_a_slow_browser_loses_lines_and_nothing_el
 
 
 def test_the_events_of_a_second_are_json_and_no_subscription_is_left(worker: Worker):
-    before = list(worker.serving.subscribers)
+    before = worker.serving.subscribers
     found = get_json(worker, "/live?user=ann")
     assert found == {"user": "ann", "item": None, "rate_per_s": 10.0, "events": []}
     assert worker.serving.subscribers == before
