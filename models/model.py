@@ -80,6 +80,11 @@ class Model:
         self.generators: dict[str, Generator] = {
             name: GENERATORS[name].build(capacity, seed, **parameters.get(name, {})) for name in weights
         }
+        self.embedded = next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
+        """The first generator that has item vectors; None if there is none."""
+        popularity = self.generators.get("popularity")
+        self.popularity = popularity if isinstance(popularity, Counting) else None
+        """The generator `popularity`; None if it is off."""
         self._initial_half_lives_ms = self.half_lives_ms
         self.statistics = ItemStatistics(capacity)
         self.shortlist = Shortlist(self.generators, weights, self.statistics, capacity)
@@ -97,17 +102,6 @@ class Model:
         }
         """All parts by the name in their rows' keys.  A ranker's has a hash of its features' names: what it
         has learnt is of no use with other features."""
-
-    @property
-    def embedded(self) -> Embedded | None:
-        """The first generator that has item vectors; None if there is none."""
-        return next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
-
-    @property
-    def popularity(self) -> Counting | None:
-        """The generator `popularity`; None if it is off."""
-        generator = self.generators.get("popularity")
-        return generator if isinstance(generator, Counting) else None
 
     @property
     def half_lives_ms(self) -> dict[str, float]:

@@ -40,16 +40,16 @@ class Shortlist:
         statistics: ItemStatistics,
         capacity: int,
     ) -> None:
-        scorers = {name for name in weights if isinstance(generators[name], Scorer)}
-        if scorers == set(weights):  # no other generator proposes candidates that they could score
-            scorers = set()
+        scorers = {name: generator for name in weights if isinstance(generator := generators[name], Scorer)}
+        if len(scorers) == len(weights):  # no other generator proposes candidates that they could score
+            scorers = {}
         proposing = [name for name in weights if name not in scorers]
         self.names = [*proposing, *(name for name in weights if name in scorers)]
         """Generators in the order of the features: those that propose, then those that only score."""
         self.weights = {name: weights[name] for name in self.names}
         self._statistics = statistics
         self._proposing = [generators[name] for name in proposing]
-        self._scoring = [generators[name] for name in self.names[len(proposing) :]]
+        self._scoring = list(scorers.values())
         self._merger = Merger(capacity, [weights[name] for name in proposing], len(weights), WIDTH)
 
     def featurize(self, queries: QueryBatch, excluded: Rows, k: int = 0) -> tuple[Pool, Features]:
@@ -58,6 +58,5 @@ class Shortlist:
         proposals = [generator.propose(queries, count) for generator in self._proposing]
         pool = self._merger.merge(queries, proposals, excluded)
         for g, generator in enumerate(self._scoring, len(self._proposing)):
-            assert isinstance(generator, Scorer)
             pool.scores[:, g] = generator.score(queries, pool.rows)
         return pool, featurize(queries, pool, self._statistics)
