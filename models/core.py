@@ -168,7 +168,7 @@ class Candidates:
     scores: Floats
     """float32[n, k]; higher is better, 0 where there is no candidate."""
     sources: NDArray[np.int8]
-    """int8[n, k]: the column of `QueryBatch.history` that speaks most for the item; -1: none does."""
+    """int8[n, k]: the column of `QueryBatch.history` that contributes most to the score; -1: none does."""
 
     @classmethod
     def empty(cls, n: int, k: int) -> "Candidates":

@@ -50,8 +50,8 @@ class Model:
     rankers
         Names of the rankers that learn.
     rank_every
-        Of a large micro-batch, the rankers learn from one in so many examples, chosen by a hash: to propose
-        candidates is most of what learning costs.
+        Of a large micro-batch, the rankers learn from one example in `rank_every`, chosen by a hash:
+        proposing candidates is most of what learning costs.
 
     Examples
     --------

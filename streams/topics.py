@@ -43,7 +43,7 @@ class Topic:
     partitions: int
     config: dict[str, str]
     urgent: bool = False
-    """Whether somebody waits for its records: they are sent at once, others gather for a group commit."""
+    """Whether the latency of its records matters: they are sent at once, others gather for a group commit."""
 
 
 def topics(settings: Settings) -> dict[str, Topic]:

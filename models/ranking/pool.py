@@ -26,7 +26,7 @@ class Pool(NamedTuple):
     scores: Floats
     """float32[n, generators, m]: each generator's score of each candidate; 0 if it does not propose it."""
     codes: NDArray[np.int16]
-    """int16[n, m]: generator × `WIDTH` + column of the history + 1, of what speaks most for each candidate;
+    """int16[n, m]: generator × `WIDTH` + column of the history + 1, of what contributes most to each;
     generators × `WIDTH`: no generator proposed it, it is in the user's history."""
 
 

@@ -1,4 +1,4 @@
-"""What is known of each item by itself: how popular it is, when it was first and last seen."""
+"""Statistics of each item: how popular it is, when it was first and last seen."""
 
 import numpy as np
 from numpy.typing import NDArray

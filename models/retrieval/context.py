@@ -1,4 +1,4 @@
-"""The generators `context-popularity` and `context-trending`: what is popular on this device, say."""
+"""The generators `context-popularity` and `context-trending`: what is popular on this device, for example."""
 
 import numpy as np
 

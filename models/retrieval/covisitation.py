@@ -25,7 +25,7 @@ class CoVisitation:
     The item-to-item counts of Linden, Smith and York 2003 ("Amazon.com Recommendations"), made directed, with
     the distance weighting of sequential rules (Ludewig and Jannach 2018, "Evaluation of Session-based
     Recommendation Algorithms") and learnt one event at a time.  Both directions read the latest `SESSION`
-    items whatever session they belong to: an item before a pause still leads to the one after it.  An item
+    items across sessions: an item before a pause still leads to the one after it.  An item
     may be its own neighbour, and so it is learnt which items are repeated.
 
     Each item keeps its strongest neighbours: a new one replaces the weakest and starts with its own weight

@@ -156,7 +156,7 @@ def _step(
         u = np.float32(mixed(random) >> np.uint64(40)) * np.float32(2**-24)
         number = index.rings[item, int(u * u * min(index.counts[item], latest))]  # the newer the likelier
         slot = current - np.int64(age_of(newest, number))
-        # never outside, whatever a ring may say: an item that is not in the session stays where it is
+        # never outside, even if a ring is wrong: an item that is not in the session stays where it is
         sessions[w] = max(slot + slots, 0) if slot < 0 else slot
     for w in range(len(places)):
         slot, item = sessions[w], places[w]

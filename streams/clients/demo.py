@@ -163,7 +163,7 @@ class Overview:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def print_latest(self) -> None:
-        """Stop reading, because a worker that ends reports that nobody serves, and print the latest."""
+        """Stop reading, because a worker that ends reports no worker, and print the latest."""
         self._stopped.set()
         if self.figures:
             _print(summary(self.figures))

@@ -1,7 +1,7 @@
-"""Create the topics, and check that they are as `streams.topics` wants them.
+"""Create the topics, and check that they are as `streams.topics` declares them.
 
-Faust does not create the topics that it reads, and a broker that creates them by itself gives them its own
-partition count, which then differs from the tables'.  So `freshet topics` creates them first.
+Faust does not create the topics that it reads, and a broker that creates them automatically gives them
+its own partition count, which then differs from the tables'.  So `freshet topics` creates them first.
 """
 
 import time
@@ -47,7 +47,7 @@ def create(settings: Settings) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was faster
                 raise
     names = [t.name for t in missing]
-    for _ in range(100):  # until the broker that we ask has heard of them
+    for _ in range(100):  # until this broker's metadata lists them
         if set(names) <= set(admin.list_topics(timeout=METADATA_TIMEOUT_S).topics):
             break
         time.sleep(0.1)
@@ -97,7 +97,7 @@ def _config_differences(admin: AdminClient, wanted: list[Topic]) -> Iterable[str
 
 def require(settings: Settings) -> None:
     """`TopicsDiffer` unless every topic is there with the right number of partitions."""
-    if settings.embedded:  # topics appear by themselves there, with the partitions it was told
+    if settings.embedded:  # that broker creates topics on first use, all with the same partitions
         return
     if lines := differences(settings, only_partitions=True):
         raise TopicsDiffer("\n".join(lines))

@@ -65,11 +65,11 @@ PASSING = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT,
     }
 )  # fmt: skip
-"""Errors from which librdkafka recovers by itself."""
+"""Errors from which librdkafka recovers without help."""
 
 
 def is_no_record(message: Message) -> bool:
-    """Whether a message is no record but the end of its partition, or an error that passes.
+    """Whether a message is not a record: the end of its partition, or an error that passes.
 
     `KafkaException` for an error that stays, such as a missing permission.
     """

@@ -25,7 +25,7 @@ from streams.step.writes import OutputRecord, Outputs, UserRecords
 from streams.topics import Topic
 
 GATHER_S = 0.05
-"""Time for which a group gathers: nobody waits for it, and a crash replays a commit interval anyway."""
+"""Time for which a group gathers: it adds no latency, and a crash replays a commit interval anyway."""
 
 Sent = list[tuple[Any, int]]
 """The future and the number of records of each batch sent."""

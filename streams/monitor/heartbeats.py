@@ -1,7 +1,7 @@
 """Heartbeats: every process writes its state to the topic `metrics`, and reads there the state of all.
 
 So any worker answers for the whole cluster, history survives a restart, and a process that died is known by
-its missed heartbeats.  librdkafka's threads write and read; the loop that serves the stream only hands over.
+its missed heartbeats.  librdkafka's threads write and read; the loop that serves the stream only enqueues.
 """
 
 import logging

@@ -48,7 +48,7 @@ class EvaluationOptions:
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """`BadOptions` where an option would change nothing: the metrics would answer another question."""
+        """Raise `BadOptions` if an option has no effect under this protocol."""
         for name, protocols in USED_BY.items():
             value, default = getattr(self, name), self.__dataclass_fields__[name].default
             if value != default and self.protocol not in protocols:
@@ -96,7 +96,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def duration_ms(text: str) -> int:
-    """A duration in ms; 0 needs no unit.  `ValueError` where the text is not a duration.
+    """A duration in ms; 0 needs no unit.  `ValueError` if the text is not a duration.
 
     >>> duration_ms("1.5h"), duration_ms("0")
     (5400000, 0)

@@ -1,4 +1,4 @@
-"""The Faust app of a process: settings that were measured, and traps avoided."""
+"""The Faust app of a process: tuned settings and workarounds."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ class FreshetApp(ChunkApp):
         return _Web(self)
 
     async def crash(self, reason: BaseException) -> None:
-        """Crash as Faust does, but end after `CRASH_S`: Faust waits for chunks that nobody will ack.
+        """Crash as Faust does, but end after `CRASH_S`: Faust waits for chunks that will never be acked.
 
         Ending so is like being killed, and the state survives that.  A thread does it, because the loop may
         be closed while another thread still holds the process.

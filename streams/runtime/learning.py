@@ -25,7 +25,7 @@ from streams.settings import Settings
 GATHER_S = 0.05
 """Time for which examples are gathered into one micro-batch."""
 ELECTION_S = 0.2
-"""Interval at which a process looks whether it leads."""
+"""Interval at which a process checks whether it leads."""
 RETRY_S = 1.0
 """Pause after Kafka failed."""
 STOP_TIMEOUT_S = 15.0

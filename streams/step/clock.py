@@ -28,7 +28,7 @@ def arrival(timestamp: int, headers: Iterable[tuple[str, bytes]]) -> int:
 def safe_time(time: int, arrived: int, max_ahead_ms: int, grace_ms: int) -> int:
     """Event time in ms, believed from `grace_ms` before the arrival to `max_ahead_ms` after it.
 
-    Later than that it is no time at all, and the arrival stands in; earlier it is cut to the bound.
+    A later time is invalid, and the arrival is used instead; an earlier one is cut to the bound.
 
     >>> safe_time(2_000, arrived=1_000, max_ahead_ms=500, grace_ms=500)
     1000
