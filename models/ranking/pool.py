@@ -52,9 +52,10 @@ class Merger:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch
     >>> proposed = [Candidates(np.array([[5, 6]], np.int32), np.array([[4.0, 2.0]], np.float32),
     ...                        np.zeros((1, 2), np.int8))]
-    >>> queries = QueryBatch.from_history(np.array([[3]], np.int32))
+    >>> queries = query_batch([[3]])
     >>> Merger(10, [1.0], 1, 3).merge(queries, proposed, np.zeros((1, 0), np.int32)).rows.tolist()
     [[3, 5, 6]]
     """

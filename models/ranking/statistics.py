@@ -29,8 +29,9 @@ class ItemStatistics:
 
     Examples
     --------
+    >>> from models.small_batches import session_batch
     >>> statistics = ItemStatistics(100)
-    >>> statistics.learn(Batch.from_sessions([[3], [3]]))
+    >>> statistics.learn(session_batch([[3], [3]]))
     >>> np.exp(statistics.popularity[3]).round().tolist()
     [2.0, 2.0, 2.0]
     """

@@ -51,9 +51,10 @@ class Walks:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch, session_batch
     >>> generator = Walks(100)
-    >>> generator.learn(Batch.from_sessions([[0, 1], [1, 2]]))
-    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 2).scores.tolist()
+    >>> generator.learn(session_batch([[0, 1], [1, 2]]))
+    >>> generator.propose(query_batch([[0]]), 2).scores.tolist()
     [[330.0, 119.0]]
     """
 

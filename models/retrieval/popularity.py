@@ -37,8 +37,9 @@ class Popularity:
 
     Examples
     --------
+    >>> from models.small_batches import session_batch
     >>> generator = Popularity(100)
-    >>> generator.learn(Batch.from_sessions([[7, 3], [7]]))
+    >>> generator.learn(session_batch([[7, 3], [7]]))
     >>> generator.values(np.array([3, 7])).tolist()
     [1.0, 2.0]
     """

@@ -64,8 +64,9 @@ class RecentSessions(Table):
 
     Examples
     --------
+    >>> from models.small_batches import session_batch
     >>> sessions = RecentSessions(100)
-    >>> sessions.learn(Batch.from_sessions([[0, 1], [1, 2]]))
+    >>> sessions.learn(session_batch([[0, 1], [1, 2]]))
     >>> sessions.index.counts[:3].tolist(), sessions.newest
     ([1, 2, 1], 2)
     """

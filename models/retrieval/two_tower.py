@@ -77,10 +77,11 @@ class TwoTower:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch, session_batch
     >>> generator = TwoTower(10, "mean", ring=1024)
     >>> for _ in range(20):
-    ...     generator.learn(Batch.from_sessions([[0, 1], [2, 3]] * 20))
-    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 1).rows.tolist()
+    ...     generator.learn(session_batch([[0, 1], [2, 3]] * 20))
+    >>> generator.propose(query_batch([[0]]), 1).rows.tolist()
     [[1]]
     """
 
