@@ -60,7 +60,7 @@ def worker(**overrides: Any) -> None:
 def learner(**overrides: Any) -> None:
     """Learn the model from what users did.
 
-    One learner is active at a time; others stand by.
+    One learner is active at a time; others are on standby.
     """
     _run("streams.learner", overrides)
 

@@ -8,9 +8,9 @@ import click
 
 from streams.cli.connection import connect
 from streams.cli.event_log import log_file, open_log, reading_options
-from streams.cli.exit_codes import FAILURE, INTERRUPTED
 from streams.cli.options import brokers, examples, options
 from streams.cli.types import POSITIVE, SPEED
+from streams.errors import FAILURE, INTERRUPTED
 
 FLUSH_S = 5.0
 """How long an interrupted `publish` waits for events on their way."""

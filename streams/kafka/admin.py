@@ -15,11 +15,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ResourceType,
 )
 
-from streams.kafka.client import confluent
+from streams.kafka.client import METADATA_TIMEOUT_S, confluent
 from streams.settings import Settings
 from streams.topics import Topic, topics
 
-METADATA_TIMEOUT_S = 15
 CREATE_TIMEOUT_S = 60
 
 START_OVER = (

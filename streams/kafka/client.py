@@ -8,6 +8,8 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from streams.settings import Settings
 
+METADATA_TIMEOUT_S = 15
+"""Time that Kafka has to describe its topics."""
 EMBEDDED_WAIT_MS = 2
 """Wait of a fetch from the embedded broker, which always takes that long."""
 

@@ -3,16 +3,16 @@
 import re
 from dataclasses import dataclass
 
-from models.units import DAY_MS, HOUR_MS
-from streams.errors import UserError
+from models.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from streams.errors import USAGE, UserError
 
-UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
+UNIT_MS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
 
 class BadOptions(UserError):
     """Options that do not fit together or do not fit the log; the message is one line."""
 
-    exit_code = 2
+    exit_code = USAGE
 
 
 @dataclass(frozen=True, slots=True)

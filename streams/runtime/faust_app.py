@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
+from streams.errors import USAGE
 from streams.kafka.admin import TopicsDiffer, require
 from streams.kafka.assignor import MovableAssignor
 from streams.kafka.chunks import ChunkApp
@@ -112,14 +113,14 @@ def prepare(settings: Settings) -> None:
     except TopicsDiffer as error:
         for line in str(error).splitlines():
             print(f"freshet: {line}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(USAGE) from None
     except KafkaException as error:
         print(
             f"freshet: no Kafka at {settings.brokers} ({error.args[0].str()}): set FRESHET_BROKERS,"
             " or start one with `make kafka`",
             file=sys.stderr,
         )
-        raise SystemExit(2) from None
+        raise SystemExit(USAGE) from None
 
 
 def quiet_logs() -> None:

@@ -50,7 +50,7 @@ def test_the_pages_of_a_learner_that_learns(tmp_path):
         }  # fmt: skip
         status, text, headers = await ask("/", BROWSER)
         assert status == 200
-        assert "learns" in text
+        assert '<span class="state good">active</span>' in text
         assert headers["Content-Security-Policy"]
         assert "trending 2 h" in Page(text).text
         assert (await ask("/.json", BROWSER))[2]["Content-Type"] == "application/json"
