@@ -130,9 +130,9 @@ def test_it_runs_and_recommends_better_than_what_is_popular(start):
     pids = running.children()
     assert running.wait(READY_S) == 0, running.err
     assert re.search(r"Freshet runs: http://127.0.0.1:\d+/", running.out)
-    said = re.findall(r"^(\d+) events/s .* hits ([\d.]+) %, popular ([\d.]+) %", running.out, re.MULTILINE)
-    assert max(int(events) for events, _, _ in said) > 50, running.out  # 300, where nothing else runs
-    _, hits, popular = said[-1]
+    rates = re.findall(r"^(\d+) events/s .* hits ([\d.]+) %, popular ([\d.]+) %", running.out, re.MULTILINE)
+    assert max(int(events) for events, _, _ in rates) > 50, running.out  # 300, where nothing else runs
+    _, hits, popular = rates[-1]
     assert float(hits) > float(popular)
     assert gone(pids)
     assert list(running.temporary.iterdir()) == []
@@ -148,7 +148,7 @@ def test_its_first_lines_and_its_pages(start):
         assert child_page(number, "/health/ready")["ready"], "the shop opens when both are ready"
     assert "FRESHET_BROKERS ignored" in running.err
     (token,) = re.findall(r"^token for changing settings on the pages: (\S+)$", running.out, re.MULTILINE)
-    fixed = {one["setting"]: one["value"] for one in child_page(port, "/settings")["fixed"]}
+    fixed = {row["setting"]: row["value"] for row in child_page(port, "/settings")["fixed"]}
     assert (fixed["measure_every"], fixed["frozen_twin_h"]) == (7, 0.05)
     change = {"setting": "list_length", "value": 12, "who": "a test"}
     assert child_page(port, "/settings", change | {"token": token})["changed"] == "list_length"

@@ -262,12 +262,12 @@ def test_several_threads_list_what_one_does():
     weights = dict.fromkeys(GENERATORS, 1.0)
     model, rng = Model(weights, CAPACITY, rankers=["mlp", "din"]), np.random.default_rng(3)
     for ranker in ("blend", "mlp", "din"):
-        one, several = (Recommender(model, weights, ranker, threads=threads) for threads in (1, 4))
+        sequential, threaded = (Recommender(model, weights, ranker, threads=threads) for threads in (1, 4))
         for step in range(5):  # several first: the first to propose ranks what changed
             names = [f"item-{n}" for n in rng.integers(0, 60, 40)]
             model.learn([example(item, *names[max(n - 3, 0) : n], time=step) for n, item in enumerate(names)])
             queries = [Query((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
-            assert several.recommend(queries, 10) == one.recommend(queries, 10)
+            assert threaded.recommend(queries, 10) == sequential.recommend(queries, 10)
 
 
 def test_those_that_decay_say_so_in_the_registry():
