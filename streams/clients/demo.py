@@ -146,7 +146,7 @@ class StartNotice:
         self._printed = False
 
     def __call__(self, waited_s: float) -> None:
-        """Called again and again while the start takes."""
+        """Called repeatedly until the start is done."""
         if waited_s > NOTICE_S and not self._printed:
             self._printed = True
             _print("Waiting until both are ready; the first start compiles kernels: a minute or two.")
@@ -264,7 +264,7 @@ class Traffic:
             pass
 
     def _check(self, wait_s: float, show: Show) -> bool:
-        """Read recommendations for so long at most, and show the figures; False when the time is up."""
+        """Read recommendations for at most `wait_s`, and show the figures; False when the time is up."""
         for record in records(self._consumer, min(wait_s, POLL_S)):
             if self._shop is not None:
                 recommendation = decode_recommendation(record.value() or b"")

@@ -26,7 +26,7 @@ FETCH_MIN_BYTES = 16 * 1024
 a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
 QUIET_WAIT_MS = 50
 """After a tenth of a second without a record, a fetch returns with the first one or after this long: an idle
-worker should cost next to nothing."""
+worker should cost little."""
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):
@@ -246,7 +246,7 @@ class _Producer(driver.Producer):
     """An idempotent producer.
 
     Otherwise aiokafka gives up a batch after a while and sends the one behind it, and a reader that skips
-    what is not after the last offset that it read would skip the first batch for good.
+    what is not after the last offset that it read would skip the first batch permanently.
     """
 
     def _settings_extra(self) -> Mapping[str, Any]:

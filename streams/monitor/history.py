@@ -21,7 +21,7 @@ HEARTBEAT_S = 2.0
 MISSED_AFTER_S = 8.0
 """Age of the last heartbeat at which a process counts as silent."""
 LISTED_S = 3600.0
-"""Age of the last heartbeat at which a process is listed no more."""
+"""Age of the last heartbeat from which a process is no longer listed."""
 WINDOW_MS = 10 * SECOND_MS
 """Length of the window of current rates and ages."""
 MAX_AHEAD_MS = MINUTE_MS

@@ -23,7 +23,7 @@ IDLE_WAIT_MS = 500
 """Long poll of a learner, where Faust only elects a leader: each empty answer costs a quarter of a
 millisecond on both sides."""
 CRASH_S = 10.0
-"""Time that a crashed app has to end in order."""
+"""Time that a crashed app has to shut down cleanly."""
 
 
 class _Web(Web):

@@ -60,7 +60,7 @@ class Learning:
     def waiting_for(self) -> list[str]:
         """Why the learner is not ready, in words; empty when it is active or a standby."""
         if self.leads is None:
-            return ["the learners are agreeing on who learns"]
+            return ["the learners are electing a leader"]
         return ["the published model is being read"] if self.leads and not self.active else []
 
     def run(self, stop: threading.Event) -> None:

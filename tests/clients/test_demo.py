@@ -54,10 +54,10 @@ class Demo:
     def err(self) -> str:
         return self._err.read_text()
 
-    def wait_for(self, look: Callable[[], T | None], timeout_s: float = READY_S) -> T:
-        """What `look` returns, once it returns something."""
+    def wait_for(self, condition: Callable[[], T | None], timeout_s: float = READY_S) -> T:
+        """The result of `condition`, once it is true."""
         deadline = time.monotonic() + timeout_s
-        while not (result := look()):
+        while not (result := condition()):
             assert self.process.poll() is None, self.out + self.err
             assert time.monotonic() < deadline, self.out + self.err
             time.sleep(0.05)
@@ -286,7 +286,7 @@ def test_every_demo_has_a_token_of_its_own():
 
 
 class StartingChild:
-    """A child that is ready when it was asked so many times."""
+    """A child that is ready after `ready_after` checks."""
 
     def __init__(self, ready_after: int) -> None:
         self.checks, self._ready_after = 0, ready_after

@@ -218,7 +218,7 @@ def test_while_it_leads_it_learns_and_at_the_end_publishes(settings: Settings):
 
     async def run() -> None:
         learning = learner(settings)
-        assert learning.waiting_for == ["the learners are agreeing on who learns"]
+        assert learning.waiting_for == ["the learners are electing a leader"]
         service = leadership(learning)
         await service.start()
         await until(lambda: learning.active and learning.items > 0 and learning.lag == 0)
