@@ -84,11 +84,11 @@ def _config_differences(admin: AdminClient, wanted: list[Topic]) -> Iterable[str
         return
     answers = admin.describe_configs(list(resources.values()))
     for t in wanted:
-        found = answers[resources[t.name]].result(30)
+        current = answers[resources[t.name]].result(30)
         for name, value in t.config.items():
-            if name in found and found[name].value != value:
+            if name in current and current[name].value != value:
                 yield (
-                    f"{t.name}: {name} is {found[name].value}, not {value}; fix it with"
+                    f"{t.name}: {name} is {current[name].value}, not {value}; fix it with"
                     f" kafka-configs.sh --alter --entity-type topics --entity-name {t.name}"
                     f" --add-config {name}={value}"
                 )
