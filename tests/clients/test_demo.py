@@ -183,7 +183,7 @@ def child_page(port: int, path: str, fields: dict[str, Any] | None = None) -> An
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly(start, number):
-    running = start()
+    running = start(FRESHET_WEB_PORT=str(free_port()))
     pids = running.children()
     running.process.send_signal(number)
     assert running.wait() == 0, running.out + running.err
