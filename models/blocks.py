@@ -1,6 +1,6 @@
 """Arrays that belong to no item, such as the weights of a tower, as further rows of a table.
 
-So a component has one table, one dtype and one set of touched rows, whatever it keeps.
+So a component has one table, one dtype and one set of touched rows.
 """
 
 from collections.abc import Callable

@@ -39,7 +39,7 @@ class Checkpoint:
         return self.examples + self.repeated + self.unusable
 
     def copy(self) -> "Checkpoint":
-        """An equal checkpoint that changes by itself."""
+        """An independent copy of the checkpoint."""
         return Checkpoint.decode(self.encode())
 
     def encode(self) -> bytes:

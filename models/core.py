@@ -5,7 +5,7 @@ Outside the models, ids are strings.  Inside, an item is the number of its row, 
 model reads a clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -103,23 +103,6 @@ class QueryBatch(NamedTuple):
         session = np.where(new[:, None], self.history[:, :SESSION], self.session)
         return self._replace(sizes=np.where(new, lengths, self.sizes), session=session)
 
-    @classmethod
-    def from_history(
-        cls, history: Rows, sizes: Rows | None = None, times: NDArray[np.int64] | None = None
-    ) -> "QueryBatch":
-        """Queries without context from int32[n, at most HISTORY], newest first.
-
-        By default all items are of the current session, and times are 0.
-        """
-        n, width = history.shape
-        padded = np.full((n, HISTORY), -1, np.int32)
-        padded[:, :width] = history
-        if sizes is None:
-            sizes = (padded >= 0).sum(1).astype(np.int32)
-        session = np.where(np.arange(SESSION) < sizes[:, None], padded[:, :SESSION], -1).astype(np.int32)
-        times = np.zeros(n, np.int64) if times is None else times
-        return cls(padded, sizes, session, times, np.full(n, -1, np.int32))
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -139,25 +122,6 @@ class Batch:
     def __len__(self) -> int:
         return len(self.items)
 
-    @classmethod
-    def from_sessions(cls, sessions: Sequence[Sequence[int]]) -> "Batch":
-        """Examples from sessions of item rows, oldest first, each of a user of its own, at time 0.
-
-        >>> Batch.from_sessions([[3, 4, 5]]).queries.history[:, :2].tolist()
-        [[-1, -1], [3, -1], [4, 3]]
-        """
-        examples = [
-            (user, item, session[:at][::-1][:HISTORY])
-            for user, session in enumerate(sessions)
-            for at, item in enumerate(session)
-        ]
-        history = np.full((len(examples), HISTORY), -1, np.int32)
-        for n, (_, _, latest) in enumerate(examples):
-            history[n, : len(latest)] = latest
-        items = np.array([item for _, item, _ in examples], np.int32)
-        users = np.array([user for user, _, _ in examples], np.uint64)
-        return cls(items, QueryBatch.from_history(history), np.ones(len(items), np.float32), users, users)
-
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -168,7 +132,7 @@ class Candidates:
     scores: Floats
     """float32[n, k]; higher is better, 0 where there is no candidate."""
     sources: NDArray[np.int8]
-    """int8[n, k]: the column of `QueryBatch.history` that speaks most for the item; -1: none does."""
+    """int8[n, k]: the column of `QueryBatch.history` that contributes most to the score; -1: none does."""
 
     @classmethod
     def empty(cls, n: int, k: int) -> "Candidates":

@@ -50,8 +50,8 @@ class Model:
     rankers
         Names of the rankers that learn.
     rank_every
-        Of a large micro-batch, the rankers learn from one in so many examples, chosen by a hash: to propose
-        candidates is most of what learning costs.
+        Of a large micro-batch, the rankers learn from one example in `rank_every`, chosen by a hash:
+        proposing candidates is most of what learning costs.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class Model:
         rankers: Iterable[str] = (),
         rank_every: int = 2,
     ) -> None:
-        self.context_key, self._rank_every, self._parameters = context_key, rank_every, parameters
+        self.context_key, self._rank_every = context_key, rank_every
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
         self.items = ItemRows(capacity, admit_after)
         self.generators: dict[str, Generator] = {
@@ -144,12 +144,6 @@ class Model:
             for ranker in self.rankers.values():
                 ranker.learn(features, targets, weights[part])
             self.coverage.learn(features, targets, weights[part])
-
-    def warm_up(self) -> None:
-        """Compile the kernels and import what learning needs, on a small model that is thrown away."""
-        small = Model(self.shortlist.weights, capacity=100, parameters=self._parameters, rankers=self.rankers)
-        for n in range(3):
-            small.learn([Example("", n, n, "view", str(n), history=("0", "1"), session_size=2)])
 
     def batch(self, examples: Sequence[Example]) -> Batch:
         """The examples as arrays; admits their items, and expires idle items when no row is left."""

@@ -18,7 +18,7 @@ from models.ranking.shortlist import Shortlist
 from models.registry import GENERATORS, RANKERS
 
 POPULAR = "popular now"
-"""Reason of a candidate that no item of the user's history speaks for."""
+"""Reason of a candidate that no item of the user's history explains."""
 OWN = "seen before"
 """Reason of an item that no generator proposed: it is a candidate because it is in the user's history."""
 AT_ONCE = 64

@@ -22,7 +22,7 @@ Records = NDArray[np.void]
 
 
 class Table:
-    """Named columns with one row an item, or whatever else the component counts.
+    """Named columns with one row an item, or another unit that the component counts.
 
     Parameters
     ----------

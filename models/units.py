@@ -1,4 +1,6 @@
 """Units of time in milliseconds, the unit of all event times."""
 
-HOUR_MS = 3_600_000
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS

@@ -1,10 +1,17 @@
-"""Errors that the user can correct: an option, a setting, a file, a process that does not answer."""
+"""Errors that the user can correct, such as an invalid option or setting, and the exit codes of `freshet`."""
+
+FAILURE = 1
+"""Something failed at run time."""
+USAGE = 2
+"""An option or a setting cannot be used."""
+INTERRUPTED = 130
+"""Ctrl-C, as a shell reports it."""
 
 
 class UserError(Exception):
     """The message says on one line what was wrong and what to do; `freshet` prints it and exits.
 
-    A subclass sets `exit_code`: 2 for options and settings, 1 for what fails at run time.
+    A subclass for options or settings sets `exit_code` to `USAGE`.
     """
 
-    exit_code = 1
+    exit_code = FAILURE

@@ -1,6 +1,6 @@
 """The learning app: `faust -A streams.learner worker`, or `freshet learner`.
 
-One learner is active; any other stands by and takes over.
+One learner is active; any other is a standby that takes over.
 """
 
 from typing import Any

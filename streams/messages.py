@@ -10,6 +10,7 @@ A record holds no cycle, so the garbage collector need not walk those that a ste
 """
 
 import math
+import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -21,6 +22,12 @@ from models.core import Example
 MAX_ID_BYTES = 256
 MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
+
+
+def now_ms() -> int:
+    """Wall time as records carry it, ms since the epoch; only the outermost layers ask for it."""
+    return int(time.time() * 1000)
+
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES, description="at most 256 bytes of UTF-8")]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]

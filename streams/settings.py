@@ -26,7 +26,7 @@ from pydantic_settings import (
 )
 
 from models.registry import GENERATORS, RANKERS, default_weights
-from streams.errors import UserError
+from streams.errors import USAGE, UserError
 
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
@@ -183,7 +183,7 @@ class Settings(BaseSettings):
     web_token: SecretStr | None = Field(
         None,
         min_length=8,
-        description="token for changing settings and re-sending dead letters; without one nobody can",
+        description="token for changing settings and re-sending dead letters; without one they are refused",
     )
     session_timeout_s: float = Field(
         10, ge=6, le=300, description="seconds until Kafka reassigns the partitions of a dead worker"
@@ -235,7 +235,7 @@ class Settings(BaseSettings):
 class BadSetting(UserError):
     """An invalid setting; the message names it and says why, on one line."""
 
-    exit_code = 2
+    exit_code = USAGE
 
 
 def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
@@ -287,4 +287,4 @@ def load_or_exit(**overrides: Any) -> Settings:
         return load(**overrides)
     except BadSetting as error:
         print(f"freshet: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(USAGE) from None

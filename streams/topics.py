@@ -5,9 +5,9 @@
 
 from dataclasses import dataclass, replace
 
+from models.units import HOUR_MS
 from streams.settings import Settings
 
-HOUR_MS = 3_600_000
 SERVING_APP, LEARNING_APP = "freshet-serving", "freshet-learning"
 USERS_CHANGELOG = f"{SERVING_APP}-users-changelog"
 """The name that Faust gives to the table's changelog."""
@@ -43,7 +43,7 @@ class Topic:
     partitions: int
     config: dict[str, str]
     urgent: bool = False
-    """Whether somebody waits for its records: they are sent at once, others gather for a group commit."""
+    """Whether the latency of its records matters: they are sent at once, others gather for a group commit."""
 
 
 def topics(settings: Settings) -> dict[str, Topic]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from streams.kafka import writer
 from streams.kafka.writer import BatchWriter
 from streams.settings import Settings
 from streams.step.policy import ServingPolicy
@@ -101,7 +100,7 @@ class Worker:
         )
         self._in_flight: deque[tuple[Batch, str, int, asyncio.Future[Any]]] = deque()
         delivery = asyncio.ensure_future(self._deliver())
-        batch_writer: Any = BatchWriter(app, self, topics(self.settings), depth=3)  # type: ignore[arg-type]
+        batch_writer: Any = BatchWriter(app, self, topics(self.settings), depth=3, gather_s=0.0)  # type: ignore[arg-type]
         try:
             for records in chunks:
                 writes = serve(records, "events", batch_writer.get, self.recommender, self.policy, lambda: 0)
@@ -187,12 +186,8 @@ def run(
 ) -> Disk:
     """Serve the records; each life but the last crashes before its write of that number."""
     disk = Disk()
-    gather, writer.GATHER_S = writer.GATHER_S, 0.0
-    try:
-        for crash_at in (*crashes, 10**9):
-            worker = Worker(disk, settings, recommender, crash_at)
-            if worker.run(records, chunk):
-                return disk
-    finally:
-        writer.GATHER_S = gather
+    for crash_at in (*crashes, 10**9):
+        worker = Worker(disk, settings, recommender, crash_at)
+        if worker.run(records, chunk):
+            return disk
     raise AssertionError("the last life crashed")

@@ -107,10 +107,10 @@ def test_a_crash_before_any_write_changes_nothing(records, crashes, chunk, chunk
     assert learnt(crashed) == learnt(plain)
     assert dead_letters(crashed) == dead_letters(plain)
     assert crashed.committed == plain.committed
-    given, wanted = answers(crashed), answers(plain)
-    assert given.keys() == wanted.keys()
-    for name, value in wanted.items():
-        assert decode_recommendation(given[name]).items == decode_recommendation(value).items
+    after_crashes, uninterrupted = answers(crashed), answers(plain)
+    assert after_crashes.keys() == uninterrupted.keys()
+    for name, value in uninterrupted.items():
+        assert decode_recommendation(after_crashes[name]).items == decode_recommendation(value).items
 
 
 @given(records=logs(), crashes=st.lists(st.integers(0, 25), max_size=3), chunk=st.integers(1, 6))

@@ -93,8 +93,8 @@ def test_docstrings_below_assignments_count():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_docstring_stands_alone(path):
-    found = [(line, fault(text), text) for line, text in docstrings(path.read_text())]
-    assert [each for each in found if each[1]] == []
+    faults = [(line, fault(text), text) for line, text in docstrings(path.read_text())]
+    assert [each for each in faults if each[1]] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -15,11 +15,11 @@ No model's own similarity is used, so that models can be compared.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from models.core import Rows
 from models.evaluation.metrics import gini
+from models.kernels.jit import Array, kernel
 from models.kernels.splitmix import GOLDEN, mixed
 
 DIM = 64
@@ -84,8 +84,8 @@ class ListMetrics:
         }
 
 
-@njit(cache=True, nogil=True)
-def _add_events(items, users, events, signatures):  # type: ignore[no-untyped-def]  # numba infers the types
+@kernel
+def _add_events(items: Array, users: Array, events: Array, signatures: Array) -> None:
     for n in range(len(items)):
         i = items[n]
         if i < 0:
@@ -96,8 +96,8 @@ def _add_events(items, users, events, signatures):  # type: ignore[no-untyped-de
             signatures[i, d] += np.float32(1) if (z >> np.uint64(d)) & np.uint64(1) else np.float32(-1)
 
 
-@njit(cache=True, nogil=True)
-def _add_lists(rows, events, total, signatures, listed, sums):  # type: ignore[no-untyped-def]  # as above
+@kernel
+def _add_lists(rows: Array, events: Array, total: int, signatures: Array, listed: Array, sums: Array) -> None:
     dim = signatures.shape[1]
     for n in range(len(rows)):
         size = 0

@@ -1,4 +1,4 @@
-"""The examples of a log as columns: time, user, item, and the user's earlier events, whatever the model."""
+"""The examples of a log as columns: time, user, item, and the user's earlier events; no model is involved."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

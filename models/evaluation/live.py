@@ -1,7 +1,7 @@
 """Progressive validation on the stream: how good lists are, measured before each example is learnt.
 
 Blum, Kalai & Langford 1999, "Beating the hold-out: bounds for k-fold and progressive cross-validation".
-For one example in `every`, the learner has several recommenders make the list: the model as it is now, each
+For one example in `every`, the learner has several recommenders make the list: the current model, each
 generator and ranker alone, a replica that is refreshed seldom, what is popular.  And for every example it
 measures the list that the user was really shown, by the model as old as it was.
 
@@ -41,7 +41,7 @@ VALUES = 20
 
 
 class LiveQuality:
-    """Counts since the process started; the first of `recommenders` is the model as it is now."""
+    """Counts since the process started; the first of `recommenders` is the current model."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class LiveQuality:
         """Start with empty counts.
 
         replicas: the delayed replicas whose recommenders are among `recommenders`.
-        every: one example in so many is measured with all recommenders.
+        every: one example in `every` is measured with all recommenders.
         context_key: the context whose values are segments.
         """
         self.totals: dict[str, float] = defaultdict(float)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from models.core import Rows
+from models.kernels.jit import Array, kernel
 
 Values = NDArray[np.float64]
 
@@ -34,8 +34,8 @@ def ranks(rows: Rows, scores: NDArray[Any], targets: Rows, k: int) -> Rows:
     return out
 
 
-@njit(cache=True, nogil=True)
-def _ranks(rows, scores, targets, k, out):  # type: ignore[no-untyped-def]  # numba infers the types
+@kernel
+def _ranks(rows: Array, scores: Array, targets: Array, k: int, out: Array) -> None:
     for n in range(len(rows)):
         if targets[n] < 0:
             continue
@@ -170,8 +170,8 @@ def fading_means(values: Values, window: float) -> Values:
     return out
 
 
-@njit(cache=True, nogil=True)
-def _fading_means(values, factor, out):  # type: ignore[no-untyped-def]  # numba infers the types
+@kernel
+def _fading_means(values: Array, factor: float, out: Array) -> None:
     total, count = 0.0, 0.0
     for n in range(len(values)):
         total = total * factor + values[n]

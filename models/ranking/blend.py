@@ -13,8 +13,9 @@ class Blend:
 
         score(b) = Σ_g weight_g · score_g(b) / max_b score_g(b)
 
-    Nothing is learnt: it is the floor that a learnt ranker starts from.  A candidate that no generator
-    proposes scores 0.  Cost: 1 µs a query.
+    CombSUM of Fox and Shaw 1994 ("Combination of Multiple Searches", TREC-2), with weights and normalised
+    scores.  Nothing is learnt: it is the floor that a learnt ranker starts from.  A candidate that no
+    generator proposes scores 0.  Cost: 1 µs a query.
 
     Parameters
     ----------

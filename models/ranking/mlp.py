@@ -12,7 +12,7 @@ from models.state import Parameters
 SHARPNESS = 4.0
 """Factor of the blend's weights in the first softmax: the blend gives an order, and no probabilities."""
 FIRST_SQUARES = 0.1
-"""Adagrad's accumulators at the start.  With next to 0 the first step is as long as the rate whatever the
+"""Adagrad's accumulators at the start.  With next to 0 the first step is as long as the rate for any
 gradient, and could turn so many features of the query at once that hidden units never recovered."""
 
 

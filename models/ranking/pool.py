@@ -26,7 +26,7 @@ class Pool(NamedTuple):
     scores: Floats
     """float32[n, generators, m]: each generator's score of each candidate; 0 if it does not propose it."""
     codes: NDArray[np.int16]
-    """int16[n, m]: generator × `WIDTH` + column of the history + 1, of what speaks most for each candidate;
+    """int16[n, m]: generator × `WIDTH` + column of the history + 1, of what contributes most to each;
     generators × `WIDTH`: no generator proposed it, it is in the user's history."""
 
 
@@ -52,9 +52,10 @@ class Merger:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch
     >>> proposed = [Candidates(np.array([[5, 6]], np.int32), np.array([[4.0, 2.0]], np.float32),
     ...                        np.zeros((1, 2), np.int8))]
-    >>> queries = QueryBatch.from_history(np.array([[3]], np.int32))
+    >>> queries = query_batch([[3]])
     >>> Merger(10, [1.0], 1, 3).merge(queries, proposed, np.zeros((1, 0), np.int32)).rows.tolist()
     [[3, 5, 6]]
     """

@@ -1,4 +1,4 @@
-"""What is known of each item by itself: how popular it is, when it was first and last seen."""
+"""Statistics of each item: how popular it is, when it was first and last seen."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,9 @@ class ItemStatistics:
 
     Examples
     --------
+    >>> from models.small_batches import session_batch
     >>> statistics = ItemStatistics(100)
-    >>> statistics.learn(Batch.from_sessions([[3], [3]]))
+    >>> statistics.learn(session_batch([[3], [3]]))
     >>> np.exp(statistics.popularity[3]).round().tolist()
     [2.0, 2.0, 2.0]
     """

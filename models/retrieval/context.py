@@ -1,4 +1,4 @@
-"""The generators `context-popularity` and `context-trending`: what is popular on this device, say."""
+"""The generators `context-popularity` and `context-trending`: what is popular on this device, for example."""
 
 import numpy as np
 
@@ -35,9 +35,10 @@ class ContextPopularity:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch, session_batch
     >>> generator = ContextPopularity(100)
-    >>> generator.learn(Batch.from_sessions([[7, 3], [7]]))
-    >>> generator.propose(QueryBatch.from_history(np.array([[3]], np.int32)), 2).scores.tolist()
+    >>> generator.learn(session_batch([[7, 3], [7]]))
+    >>> generator.propose(query_batch([[3]]), 2).scores.tolist()
     [[2.0, 1.0]]
     """
 

@@ -25,7 +25,7 @@ class CoVisitation:
     The item-to-item counts of Linden, Smith and York 2003 ("Amazon.com Recommendations"), made directed, with
     the distance weighting of sequential rules (Ludewig and Jannach 2018, "Evaluation of Session-based
     Recommendation Algorithms") and learnt one event at a time.  Both directions read the latest `SESSION`
-    items whatever session they belong to: an item before a pause still leads to the one after it.  An item
+    items across sessions: an item before a pause still leads to the one after it.  An item
     may be its own neighbour, and so it is learnt which items are repeated.
 
     Each item keeps its strongest neighbours: a new one replaces the weakest and starts with its own weight
@@ -47,9 +47,10 @@ class CoVisitation:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch, session_batch
     >>> generator = CoVisitation(100)
-    >>> generator.learn(Batch.from_sessions([[0, 1], [0, 1], [0, 2]]))
-    >>> candidates = generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 1)
+    >>> generator.learn(session_batch([[0, 1], [0, 1], [0, 2]]))
+    >>> candidates = generator.propose(query_batch([[0]]), 1)
     >>> int(candidates.rows[0, 0]), round(float(candidates.scores[0, 0]), 2)
     (1, 1.15)
     """

@@ -51,9 +51,10 @@ class Walks:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch, session_batch
     >>> generator = Walks(100)
-    >>> generator.learn(Batch.from_sessions([[0, 1], [1, 2]]))
-    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 2).scores.tolist()
+    >>> generator.learn(session_batch([[0, 1], [1, 2]]))
+    >>> generator.propose(query_batch([[0]]), 2).scores.tolist()
     [[330.0, 119.0]]
     """
 
@@ -156,7 +157,7 @@ def _step(
         u = np.float32(mixed(random) >> np.uint64(40)) * np.float32(2**-24)
         number = index.rings[item, int(u * u * min(index.counts[item], latest))]  # the newer the likelier
         slot = current - np.int64(age_of(newest, number))
-        # never outside, whatever a ring may say: an item that is not in the session stays where it is
+        # never outside, even if a ring is wrong: an item that is not in the session stays where it is
         sessions[w] = max(slot + slots, 0) if slot < 0 else slot
     for w in range(len(places)):
         slot, item = sessions[w], places[w]

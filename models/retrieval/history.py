@@ -32,7 +32,8 @@ class History:
 
     Examples
     --------
-    >>> queries = QueryBatch.from_history(np.array([[4, 2, 2]], np.int32))  # newest first
+    >>> from models.small_batches import query_batch
+    >>> queries = query_batch([[4, 2, 2]])  # newest first
     >>> candidates = History(10).propose(queries, 1)
     >>> int(candidates.rows[0, 0]), round(float(candidates.scores[0, 0]), 2)
     (2, 1.08)

@@ -32,7 +32,7 @@ class MatrixFactorisation:
 
         r_ui = b_u + b_i + p_u · q_i        p_u = |H|^−½ Σ_{j ∈ H} y_j        b_u = |H|^−½ Σ_{j ∈ H} c_j
 
-    H: the user's latest items, whatever their order and session (Koren 2008, "Factorization Meets the
+    H: the user's latest items, without order and sessions (Koren 2008, "Factorization Meets the
     Neighborhood", the implicit part of SVD++; Kabbur, Ning and Karypis 2013, FISM).  Learnt by logistic loss
     against negatives among the latest clicks, shared by a step, with the log of how often the item is
     expected among them taken off the logit (noise contrastive estimation: Gutmann and Hyvärinen 2010).  So
@@ -65,10 +65,11 @@ class MatrixFactorisation:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch, session_batch
     >>> generator = MatrixFactorisation(10, ring=1024)
     >>> for _ in range(20):
-    ...     generator.learn(Batch.from_sessions([[0, 1], [2, 3]] * 20))
-    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 1).rows.tolist()
+    ...     generator.learn(session_batch([[0, 1], [2, 3]] * 20))
+    >>> generator.propose(query_batch([[0]]), 1).rows.tolist()
     [[1]]
     """
 

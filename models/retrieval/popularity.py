@@ -1,4 +1,4 @@
-"""The generators `popularity` and `trending`: what everybody takes lately."""
+"""The generators `popularity` and `trending`: the items with the most recent events, by decayed counts."""
 
 import threading
 
@@ -22,10 +22,11 @@ class Popularity:
 
         p_i(t) = Σ_events w · 2^(−(t − t_event) / half-life)
 
-    It is the floor that any model must beat, and fills a list when nothing else is known.  All counts halve
-    alike, so that an item rises into the list only by an event of its own, and only items that changed are
-    ranked again.  Cost: learn O(1) an event; propose O(k) a query, and O(changed items) once a state of the
-    model.  Memory: 21 bytes an item.
+    Exponential decay from a time kept with each count (Cormode, Shkapenyuk, Srivastava and Xu 2009, "Forward
+    Decay: A Practical Time Decay Model for Streaming Systems").  It is the floor that any model must beat,
+    and fills a list when nothing else is known.  All counts halve alike, so that an item rises into the list
+    only by an event of its own, and only items that changed are ranked again.  Cost: learn O(1) an event;
+    propose O(k) a query, and O(changed items) once a state of the model.  Memory: 21 bytes an item.
 
     Parameters
     ----------
@@ -36,8 +37,9 @@ class Popularity:
 
     Examples
     --------
+    >>> from models.small_batches import session_batch
     >>> generator = Popularity(100)
-    >>> generator.learn(Batch.from_sessions([[7, 3], [7]]))
+    >>> generator.learn(session_batch([[7, 3], [7]]))
     >>> generator.values(np.array([3, 7])).tolist()
     [1.0, 2.0]
     """

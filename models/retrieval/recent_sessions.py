@@ -43,7 +43,7 @@ class RecentSessions(Table):
     Sessions are numbered as they start.  Number n lives in slot n mod `slots`, so a new session takes the
     place of the oldest; one that outgrows its slot continues under a new number.  Each item has a ring: the
     highest numbers of live sessions that contain it.  Only the slots travel.  The rings follow from the
-    slots, in whatever order they arrive, because a pair of session and item is only ever removed by the
+    slots, in any order of arrival, because a pair of session and item is only ever removed by the
     expiry of the lowest numbers, or of the whole item.
 
     Cost: learn about 0.5 µs an event.  Memory: 32 + 4 × `length` bytes a slot, 4 × `latest` + 8 an item; 8 to
@@ -64,8 +64,9 @@ class RecentSessions(Table):
 
     Examples
     --------
+    >>> from models.small_batches import session_batch
     >>> sessions = RecentSessions(100)
-    >>> sessions.learn(Batch.from_sessions([[0, 1], [1, 2]]))
+    >>> sessions.learn(session_batch([[0, 1], [1, 2]]))
     >>> sessions.index.counts[:3].tolist(), sessions.newest
     ([1, 2, 1], 2)
     """

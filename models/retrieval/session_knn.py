@@ -55,9 +55,10 @@ class SessionKnn:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch, session_batch
     >>> generator = SessionKnn(100)
-    >>> generator.learn(Batch.from_sessions([[0, 1], [0, 1, 2]]))
-    >>> candidates = generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 1)
+    >>> generator.learn(session_batch([[0, 1], [0, 1, 2]]))
+    >>> candidates = generator.propose(query_batch([[0]]), 1)
     >>> int(candidates.rows[0, 0]), round(float(candidates.scores[0, 0]), 2)
     (1, 0.96)
     """

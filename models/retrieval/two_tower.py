@@ -28,8 +28,7 @@ class TwoTower:
         score(b | i_1 … i_t) = u_t · v_b + bias_b + Σ_{j: i_j = b} repeat_{t−j}     u = tower(v_i_1 … v_i_t)
 
     An item has one vector for both sides (weight tying: Inan, Khosravi and Socher 2017), and a bias.  Repeats
-    of the sequence's items have learnt weights by age, because a product that says "similar to" cannot say
-    "not the same again".
+    of the sequence's items have learnt weights by age: a product of like vectors cannot be low for a repeat.
 
     Learnt by softmax at every step of a sequence, over the targets of the step and negatives drawn from the
     latest clicks, each logit corrected by the log of the odds that its item is among them (Yi et al. 2019,
@@ -77,10 +76,11 @@ class TwoTower:
 
     Examples
     --------
+    >>> from models.small_batches import query_batch, session_batch
     >>> generator = TwoTower(10, "mean", ring=1024)
     >>> for _ in range(20):
-    ...     generator.learn(Batch.from_sessions([[0, 1], [2, 3]] * 20))
-    >>> generator.propose(QueryBatch.from_history(np.array([[0]], np.int32)), 1).rows.tolist()
+    ...     generator.learn(session_batch([[0, 1], [2, 3]] * 20))
+    >>> generator.propose(query_batch([[0]]), 1).rows.tolist()
     [[1]]
     """
 

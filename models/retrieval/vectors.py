@@ -1,8 +1,8 @@
 """Item vectors: how they start, and how all items or some candidates are scored by them.
 
 `vectors` are float32[items, dim], `bias` float32[items], `squares` float32[items, 2] (Adagrad's accumulators
-of both; an item at `EPSILON` or below has learnt nothing).  `repeat` is what an item's score gains if it is
-so many steps back in the history.
+of both; an item at `EPSILON` or below has learnt nothing).  `repeat[n]` is added to an item's score if it is
+n steps back in the history.
 """
 
 import numpy as np

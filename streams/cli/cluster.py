@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from streams.cli.connection import connect
-from streams.cli.exit_codes import FAILURE
 from streams.cli.options import brokers, examples
+from streams.errors import FAILURE
 
 
 @click.command(epilog=examples("freshet topics", "freshet topics --check --brokers kafka:9092"))

@@ -9,9 +9,8 @@ from typing import Any, NoReturn
 import click
 
 from streams.cli import cluster, offline, processes, traffic
-from streams.cli.exit_codes import FAILURE, INTERRUPTED
 from streams.cli.options import examples
-from streams.errors import UserError
+from streams.errors import FAILURE, INTERRUPTED, UserError
 
 
 class FreshetGroup(click.Group):

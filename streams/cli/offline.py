@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli.event_log import log_file, open_log, reading_options
-from streams.cli.exit_codes import INTERRUPTED
 from streams.cli.options import examples, option_group
 from streams.cli.types import CUTOFFS, DURATION, INTERVAL, NAMES, WARM_UP, WEIGHTS, WINDOWS
+from streams.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from streams.offline.examples import LabelledExamples, LogCounts

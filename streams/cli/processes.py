@@ -22,7 +22,7 @@ web_port = click.option(
     help="Play this log instead of the shop.",
 )
 @click.option("--rate", type=POSITIVE, metavar="N", default=200, show_default=True, help="Events per second.")
-@click.option("--seconds", type=POSITIVE, metavar="S", help="Stop after so many seconds.")
+@click.option("--seconds", type=POSITIVE, metavar="S", help="Stop after S seconds.")
 @reading_options
 def demo(data: str | None, rate: float, seconds: float | None, reading: dict[str, Any]) -> None:
     """Run everything on this machine, with a simulated shop.
@@ -60,7 +60,7 @@ def worker(**overrides: Any) -> None:
 def learner(**overrides: Any) -> None:
     """Learn the model from what users did.
 
-    One learner is active at a time; others stand by.
+    One learner is active at a time; others are on standby.
     """
     _run("streams.learner", overrides)
 

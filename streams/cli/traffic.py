@@ -8,9 +8,9 @@ import click
 
 from streams.cli.connection import connect
 from streams.cli.event_log import log_file, open_log, reading_options
-from streams.cli.exit_codes import FAILURE, INTERRUPTED
 from streams.cli.options import brokers, examples, options
 from streams.cli.types import POSITIVE, SPEED
+from streams.errors import FAILURE, INTERRUPTED
 
 FLUSH_S = 5.0
 """How long an interrupted `publish` waits for events on their way."""
@@ -113,7 +113,7 @@ def publish(
     metavar="S",
     default=30,
     show_default=True,
-    help="Stop after so many seconds without an answer.",
+    help="Stop after S seconds without an answer.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def replay(
@@ -169,7 +169,7 @@ def _linger(rate: float | None, speed: float | None, unpaced_ms: int) -> dict[st
 @click.option("--user", help="Only recommendations for this user.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as they are, one per line.")
 @click.option("--from-start", is_flag=True, help="Begin with the oldest record that Kafka has.")
-@click.option("-n", "count", type=click.IntRange(1), metavar="N", help="Stop after so many.")
+@click.option("-n", "count", type=click.IntRange(1), metavar="N", help="Stop after N records.")
 @brokers
 def subscribe(
     user: str | None, as_json: bool, from_start: bool, count: int | None, brokers: str | None

@@ -1,4 +1,4 @@
-"""Types of options: how the text of an option becomes a value, and what is said when it cannot.
+"""Types of options: how the text of an option becomes a value, and the error if it cannot.
 
 >>> SPEED.convert("10x", None, None)
 10.0
@@ -25,7 +25,7 @@ class Parsed(click.ParamType):
         self._parse, self._expected = parse, expected
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse the text; a value that is no text is a default and stays as it is."""
+        """Parse the text; a value that is not a string is a default and stays as it is."""
         if not isinstance(value, str):
             return value
         try:

@@ -24,7 +24,7 @@ LOG_LINES = 20
 
 
 class ProcessFailed(UserError):
-    """A child process ended by itself or never became ready; the message has the end of its log."""
+    """A child process ended unexpectedly or never became ready; the message has the end of its log."""
 
 
 class Child:
@@ -89,7 +89,7 @@ def _die_with_parent() -> None:
 def wait_ready(children: Sequence[Child], waiting: Callable[[float], None]) -> None:
     """Return when all children are ready.  `ProcessFailed` when one ends, or is not ready in time.
 
-    waiting: called again and again with the seconds waited so far.
+    waiting: called repeatedly with the seconds waited so far.
     """
     start = time.monotonic()
     while unready := [child for child in children if not child.ready()]:

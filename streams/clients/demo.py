@@ -19,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from streams import messages
 from streams.clients.child import Child, stopping, wait_ready
 from streams.clients.logs import Log
 from streams.clients.pages import PageError, get_json
@@ -29,6 +28,7 @@ from streams.clients.shop import Shop
 from streams.clients.subscribe import follow, records
 from streams.errors import UserError
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
+from streams.messages import Recommendation, decode_recommendation, now_ms
 from streams.settings import PREFIX, Settings, load, origins
 from streams.topics import topics
 
@@ -146,7 +146,7 @@ class StartNotice:
         self._printed = False
 
     def __call__(self, waited_s: float) -> None:
-        """Called again and again while the start takes."""
+        """Called repeatedly until the start is done."""
         if waited_s > NOTICE_S and not self._printed:
             self._printed = True
             _print("Waiting until both are ready; the first start compiles kernels: a minute or two.")
@@ -163,7 +163,7 @@ class Overview:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def print_latest(self) -> None:
-        """Stop reading, because a worker that ends reports that nobody serves, and print the latest."""
+        """Stop reading, because a worker that ends reports no worker, and print the latest."""
         self._stopped.set()
         if self.figures:
             _print(summary(self.figures))
@@ -234,7 +234,7 @@ class Traffic:
         self._consumer = follow(settings, "recommendations")
         self._children, self._overview, self._rate = children, overview, rate
         self._shop: Shop | None = None
-        self._recommended: dict[str, messages.Recommendation] = {}
+        self._recommended: dict[str, Recommendation] = {}
         """The current recommendation by user of the shop; those to a log's users are not kept."""
         self._late_s = 0.0
         self._end = time.monotonic() + seconds if seconds else float("inf")
@@ -244,7 +244,7 @@ class Traffic:
         if log is not None:
             return schedule(log, rate=self._rate)
         self._shop = shop = Shop(random.Random(0))
-        events = (shop.event(int(time.time() * 1000), self._recommended) for _ in count())
+        events = (shop.event(now_ms(), self._recommended) for _ in count())
         return schedule(events, live=True, rate=self._rate)
 
     def run(self, events: Iterable[ScheduledEvent], show: Show) -> None:
@@ -264,10 +264,10 @@ class Traffic:
             pass
 
     def _check(self, wait_s: float, show: Show) -> bool:
-        """Read recommendations for so long at most, and show the figures; False when the time is up."""
+        """Read recommendations for at most `wait_s`, and show the figures; False when the time is up."""
         for record in records(self._consumer, min(wait_s, POLL_S)):
             if self._shop is not None:
-                recommendation = messages.decode_recommendation(record.value() or b"")
+                recommendation = decode_recommendation(record.value() or b"")
                 self._recommended[recommendation.user] = recommendation
         for child in self._children:
             child.check()

@@ -2,7 +2,7 @@
 
 A log that is replayed is about another time.  Its records keep the broker's timestamp, because Kafka's
 retention would delete records stamped years back, and say in the header `replay` when the event would
-have *arrived* had it been live (`streams.step.clock` believes event times near their arrival only).
+have *arrived* had it been live (`streams.step.clock` accepts event times near their arrival only).
 """
 
 import time

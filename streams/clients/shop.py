@@ -61,7 +61,7 @@ class Shop:
         self.next_items: dict[str, list[str]] = {}
         """Items that go together with an item, likeliest first."""
         self.trend: list[str] = []
-        """Items that everybody wants now, likeliest first."""
+        """Items in demand with all visitors now, likeliest first."""
         self._events = 0
         self._trend_ends = self._next_item_at = 0.0
         for _ in range(items):

@@ -13,6 +13,7 @@ from rich.text import Text
 from streams.clients.pages import PageError, get_json
 from streams.errors import UserError
 from streams.web.rendering import number, percent, size, span
+from streams.web.rendering import state as state_word
 
 REFRESH_S = 2.0
 STYLES = {"ready": "green", "learns": "green", "silent": "bold red"}
@@ -80,7 +81,7 @@ def _process_table(processes: list[Mapping[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for process in processes:
         state = process["state"]
-        text = f"silent for {span(process['silent_s'] * 1000)}" if state == "silent" else state
+        text = f"silent for {span(process['silent_s'] * 1000)}" if state == "silent" else state_word(state)
         partitions = ", ".join(map(str, process["partitions"])) or "none"
         table.add_row(
             Text(process["name"]),

@@ -1,1 +1,1 @@
-"""What Faust lacks, one idea a file."""
+"""Kafka and RocksDB access beyond Faust's."""

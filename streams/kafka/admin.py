@@ -1,7 +1,7 @@
-"""Create the topics, and check that they are as `streams.topics` wants them.
+"""Create the topics, and check that they are as `streams.topics` declares them.
 
-Faust does not create the topics that it reads, and a broker that creates them by itself gives them its own
-partition count, which then differs from the tables'.  So `freshet topics` creates them first.
+Faust does not create the topics that it reads, and a broker that creates them automatically gives them
+its own partition count, which then differs from the tables'.  So `freshet topics` creates them first.
 """
 
 import time
@@ -15,11 +15,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ResourceType,
 )
 
-from streams.kafka.client import confluent
+from streams.kafka.client import METADATA_TIMEOUT_S, confluent
 from streams.settings import Settings
 from streams.topics import Topic, topics
 
-METADATA_TIMEOUT_S = 15
 CREATE_TIMEOUT_S = 60
 
 START_OVER = (
@@ -47,7 +46,7 @@ def create(settings: Settings) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was faster
                 raise
     names = [t.name for t in missing]
-    for _ in range(100):  # until the broker that we ask has heard of them
+    for _ in range(100):  # until this broker's metadata lists them
         if set(names) <= set(admin.list_topics(timeout=METADATA_TIMEOUT_S).topics):
             break
         time.sleep(0.1)
@@ -85,11 +84,11 @@ def _config_differences(admin: AdminClient, wanted: list[Topic]) -> Iterable[str
         return
     answers = admin.describe_configs(list(resources.values()))
     for t in wanted:
-        found = answers[resources[t.name]].result(30)
+        current = answers[resources[t.name]].result(30)
         for name, value in t.config.items():
-            if name in found and found[name].value != value:
+            if name in current and current[name].value != value:
                 yield (
-                    f"{t.name}: {name} is {found[name].value}, not {value}; fix it with"
+                    f"{t.name}: {name} is {current[name].value}, not {value}; fix it with"
                     f" kafka-configs.sh --alter --entity-type topics --entity-name {t.name}"
                     f" --add-config {name}={value}"
                 )
@@ -97,7 +96,7 @@ def _config_differences(admin: AdminClient, wanted: list[Topic]) -> Iterable[str
 
 def require(settings: Settings) -> None:
     """`TopicsDiffer` unless every topic is there with the right number of partitions."""
-    if settings.embedded:  # topics appear by themselves there, with the partitions it was told
+    if settings.embedded:  # that broker creates topics on first use, all with the same partitions
         return
     if lines := differences(settings, only_partitions=True):
         raise TopicsDiffer("\n".join(lines))

@@ -2,8 +2,8 @@
 
 Faust spends up to 1 ms of Python on every message; one event for up to `chunk_events` records divides that.
 The event is the last record of its chunk, `event.message.chunk` holds all records, of all the partitions that
-the fetch returned records of, and an ack of the event acks them all.  Changelogs come the same way, but each
-partition by itself, see `ChunkTable`.
+the fetch returned records of, and an ack of the event acks them all.  Changelogs come the same way, but by
+partition, see `ChunkTable`.
 
     app = ChunkApp("id", chunk_topics={"events"}, ...)
 
@@ -26,7 +26,7 @@ FETCH_MIN_BYTES = 16 * 1024
 a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
 QUIET_WAIT_MS = 50
 """After a tenth of a second without a record, a fetch returns with the first one or after this long: an idle
-worker should cost next to nothing."""
+worker should cost little."""
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):
@@ -197,7 +197,7 @@ class ChunkConsumer(driver.Consumer):
         return done
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        if tp.topic not in self._chunked:  # the offsets inside a chunk are no gap
+        if tp.topic not in self._chunked:  # the offsets inside a chunk are not a gap
             await super()._add_gap(tp, offset_from, offset_to)
 
     def _new_offset(self, tp: TP) -> int | None:
@@ -246,7 +246,7 @@ class _Producer(driver.Producer):
     """An idempotent producer.
 
     Otherwise aiokafka gives up a batch after a while and sends the one behind it, and a reader that skips
-    what is not after the last offset that it read would skip the first batch for good.
+    what is not after the last offset that it read would skip the first batch permanently.
     """
 
     def _settings_extra(self) -> Mapping[str, Any]:

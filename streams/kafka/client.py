@@ -8,6 +8,8 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from streams.settings import Settings
 
+METADATA_TIMEOUT_S = 30
+"""Time that Kafka has to describe its topics."""
 EMBEDDED_WAIT_MS = 2
 """Wait of a fetch from the embedded broker, which always takes that long."""
 
@@ -65,11 +67,11 @@ PASSING = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT,
     }
 )  # fmt: skip
-"""Errors from which librdkafka recovers by itself."""
+"""Errors from which librdkafka recovers without help."""
 
 
 def is_no_record(message: Message) -> bool:
-    """Whether a message is no record but the end of its partition, or an error that passes.
+    """Whether a message is not a record: the end of its partition, or an error that passes.
 
     `KafkaException` for an error that stays, such as a missing permission.
     """

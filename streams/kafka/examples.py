@@ -4,11 +4,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from models.checkpoint import Checkpoint
 from models.learning import ExampleRecord
-from streams.kafka.client import consumer_config, is_no_record
+from streams.kafka.client import METADATA_TIMEOUT_S, consumer_config, is_no_record
 from streams.settings import Settings
 
 FETCH_WAIT_MS = 50
-METADATA_TIMEOUT_S = 30
 
 
 class ExampleReader:

@@ -3,7 +3,7 @@
 A plain read-committed consumer reads it.  (Faust's table over a topic that is written in transactions never
 becomes ready: the last offset is a commit marker.)  Rows are sorted into arrays slice by slice, so that no
 more than a slice is held as Python objects.  They may be applied once their checkpoint is whole.  While what
-was published before the start is being read, nobody uses the model yet, and long checkpoints (a compacted
+was published before the start is being read, the model is not used yet, and long checkpoints (a compacted
 topic is one) are applied in parts.
 """
 
@@ -16,13 +16,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.model import Model, Prepared
-from streams.kafka.client import consumer_config, is_end, is_no_record
+from streams.kafka.client import METADATA_TIMEOUT_S, consumer_config, is_end, is_no_record
 from streams.settings import Settings
 
 HELD_ROWS = 20_000
 """Rows of an incomplete checkpoint that are held before they are applied in parts, while catching up."""
 RESTORE_SLICE = 2_000
-METADATA_TIMEOUT_S = 30
 IDLE_TIMEOUT_S = 60.0
 """Time without a message from Kafka after which a restore fails."""
 

@@ -25,7 +25,7 @@ from streams.step.writes import OutputRecord, Outputs, UserRecords
 from streams.topics import Topic
 
 GATHER_S = 0.05
-"""Time for which a group gathers: nobody waits for it, and a crash replays a commit interval anyway."""
+"""Time for which a group gathers: it adds no latency, and a crash replays a commit interval anyway."""
 
 Sent = list[tuple[Any, int]]
 """The future and the number of records of each batch sent."""
@@ -45,14 +45,23 @@ class _Chunk(NamedTuple):
 
 
 class BatchWriter:
-    """Pipelined writer for one `ChunkTable` and the output topics, given by short name."""
+    """Pipelined writer for one `ChunkTable` and the output topics, given by short name.
+
+    `depth` chunks may wait to be durable; a group gathers for `gather_s`.
+    """
 
     def __init__(
-        self, app: faust.App, table: ChunkTable, topics: Mapping[str, Topic], depth: int = 24
+        self,
+        app: faust.App,
+        table: ChunkTable,
+        topics: Mapping[str, Topic],
+        depth: int = 24,
+        gather_s: float = GATHER_S,
     ) -> None:
         self._app, self._table, self._topics = app, table, topics
         self._pending: dict[int, dict[bytes, bytes]] = defaultdict(dict)  # not yet in RocksDB
         self._slots = asyncio.Semaphore(depth)  # chunks that are not durable
+        self._gather_s = gather_s
         self._patience_s = app.conf.broker_session_timeout
         self._gathered: list[_Chunk] = []
         self._writing: asyncio.Future[None] | None = None
@@ -91,7 +100,7 @@ class BatchWriter:
     async def _write(self) -> None:
         try:
             while self._gathered:
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(self._gather_s)
                 chunks, self._gathered = self._gathered, []
                 await self._make_durable(chunks)
                 for chunk in chunks:

@@ -1,13 +1,12 @@
 """Heartbeats: every process writes its state to the topic `metrics`, and reads there the state of all.
 
 So any worker answers for the whole cluster, history survives a restart, and a process that died is known by
-its missed heartbeats.  librdkafka's threads write and read; the loop that serves the stream only hands over.
+its missed heartbeats.  librdkafka's threads write and read; the loop that serves the stream only enqueues.
 """
 
 import logging
 import math
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
@@ -15,7 +14,7 @@ from confluent_kafka import Producer
 
 from streams.kafka.client import producer_config
 from streams.kafka.follower import Follower
-from streams.messages import MetricsRow, decode_metrics, encode
+from streams.messages import MetricsRow, decode_metrics, encode, now_ms
 from streams.monitor.history import HEARTBEAT_S, NOW, WINDOW_MS, Heartbeat, History, Point, Recorder
 from streams.monitor.sample import Sample
 from streams.runtime.background import BackgroundTask
@@ -125,8 +124,3 @@ def json_numbers(values: Mapping[str, float]) -> dict[str, float]:
     """
     numbers = {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
-
-
-def now_ms() -> int:
-    """Wall time, ms since the epoch."""
-    return int(time.time() * 1000)

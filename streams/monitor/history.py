@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from models.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from streams.messages import MetricsRow
 
 HEARTBEAT_S = 2.0
@@ -20,10 +21,10 @@ HEARTBEAT_S = 2.0
 MISSED_AFTER_S = 8.0
 """Age of the last heartbeat at which a process counts as silent."""
 LISTED_S = 3600.0
-"""Age of the last heartbeat at which a process is listed no more."""
-WINDOW_MS = 10_000
+"""Age of the last heartbeat from which a process is no longer listed."""
+WINDOW_MS = 10 * SECOND_MS
 """Length of the window of current rates and ages."""
-MAX_AHEAD_MS = 60_000
+MAX_AHEAD_MS = MINUTE_MS
 """Rows that start further in the future come from a wrong clock and are ignored."""
 NOW = "now"
 """Last part of the key of a heartbeat."""
@@ -60,9 +61,9 @@ class Span:
 SPANS = {
     span.name: span
     for span in (
-        Span("15min", 10_000, 90, write_ms=0),
-        Span("24h", 300_000, 288, write_ms=10_000),
-        Span("7d", 3_600_000, 168, write_ms=120_000),
+        Span("15min", 10 * SECOND_MS, 90, write_ms=0),
+        Span("24h", 5 * MINUTE_MS, 288, write_ms=10 * SECOND_MS),
+        Span("7d", HOUR_MS, 168, write_ms=2 * MINUTE_MS),
     )
 }
 

@@ -6,7 +6,6 @@ moved; of all items, up to row `MAX_COUNTED`, the events of the last hour and of
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from numpy.typing import NDArray
 from models.components import Embedded
 from models.core import Floats, Rows
 from models.model import Model
+from models.units import HOUR_MS, MINUTE_MS
+from streams.messages import now_ms
 from streams.runtime.background import BackgroundTask
 
 MAX_ITEMS = 2_000
 """Items on the map."""
 MAX_COUNTED = 100_000
 """Rows whose events are counted over time."""
-MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 REFRESH_S = 60.0
 KEPT = 6
 """Earlier embeddings that are kept, of the last hour."""
@@ -88,7 +88,7 @@ class ItemMap:
         """Refreshes the map every `REFRESH_S`."""
 
         async def refresh() -> None:
-            await asyncio.to_thread(self.refresh, int(time.time() * 1000))
+            await asyncio.to_thread(self.refresh, now_ms())
 
         return BackgroundTask(REFRESH_S, refresh)
 

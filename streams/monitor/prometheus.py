@@ -89,10 +89,10 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
 
 
 def learner_metrics(sample: Sample) -> Iterator[Metric]:
-    """The metrics of a learner; one that stands by has only those of its process."""
+    """The metrics of a learner; a standby has only those of its process."""
     totals, gauges = sample.totals, sample.gauges
     active = gauges["learner_active"]
-    yield _gauge("freshet_learner_active", "1 for the active learner, 0 for one that stands by", active)
+    yield _gauge("freshet_learner_active", "1 for the active learner, 0 for a standby", active)
     yield from _process(gauges)
     if active:
         yield _counter("freshet_examples", "Examples learnt, each counted once", value=totals["examples"])

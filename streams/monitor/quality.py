@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from models.evaluation.intervals import mean_interval, wilson_interval
 from models.evaluation.live import FROZEN, NOW, SEGMENTED, SHOWN, K, by_recommender
+from models.evaluation.segments import LIGHT_USER, NEW_ITEM, NEW_USER
 from streams.monitor.history import SPANS, Heartbeat, Point, add_up, labelled, slots
 
 LABELS = {
@@ -45,6 +46,7 @@ def quality(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str)
         ],
         "lifts": [_lift(name, counts) for name in BASELINES if f"lift:{name}|predictions" in counts],
         "taken": _taken(recommenders.get(SHOWN, {}), counts.get("recommendations", 0)),
+        "thresholds": {"new_user": NEW_USER, "light_user": LIGHT_USER, "new_item": NEW_ITEM},
         "segments": [
             {
                 "name": segment,

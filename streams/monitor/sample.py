@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import Checkpoint
-from streams.messages import Process
+from streams.messages import Process, now_ms
 from streams.monitor.counts import Metrics
 from streams.monitor.lag import Lag
 from streams.monitor.user_count import UserCount
@@ -46,7 +46,7 @@ class ServingSampler:
 
     async def take(self) -> Sample:
         """The current sample; Kafka is asked for the lag at most once a second."""
-        serving, now = self._serving, time.time() * 1000
+        serving, now = self._serving, now_ms()
         current = serving.replica.current
         gauges = {
             "model_checkpoint": current.number,
@@ -80,16 +80,16 @@ _EXAMPLE_COUNTS = {"examples": "examples", "examples_repeated": "repeated", "exa
 
 
 class LearnerSampler:
-    """Takes samples of a learner; one that stands by has nothing to count."""
+    """Takes samples of a learner; a standby has nothing to count."""
 
     def __init__(self, app: Any, learning: Learning, settings: Settings) -> None:
         self._app, self._learning = app, learning
-        self._started, self._disk = int(time.time() * 1000), DiskUsage(settings.data_dir)
+        self._started, self._disk = now_ms(), DiskUsage(settings.data_dir)
         self._totals = dict.fromkeys(_EXAMPLE_COUNTS, 0.0)
 
     async def take(self) -> Sample:
         """The current sample."""
-        learning, now = self._learning, time.time() * 1000
+        learning, now = self._learning, now_ms()
         gauges: dict[str, float | None] = {
             "learner_active": float(learning.active),
             "memory_bytes": memory_bytes(),

@@ -3,16 +3,16 @@
 import re
 from dataclasses import dataclass
 
-from models.units import DAY_MS, HOUR_MS
-from streams.errors import UserError
+from models.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from streams.errors import USAGE, UserError
 
-UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
+UNIT_MS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
 
 class BadOptions(UserError):
     """Options that do not fit together or do not fit the log; the message is one line."""
 
-    exit_code = 2
+    exit_code = USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class EvaluationOptions:
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """`BadOptions` where an option would change nothing: the metrics would answer another question."""
+        """Raise `BadOptions` if an option has no effect under this protocol."""
         for name, protocols in USED_BY.items():
             value, default = getattr(self, name), self.__dataclass_fields__[name].default
             if value != default and self.protocol not in protocols:
@@ -96,7 +96,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def duration_ms(text: str) -> int:
-    """A duration in ms; 0 needs no unit.  `ValueError` where the text is not a duration.
+    """A duration in ms; 0 needs no unit.  `ValueError` if the text is not a duration.
 
     >>> duration_ms("1.5h"), duration_ms("0")
     (5400000, 0)

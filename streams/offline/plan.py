@@ -38,7 +38,7 @@ def plan(options: EvaluationOptions, log: LabelledExamples, columns: ExampleColu
 
 
 def _predicted(options: EvaluationOptions, examples: Sequence[Example], columns: ExampleColumns) -> Mask:
-    """Which examples may be predicted, whatever the protocol."""
+    """Which examples may be predicted under any protocol."""
     n = len(examples)
     predicted = np.ones(n, np.bool_)
     if options.types:

@@ -101,7 +101,7 @@ def tune(
     storage: str,
     show: Show,
 ) -> TuningResult:
-    """Search until `storage` has so many trials.  `BadOptions` if it holds another search."""
+    """Search until `storage` has this number of trials.  `BadOptions` if it holds another search."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

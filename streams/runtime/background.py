@@ -16,7 +16,7 @@ IDLE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class BackgroundTask:
-    """Awaits `run` every so many seconds, after `start` on the loop and before `stop` in a thread."""
+    """Awaits `run` every `every_s` seconds, after `start` on the loop and before `stop` in a thread."""
 
     every_s: float
     run: Callable[[], Awaitable[None]]
@@ -34,7 +34,10 @@ def thread(start: Callable[[], None], stop: Callable[[], None]) -> BackgroundTas
 
 
 def run_in_background(app: Any, tasks: Sequence[BackgroundTask]) -> None:
-    """Run the tasks with a Faust app.  One that fails is logged and run again: figures are worth no crash."""
+    """Run the tasks with a Faust app.
+
+    A task that fails is logged and run again: it must not stop the process.
+    """
 
     @app.service
     class BackgroundTasks(Service):

@@ -1,4 +1,4 @@
-"""The Faust app of a process: settings that were measured, and traps avoided."""
+"""The Faust app of a process: tuned settings and workarounds."""
 
 import logging
 import os
@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
+from streams.errors import USAGE
 from streams.kafka.admin import TopicsDiffer, require
 from streams.kafka.assignor import MovableAssignor
 from streams.kafka.chunks import ChunkApp
@@ -22,7 +23,7 @@ IDLE_WAIT_MS = 500
 """Long poll of a learner, where Faust only elects a leader: each empty answer costs a quarter of a
 millisecond on both sides."""
 CRASH_S = 10.0
-"""Time that a crashed app has to end in order."""
+"""Time that a crashed app has to shut down cleanly."""
 
 
 class _Web(Web):
@@ -38,7 +39,7 @@ class FreshetApp(ChunkApp):
         return _Web(self)
 
     async def crash(self, reason: BaseException) -> None:
-        """Crash as Faust does, but end after `CRASH_S`: Faust waits for chunks that nobody will ack.
+        """Crash as Faust does, but end after `CRASH_S`: Faust waits for chunks that will never be acked.
 
         Ending so is like being killed, and the state survives that.  A thread does it, because the loop may
         be closed while another thread still holds the process.
@@ -112,14 +113,14 @@ def prepare(settings: Settings) -> None:
     except TopicsDiffer as error:
         for line in str(error).splitlines():
             print(f"freshet: {line}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(USAGE) from None
     except KafkaException as error:
         print(
             f"freshet: no Kafka at {settings.brokers} ({error.args[0].str()}): set FRESHET_BROKERS,"
             " or start one with `make kafka`",
             file=sys.stderr,
         )
-        raise SystemExit(2) from None
+        raise SystemExit(USAGE) from None
 
 
 def quiet_logs() -> None:

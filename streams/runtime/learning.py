@@ -16,7 +16,7 @@ from models.model import Model
 from streams.kafka.examples import ExampleReader
 from streams.kafka.model_reader import restore
 from streams.kafka.model_writer import ModelWriter
-from streams.messages import decode_example
+from streams.messages import decode_example, now_ms
 from streams.runtime.factory import make_model, make_quality, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.warm_up import warm_up_learner
@@ -25,7 +25,7 @@ from streams.settings import Settings
 GATHER_S = 0.05
 """Time for which examples are gathered into one micro-batch."""
 ELECTION_S = 0.2
-"""Interval at which a process looks whether it leads."""
+"""Interval at which a process checks whether it leads."""
 RETRY_S = 1.0
 """Pause after Kafka failed."""
 STOP_TIMEOUT_S = 15.0
@@ -58,9 +58,9 @@ class Learning:
 
     @property
     def waiting_for(self) -> list[str]:
-        """Why the learner is not ready, in words; empty when it learns or stands by."""
+        """Why the learner is not ready, in words; empty when it is active or a standby."""
         if self.leads is None:
-            return ["the learners are agreeing on who learns"]
+            return ["the learners are electing a leader"]
         return ["the published model is being read"] if self.leads and not self.active else []
 
     def run(self, stop: threading.Event) -> None:
@@ -103,7 +103,7 @@ class Learning:
     ) -> None:
         rows = model.dump_touched()
         checkpoint.number += 1
-        checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
+        checkpoint.time, checkpoint.rows = now_ms(), len(rows)
         writer.publish(rows, checkpoint)
         quality.published(rows)
         self.checkpoint = checkpoint.copy()

@@ -15,6 +15,7 @@ from streams.kafka.chunks import ChunkApp
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
 from streams.kafka.writer import BatchWriter
+from streams.messages import now_ms
 from streams.runtime.factory import make_model, make_recommender, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.overrides import switched_on
@@ -60,7 +61,7 @@ class ModelRecommender:
 
 
 class ConstantRecommender:
-    """Recommends the same list to everybody: measures the plumbing alone."""
+    """Recommends the same list for every query: measures the plumbing alone."""
 
     checkpoint = 0
     checkpoint_time: int | None = None
@@ -100,7 +101,7 @@ class Serving:
         records = event.message.chunk
         writes = serve(
             records, self.settings.topic("events"), self._writer.get, self.recommender, self.policy,
-            lambda: int(time.time() * 1000),
+            now_ms,
         )  # fmt: skip
         self._notify(records, writes)
         await self._writer.write(stream, event, writes.users, writes.outputs)

@@ -15,7 +15,7 @@ SMALL = 100
 
 
 def warm_up_recommender(recommender: Recommender, k: int) -> None:
-    """Recommend lists of k items to nobody in particular."""
+    """Recommend lists of k items for empty queries, which compiles the kernels."""
     for size in ONE_AND_SEVERAL:
         recommender.recommend([Query((), 0, 0)] * size, k)
 
@@ -32,7 +32,6 @@ def warm_up_learner(settings: Settings) -> None:
     always = {"measure_every": 1, "frozen_twin_h": 1e-9}  # measures every example, refreshes a twin each time
     small = settings.model_copy(update={"max_items": SMALL, **always})
     model = make_model(small)
-    model.warm_up()
     quality = make_quality(small, model)
     for n in range(3):
         for size in ONE_AND_SEVERAL:

@@ -1,7 +1,7 @@
 """Event time, made safe: the one clock that sessions, decay and half-lives use.
 
-Phones lie about the time, and a few events stamped weeks ahead would make every other count decay to nothing.
-So an event's time is believed only near its *arrival*: the broker's timestamp or, for a log that is replayed,
+Devices report wrong times, and a few events stamped weeks ahead would make all other counts decay to nothing.
+So an event's time is accepted only near its *arrival*: the broker's timestamp or, for a log that is replayed,
 the arrival that the publisher put into the `replay` header.  (Kafka's retention would delete records stamped
 years back, hence a replayed record carries the broker's time.)
 """
@@ -26,9 +26,9 @@ def arrival(timestamp: int, headers: Iterable[tuple[str, bytes]]) -> int:
 
 
 def safe_time(time: int, arrived: int, max_ahead_ms: int, grace_ms: int) -> int:
-    """Event time in ms, believed from `grace_ms` before the arrival to `max_ahead_ms` after it.
+    """Event time in ms, accepted from `grace_ms` before the arrival to `max_ahead_ms` after it.
 
-    Later than that it is no time at all, and the arrival stands in; earlier it is cut to the bound.
+    A later time is invalid, and the arrival is used instead; an earlier one is cut to the bound.
 
     >>> safe_time(2_000, arrived=1_000, max_ahead_ms=500, grace_ms=500)
     1000

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from models.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from streams.settings import Settings
 
 
@@ -9,9 +10,9 @@ from streams.settings import Settings
 class SessionLimits:
     """How a user's events are divided into sessions, and how much of a user is kept."""
 
-    session_gap_ms: int = 1_800_000
+    session_gap_ms: int = 30 * MINUTE_MS
     """Inactivity that ends a session."""
-    grace_ms: int = 3_600_000
+    grace_ms: int = HOUR_MS
     """A late event younger than this is put in its place."""
     history_length: int = 50
     """Events kept of a user."""
@@ -22,8 +23,8 @@ class SessionLimits:
     def from_settings(cls, settings: Settings) -> "SessionLimits":
         """The limits in milliseconds and counts."""
         return cls(
-            session_gap_ms=int(settings.session_gap_s * 1000),
-            grace_ms=int(settings.grace_s * 1000),
+            session_gap_ms=int(settings.session_gap_s * SECOND_MS),
+            grace_ms=int(settings.grace_s * SECOND_MS),
             history_length=settings.history_length,
             dedupe_events=settings.dedupe_events,
         )
@@ -53,7 +54,7 @@ class ServingPolicy:
             settings.accept_unknown_types,
             settings.unanswered_types,
             settings.max_event_bytes,
-            int(settings.max_ahead_s * 1000),
+            int(settings.max_ahead_s * SECOND_MS),
             settings.list_length,
         )
 

@@ -1,4 +1,4 @@
-"""What if: a user as they would be, had they done something else.  Pure, and nobody is changed.
+"""What if: a user as they would be, had they done something else.  Pure: stored records do not change.
 
 The history is taken apart into events and put together again without those that are dropped; what is added
 comes after it, a second apart, through the same `advance` as real events do.
@@ -20,7 +20,7 @@ MOST = 50
 
 
 class Counterfactual(NamedTuple):
-    """What is to be different; `any(changes)`: whether something is."""
+    """Changes to a user's history; `any(changes)`: whether there are any."""
 
     dropped: frozenset[int] = frozenset()
     """Events that did not happen: 1 is the newest."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from aiohttp import web
 
-from streams.runtime.serving import Serving
 from streams.web.site import Page
 
 
@@ -23,8 +22,3 @@ class HealthPage:
         """Whether the process does its work; 503 until then."""
         health = self._health()
         return Page("health", health, 200 if health["ready"] else 503)
-
-
-def health(serving: Serving) -> dict[str, Any]:
-    """Whether a serving worker can answer events."""
-    return {"worker": serving.settings.name, "ready": serving.ready, "waiting_for": serving.waiting_for}

@@ -9,16 +9,16 @@ from aiohttp import web
 from models.components import Generator, Scorer
 from models.core import Candidates, Query
 from models.model import Model
+from streams.messages import now_ms
 from streams.monitor.exposure import Lists, exposure, latest_lists
-from streams.monitor.heartbeats import now_ms
 from streams.monitor.item_map import ItemMap
 from streams.runtime.serving import Serving
 from streams.web.negotiation import id_in_path, id_in_query
 from streams.web.peers import FORWARDED, Peers
 from streams.web.problem import RETRY_SOON, Problem
-from streams.web.served_model import served_model
 from streams.web.single_flight import SingleFlight
 from streams.web.site import Page
+from streams.web.worker_state import served_model
 
 NEIGHBOURS = 20
 """Items listed by each generator, and beside the item."""

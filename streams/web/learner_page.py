@@ -1,10 +1,10 @@
 """The overview of a learner, `/` on its own web server.  Times are ms."""
 
-import time
 from typing import Any
 
 from aiohttp import web
 
+from streams.messages import now_ms
 from streams.runtime.learning import Learning
 from streams.web.site import REFRESH_S, Page
 
@@ -17,10 +17,10 @@ class LearnerPage:
 
     async def page(self, request: web.Request) -> Page:
         """The learner at a glance."""
-        return Page("learner", overview(self._learning, int(time.time() * 1000)), refresh_s=REFRESH_S)
+        return Page("learner", learner_figures(self._learning, now_ms()), refresh_s=REFRESH_S)
 
 
-def overview(learning: Learning, now: int) -> dict[str, Any]:
+def learner_figures(learning: Learning, now: int) -> dict[str, Any]:
     """State and figures; a learner that is not active has no figures."""
     if not learning.active:
         return {"state": state(learning)} | dict.fromkeys(
@@ -43,7 +43,7 @@ def overview(learning: Learning, now: int) -> dict[str, Any]:
 
 
 def learner_health(learning: Learning) -> dict[str, Any]:
-    """Whether a learner is ready: one that stands by is, one that leads is once it has read the model."""
+    """Whether a learner is ready: a standby is, the leader is once it has read the model."""
     waiting_for = learning.waiting_for
     return {"ready": not waiting_for, "state": state(learning), "waiting_for": waiting_for}
 

@@ -1,7 +1,7 @@
 """Events and the recommendations that they caused, as they are served: `/live` and its event stream.
 
-A subscription to a worker's serving step takes what its viewer asked for, at most `RATE` events a second;
-without viewers nothing is inspected.  The worker that is asked subscribes to its own step and to the streams
+A subscription to a worker's serving step takes what its viewer requested, at most `RATE` events a second;
+without viewers nothing is inspected.  The worker of the request subscribes to its own step and to the streams
 of all other workers.
 """
 
@@ -52,7 +52,7 @@ class Subscription:
         self._budget, self._filled = float(BURST), time.monotonic()
 
     def receive(self, records: Sequence[Record], writes: Writes) -> None:
-        """Take from a micro-batch what the viewer asked for."""
+        """Take from a micro-batch what the viewer requested."""
         now = time.monotonic()
         self._budget = min(self._budget + RATE * (now - self._filled), BURST)
         self._filled = now
@@ -194,5 +194,5 @@ class LivePage:
 
 
 def _filters(request: web.Request) -> tuple[str | None, str | None]:
-    """The user and the item that the viewer asked for."""
+    """The user and the item that the viewer requested."""
     return request.query.get("user") or None, request.query.get("item") or None

@@ -5,15 +5,16 @@ import asyncio
 import msgspec
 from aiohttp import web
 
+from streams.messages import now_ms
 from streams.monitor.block_sums import BlockSums
-from streams.monitor.heartbeats import ProcessStatus, now_ms
+from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.overview import overview
 from streams.monitor.plots import PlotCache
 from streams.runtime.serving import Serving
-from streams.web.health_page import health
 from streams.web.negotiation import requested_span
 from streams.web.single_flight import SingleFlight
 from streams.web.site import PLOTS_FRESH_S, REFRESH_S, Page
+from streams.web.worker_state import health
 
 
 class OverviewPage:

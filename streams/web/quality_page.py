@@ -5,8 +5,9 @@ import asyncio
 import msgspec
 from aiohttp import web
 
+from streams.messages import now_ms
 from streams.monitor.block_sums import BlockSums
-from streams.monitor.heartbeats import ProcessStatus, now_ms
+from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.quality import plots, quality
 from streams.web.negotiation import requested_span
 from streams.web.single_flight import SingleFlight

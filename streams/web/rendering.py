@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from models.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+
 NONE = "–"
 """Shown for a figure that does not exist."""
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -37,6 +39,15 @@ def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else NONE
 
 
+def state(name: str) -> str:
+    """The word for a process's `state` in the overview's JSON, which has other names for two of them.
+
+    >>> state("learns"), state("stands by"), state("ready")
+    ('active', 'standby', 'ready')
+    """
+    return {"learns": "active", "stands by": "standby"}.get(name, name)
+
+
 def span(ms: float | None) -> str:
     """A duration, ms, in its two largest units.
 
@@ -45,19 +56,19 @@ def span(ms: float | None) -> str:
     """
     if ms is None:
         return NONE
-    if ms < 1000:
+    if ms < SECOND_MS:
         return f"{ms:.0f} ms"
-    if ms < 60_000:
-        return f"{ms / 1000:.1f} s"
-    seconds = int(ms / 1000)
-    for large_s, large, small_s, small in (
-        (86_400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
+    if ms < MINUTE_MS:
+        return f"{ms / SECOND_MS:.1f} s"
+    whole = int(ms)
+    for large_ms, large, small_ms, small in (
+        (DAY_MS, "d", HOUR_MS, "h"),
+        (HOUR_MS, "h", MINUTE_MS, "min"),
+        (MINUTE_MS, "min", SECOND_MS, "s"),
     ):
-        if seconds >= large_s:
-            rest = seconds % large_s // small_s
-            return f"{seconds // large_s} {large}" + (f" {rest} {small}" if rest else "")
+        if whole >= large_ms:
+            rest = whole % large_ms // small_ms
+            return f"{whole // large_ms} {large}" + (f" {rest} {small}" if rest else "")
     raise AssertionError(ms)
 
 
@@ -106,7 +117,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    env.filters |= {"number": number, "span": span, "utc": utc, "bytes": size}
+    env.filters |= {"number": number, "span": span, "state": state, "utc": utc, "bytes": size}
     env.globals |= {"percent": percent, "address": address}
     return env
 

@@ -1,4 +1,6 @@
-"""Which page is where, on a serving worker and on a learner.  A new page is a line here and a module."""
+"""Which page is where, on a serving worker and on a learner.  A new page is a module, and here an import,
+an object and a `Route`.
+"""
 
 from typing import Any
 
@@ -11,7 +13,7 @@ from streams.runtime.live_settings import LiveSettings
 from streams.runtime.serving import Serving
 from streams.settings import Settings
 from streams.web.dead_letters_page import DeadLettersPage
-from streams.web.health_page import HealthPage, health
+from streams.web.health_page import HealthPage
 from streams.web.item_page import ItemPage
 from streams.web.learner_page import LearnerPage, learner_health
 from streams.web.live_page import LivePage
@@ -23,6 +25,7 @@ from streams.web.quality_page import QualityPage
 from streams.web.settings_page import SettingsPage
 from streams.web.site import Route, attach
 from streams.web.user_page import UserPage
+from streams.web.worker_state import health
 
 
 def attach_serving_pages(

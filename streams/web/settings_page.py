@@ -1,7 +1,6 @@
 """The settings, `/settings`: their values, who changed them, and changing some of them while workers run."""
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 from models.evaluation.live import NOW
 from models.model import Model
 from models.units import DAY_MS, HOUR_MS
+from streams.messages import now_ms
 from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.history import Point
 from streams.monitor.quality import quality
@@ -53,7 +53,7 @@ class SettingsPage:
                 400, f"invalid `who` of {len(who)} characters: expected your name, 1 to {MAX_WHO_LENGTH}"
             )
         try:
-            change = self._live_settings.checked(name, requested_value(fields), who, int(time.time() * 1000))
+            change = self._live_settings.checked(name, requested_value(fields), who, now_ms())
         except BadSetting as error:
             raise Problem(400, str(error)) from None
         try:

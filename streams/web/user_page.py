@@ -13,16 +13,15 @@ from aiohttp import web
 from models.core import Floats, Query, Slate
 from models.model import Model
 from models.ranking.features import feature_names
-from streams.messages import MAX_ID_BYTES
-from streams.monitor.heartbeats import now_ms
+from streams.messages import MAX_ID_BYTES, now_ms
 from streams.runtime.serving import Serving
 from streams.step.users import User, query
 from streams.step.whatif import MOST, Counterfactual, changed, effective
 from streams.web.negotiation import id_in_path, id_in_query
 from streams.web.peers import FORWARDED, Peers, Unreachable
 from streams.web.problem import RETRY_SOON, Problem
-from streams.web.served_model import served_model
 from streams.web.site import Page
+from streams.web.worker_state import served_model
 
 PARAMETERS = ("drop", "as", "add", "add_type", "add_item", "context")
 """Query parameters of a what-if: `?drop=2&as=1:purchase&add=click:sku-7&context=device=tv`."""

@@ -50,10 +50,10 @@ def load(settings: Settings, n: int, seed: int, users: int = 0) -> None:
     )
     topic = settings.topic("events")
     for number, click in enumerate(clicks(n, users or max(n // EVENTS_A_USER, 1), seed, walk=1)):
-        one = event(number, click)
+        record = event(number, click)
         while True:
             try:
-                producer.produce(topic, encode(one), one.user)
+                producer.produce(topic, encode(record), record.user)
                 break
             except BufferError:
                 producer.poll(0.1)

@@ -21,7 +21,7 @@ DISTINCT = 5_000_000
 """Distinct items, and distinct users: each comes once."""
 MAX_ITEMS = 100_000
 SETTLED = 4
-"""Every table is full after so many times `MAX_ITEMS` items."""
+"""Every table is full after `SETTLED` × `MAX_ITEMS` items."""
 EXCLUDED = {"embedding", "gru", "transformer", "matrix-factorisation"}
 """Generators that learn in torch, where 5 million steps take an hour; their rows expire like all others."""
 

@@ -36,7 +36,7 @@ class Click(NamedTuple):
 
 
 def clicks(n: int, users: int, seed: int, walk: int = 0, items: int = ITEMS) -> Iterator[Click]:
-    """Generate n clicks of so many users, each equally often and in random order.
+    """Generate n clicks of `users` users, each equally often and in random order.
 
     >>> list(clicks(3, 2, seed=1)) == list(clicks(3, 2, seed=1))
     True

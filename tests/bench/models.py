@@ -39,8 +39,6 @@ def models(bench: Bench) -> list[Row]:
     progress(f"models: learning {filled:,} clicks on {ITEMS:,} items")
     ranked = make_model(settings)
     plain = Model(settings.generators, settings.max_items, parameters=settings.model_parameters)
-    for model in (ranked, plain):
-        model.warm_up()
     for batch in batches(islice(stream, filled), settings.learn_batch):
         for model in (ranked, plain):
             model.learn(batch)

@@ -158,7 +158,7 @@ class Cluster:
     def read(self, topic: str, latest: int | None = None) -> list[Message]:
         """Read the committed records that are in a topic now, each partition in order.
 
-        With `latest`, only those within so many offsets of the end of each partition.
+        With `latest`, only those within that number of offsets from the end of each partition.
         """
         messages, ended = [], set()
         with self._consumer(
@@ -214,7 +214,7 @@ class Cluster:
         return _checkpoints(self.read("model"))
 
     def has_learnt(self, examples: int) -> Callable[[], bool]:
-        """A condition for `wait_for`: the latest checkpoint has learnt at least so many examples."""
+        """A condition for `wait_for`: the latest checkpoint has learnt at least this number of examples."""
         return lambda: any(
             checkpoint.examples >= examples for checkpoint in _checkpoints(self.read("model", TAIL))[-1:]
         )

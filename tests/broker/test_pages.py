@@ -43,7 +43,7 @@ def sample(worker: Process, name: str) -> float:
 def counted_by_hand(cluster: Cluster) -> tuple[int, int, list[int]]:
     """Events that came while a list was shown, those whose item was in it, and the age of each answer."""
     answers = [decode_recommendation(m.value()) for m in cluster.read("recommendations")]
-    made = {answer.event_id: [one.item for one in answer.items] for answer in answers}
+    lists = {answer.event_id: [listed.item for listed in answer.items] for answer in answers}
     shown: dict[str, list[str]] = {}
     predictions, hits, seen = 0, 0, set()
     for message in sorted(cluster.read("events"), key=lambda m: (m.partition(), m.offset())):
@@ -53,7 +53,7 @@ def counted_by_hand(cluster: Cluster) -> tuple[int, int, list[int]]:
         if slate := shown.get(event.user):
             predictions += 1
             hits += event.item in slate
-        shown[event.user] = made[event.event_id]
+        shown[event.user] = lists[event.event_id]
     return predictions, hits, [answer.age_ms for answer in answers]
 
 
@@ -84,16 +84,16 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         }  # fmt: skip
         for worker in workers:
             wait_for(lambda w=worker: expected.items() <= w.get()["counts"].items(), "all counted")
-            found = wait_for(lambda w=worker: learnt(w, number), "the newest model")
-            assert found["lag"] == nothing
-            assert found["dead_letters"] == {"malformed-json": POISON}
+            overview = wait_for(lambda w=worker: learnt(w, number), "the newest model")
+            assert overview["lag"] == nothing
+            assert overview["dead_letters"] == {"malformed-json": POISON}
             drawn = {plot["name"]: plot["lines"] for plot in worker.get("/plots.json")["plots"]}
             assert sum(v or 0 for v in drawn["dead_letters"][0]["values"]) == POISON
             assert states(worker) == {"first": "ready", "second": "ready", "teacher": "learns"}
         assert sum(sample(w, "freshet_dead_letters_total") for w in workers) == POISON
         predictions, hits, ages = counted_by_hand(cluster)
-        found = second.get()["hits"]
-        assert (found["predictions"], found["recommended"]) == (predictions, hits)
+        hit_counts = second.get()["hits"]
+        assert (hit_counts["predictions"], hit_counts["recommended"]) == (predictions, hits)
         assert hits > 0
         summed = sum(sample(w, "freshet_event_age_seconds_sum") for w in workers)
         assert summed == pytest.approx(sum(ages) / 1000)
@@ -104,13 +104,13 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         by_first, by_second = users(first), users(second)
         assert {page["worker"] for page in by_first} == {"first", "second"}
         assert sum(page["events"] for page in by_first) == EVENTS, "duplicates are not applied"
-        for one, other in zip(by_first, by_second, strict=True):
-            assert (one.pop("answered_by"), other.pop("answered_by")) == ("first", "second")
-            for page in (one, other):
+        for first_page, second_page in zip(by_first, by_second, strict=True):
+            assert (first_page.pop("answered_by"), second_page.pop("answered_by")) == ("first", "second")
+            for page in (first_page, second_page):
                 del page["last_age_ms"], page["now"]["model"]
-            assert one == other
-            assert one["now"]["items"]
-            assert one["sent"]["recommendation_id"]
+            assert first_page == second_page
+            assert first_page["now"]["items"]
+            assert first_page["sent"]["recommendation_id"]
         items = [worker.get("/items/i7") for worker in workers]
         for page in items:
             del page["model"]  # its age
@@ -139,10 +139,10 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
         wait_for(lambda: first.get()["lag"] == nothing, "no lag")
         assert wait_for(lambda: first.get()["counts"]["users"], "the users counted again") == USERS
         assert first.get()["counts"]["accepted"] == 2 * EVENTS, "what the dead worker counted stays"
-        found = users(first)
-        assert all(page["worker"] == page["answered_by"] == "first" for page in found)
-        assert sum(page["events"] for page in found) == 2 * EVENTS
-        assert all(page["sent"]["items"] for page in found)
+        pages = users(first)
+        assert all(page["worker"] == page["answered_by"] == "first" for page in pages)
+        assert sum(page["events"] for page in pages) == 2 * EVENTS
+        assert all(page["sent"]["items"] for page in pages)
 
         assert first.stop() == 0
         again = cluster.start("worker", "first")
@@ -153,14 +153,14 @@ def test_two_workers_show_the_same_whoever_is_asked_and_who_died(kafka, tmp_path
 
 def half_life(process: Process, generator: str) -> float:
     """That a worker or learner counts by, ms."""
-    found = process.get().get("half_lives_ms")  # a learner's overview has it
-    if found is None:
-        found = {one["generator"]: one["half_life_ms"] for one in process.get("/settings")["half_lives"]}
-    return found[generator]
+    half_lives = process.get().get("half_lives_ms")  # a learner's overview has it
+    if half_lives is None:
+        half_lives = {row["generator"]: row["half_life_ms"] for row in process.get("/settings")["half_lives"]}
+    return half_lives[generator]
 
 
 def learnt(worker: Process, number: int) -> dict[str, Any] | None:
     """The overview, once it has this checkpoint."""
-    found = worker.get()
-    both = found["model"]["checkpoint"], (found["learner"] or {}).get("checkpoint")
-    return found if both == (number, number) else None
+    overview = worker.get()
+    both = overview["model"]["checkpoint"], (overview["learner"] or {}).get("checkpoint")
+    return overview if both == (number, number) else None

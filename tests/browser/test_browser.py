@@ -23,9 +23,9 @@ COLOURED = """() => [...document.querySelectorAll("#plots canvas")].map(canvas =
     .getImageData(0, 0, canvas.width, canvas.height).data.filter((v, i) => i % 4 == 3 && v).length)"""
 """Pixels with something in them, of each plot."""
 INJECTED = """() => {
-    const made = document.createElement("script");
-    made.textContent = "window.owned = 1";
-    document.body.append(made);
+    const script = document.createElement("script");
+    script.textContent = "window.owned = 1";
+    document.body.append(script);
     document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.owned = 1'>");
 }"""
 TOKEN = "sesame, open"
@@ -148,16 +148,16 @@ def test_figures_refresh_without_a_reload(shop: Shop):
 
 def test_both_workers_show_the_same(shop: Shop):
     def figures(worker: Process) -> dict[str, Any]:
-        found = worker.get()
-        return {name: found[name] for name in ("counts", "dead_letters", "lag", "hits")} | {
-            "model": found["model"]["checkpoint"],
-            "processes": [(p["name"], p["state"], p["partitions"]) for p in found["processes"]],
+        overview = worker.get()
+        return {name: overview[name] for name in ("counts", "dead_letters", "lag", "hits")} | {
+            "model": overview["model"]["checkpoint"],
+            "processes": [(p["name"], p["state"], p["partitions"]) for p in overview["processes"]],
         }
 
     wait_for(lambda: figures(shop.first) == figures(shop.second), "the same figures")
-    found = figures(shop.first)
-    assert found["counts"]["accepted"] == EVENTS + len(HOSTILE)
-    assert found["counts"]["dead_letters"] == len(POISON) == sum(found["dead_letters"].values())
+    overview = figures(shop.first)
+    assert overview["counts"]["accepted"] == EVENTS + len(HOSTILE)
+    assert overview["counts"]["dead_letters"] == len(POISON) == sum(overview["dead_letters"].values())
 
 
 def test_what_an_item_is_recommended_beside_is_the_same_on_both(shop: Shop):
@@ -176,7 +176,7 @@ def test_what_an_item_is_recommended_beside_is_the_same_on_both(shop: Shop):
     for worker in (shop.first, shop.second):
         wait_for(lambda w=worker: beside(w)["with_it"], "the list among the latest", 15)
     assert beside(shop.first) == beside(shop.second)
-    assert {one["item"] for one in beside(shop.first)["items"]} & set(listed[1:])
+    assert {entry["item"] for entry in beside(shop.first)["items"]} & set(listed[1:])
 
 
 def test_what_if_changes_the_list_and_nothing_else(shop: Shop):
@@ -188,7 +188,7 @@ def test_what_if_changes_the_list_and_nothing_else(shop: Shop):
         expect(page.locator("#what-if-list")).to_contain_text("with a click of i33")
         now = page.locator("#lists section").first.locator("tbody tr td:nth-child(2)").all_inner_texts()
         then = page.locator("#what-if-list tbody tr td:nth-child(2)").all_inner_texts()
-        assert now == [one["item"] for one in before["now"]["items"]]
+        assert now == [entry["item"] for entry in before["now"]["items"]]
         assert then != now
     after = shop.second.get("/users/u1")
     assert (after["offset"], after["history"], after["sent"]) == (
@@ -312,7 +312,7 @@ def test_settings_change_for_all_workers_and_only_with_the_token(shop: Shop):
 
 def setting(worker: Process, name: str) -> dict[str, Any]:
     """One of the settings that can be changed."""
-    return next(one for one in worker.get("/settings")["live"] if one["setting"] == name)
+    return next(entry for entry in worker.get("/settings")["live"] if entry["setting"] == name)
 
 
 def post(worker: Process, path: str, body: dict[str, Any], token: str) -> tuple[int, Any]:

@@ -42,24 +42,24 @@ def test_month_ahead_stamps_move_nobody_else():
     times = list(range(0, 1_000_000, 1000))
     ahead = {0, 1, 2, 17, 300, 301, 302, 303, 500, 900}
     lying = [time + MONTH if n in ahead else time for n, time in enumerate(times)]
-    found = list(arrivals(lying))
+    replayed_at = list(arrivals(lying))
     for n, time in enumerate(times):
-        assert found[n] == time or (n in ahead and abs(found[n] - time) <= 4000)
+        assert replayed_at[n] == time or (n in ahead and abs(replayed_at[n] - time) <= 4000)
 
 
 def test_late_events_move_nobody_else():
     times = list(range(0, 1_000_000, 1000))
     late = {5, 300, 301, 302, 500, 997}
     lying = [max(0, time - 200_000) if n in late else time for n, time in enumerate(times)]
-    found = list(arrivals(lying))
+    replayed_at = list(arrivals(lying))
     for n, time in enumerate(times):
-        assert found[n] == time or (n in late and abs(found[n] - time) <= 4000)
+        assert replayed_at[n] == time or (n in late and abs(replayed_at[n] - time) <= 4000)
 
 
 def test_arrivals_never_go_back():
     rng = random.Random(1)
-    found = list(arrivals([rng.randrange(1_000_000) for _ in range(1000)]))
-    assert found == sorted(found)
+    replayed_at = list(arrivals([rng.randrange(1_000_000) for _ in range(1000)]))
+    assert replayed_at == sorted(replayed_at)
 
 
 def test_arrivals_read_no_further_than_they_look_ahead():
@@ -104,30 +104,30 @@ def settings(broker: EmbeddedBroker, prefix: str = "") -> Settings:
 def read(broker: EmbeddedBroker, topic: str, count: int):
     consumer = Consumer({"bootstrap.servers": broker.brokers, "group.id": "test", "fetch.wait.max.ms": 10})
     consumer.assign([TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
-    found = consumer.consume(count, 20)
+    records = consumer.consume(count, 20)
     consumer.close()
-    return found
+    return records
 
 
 def test_events_are_keyed_by_user_and_carry_their_arrival(broker):
     producer = EventProducer(settings(broker))
     publish_events(schedule([event(n, time=n) for n in range(500)]), producer, quiet)
     assert (producer.delivered, producer.failed) == (500, 0)
-    found = read(broker, "events", 500)
-    assert len(found) == 500
-    for record in found:
-        made = messages.decode_event(record.value())
-        assert record.key() == made.user.encode()
-        assert record.headers() == [("replay", str(made.time).encode())]
-    assert len({(record.key(), record.partition()) for record in found}) == 50
+    records = read(broker, "events", 500)
+    assert len(records) == 500
+    for record in records:
+        payload = messages.decode_event(record.value())
+        assert record.key() == payload.user.encode()
+        assert record.headers() == [("replay", str(payload.time).encode())]
+    assert len({(record.key(), record.partition()) for record in records}) == 50
 
 
 def test_copies_and_live_events(broker):
     producer = EventProducer(settings(broker, "copies."))
     publish_events(schedule([event(n) for n in range(10)], live=True), producer, quiet, copies=3)
-    found = read(broker, "copies.events", 30)
-    assert producer.delivered == len(found) == 30
-    assert all(record.headers() is None for record in found)
+    records = read(broker, "copies.events", 30)
+    assert producer.delivered == len(records) == 30
+    assert all(record.headers() is None for record in records)
 
 
 def test_a_full_buffer_is_waited_for(broker):

@@ -76,12 +76,14 @@ def answering(settings: Settings, *, silent: str = "", twice: str = "", refused:
                 if cause.event_id == refused:
                     producer.produce(settings.topic("dead-letter"), record.value(), record.key())
                     continue
-                made = messages.Recommendation(
+                recommendation = messages.Recommendation(
                     recommendation_id=cause.event_id, user=cause.user, time=0, event_id=cause.event_id,
                     event_type=cause.type, items=[], checkpoint=0, age_ms=7, model_age_ms=None,
                 )  # fmt: skip
                 for _ in range(1 + (cause.event_id == twice)):
-                    producer.produce(settings.topic("recommendations"), messages.encode(made), record.key())
+                    producer.produce(
+                        settings.topic("recommendations"), messages.encode(recommendation), record.key()
+                    )
             producer.poll(0)
 
     thread = threading.Thread(target=answer)
@@ -95,11 +97,11 @@ def answering(settings: Settings, *, silent: str = "", twice: str = "", refused:
 
 @pytest.fixture
 def settings(embedded: EmbeddedBroker, request: pytest.FixtureRequest) -> Settings:
-    made = Settings(
+    replay_settings = Settings(
         brokers=embedded.brokers, embedded=True, partitions=PARTITIONS, topic_prefix=f"{request.node.name}."
     )
-    embedded.create(*(made.topic(name) for name in ("events", "recommendations", "dead-letter")))
-    return made
+    embedded.create(*(replay_settings.topic(name) for name in ("events", "recommendations", "dead-letter")))
+    return replay_settings
 
 
 def replay(settings: Settings, events, timeout_s: float = 20, copies: int = 1, in_flight: int = 50) -> Replay:

@@ -92,7 +92,7 @@ def test_a_stop_ends_a_restore(settings):
 
 
 def read(reader: ModelReader, rows: int, checkpoints: int = 0) -> list[model_reader.Part]:
-    """Parts with so many rows and checkpoints."""
+    """Parts with this number of rows and checkpoints."""
     parts: list[model_reader.Part] = []
     while (
         sum(len(part.rows) for part in parts) < rows or sum(bool(p.checkpoint) for p in parts) < checkpoints

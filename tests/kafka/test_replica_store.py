@@ -27,9 +27,9 @@ def test_what_was_saved_is_loaded(tmp_path):
 
     store = ReplicaStore(tmp_path / "store")
     assert store.saved == (b"second", 9)
-    found = [row for rows in store.slices() for row in rows]
+    stored_rows = [row for rows in store.slices() for row in rows]
     of_first = {key: value for key, value in rows(1) if key != b"next/7"}
-    assert dict(found) == of_first | {b"next/8": b"3"}
+    assert dict(stored_rows) == of_first | {b"next/8": b"3"}
 
 
 def test_nothing_is_written_before_its_time(tmp_path):

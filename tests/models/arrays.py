@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.core import Batch, Example, QueryBatch
+from models.core import Batch, Example
+from models.small_batches import query_batch
 
 
 def batch(items, history=None, weights=None, times=None, sizes=None, users=None) -> Batch:
@@ -15,7 +16,7 @@ def batch(items, history=None, weights=None, times=None, sizes=None, users=None)
     times = np.zeros(n, np.int64) if times is None else np.asarray(times, np.int64)
     users = (np.arange(n) if users is None else np.asarray(users)).astype(np.uint64)
     weights = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
-    queries = QueryBatch.from_history(history, sizes, times)
+    queries = query_batch(history, sizes, times)
     return Batch(np.asarray(items, np.int32), queries, weights, users, users)
 
 

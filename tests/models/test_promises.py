@@ -9,6 +9,7 @@ from models.core import HISTORY, Batch, Query, QueryBatch
 from models.model import Model, Prepared
 from models.recommender import AT_ONCE, OWN, POPULAR, Recommender
 from models.registry import GENERATORS
+from models.small_batches import query_batch
 from models.units import HOUR_MS
 from streams.settings import Settings
 from tests.models import arrays
@@ -39,7 +40,7 @@ def all_rows(generator) -> np.ndarray:
     return np.arange(generator.state.rows, dtype=np.int32)
 
 
-def query_batch(seed: int = 9, n: int = 30) -> QueryBatch:
+def random_queries(seed: int = 9, n: int = 30) -> QueryBatch:
     return batch(seed, n).queries
 
 
@@ -73,7 +74,7 @@ def learning_name(request):
 
 
 def test_cold_start_proposes_nothing_and_does_not_fail(learning_name):
-    proposed = make(learning_name).propose(query_batch(), 10)
+    proposed = make(learning_name).propose(random_queries(), 10)
     assert (proposed.rows == -1).all()
     assert (proposed.scores == 0).all()
 
@@ -90,12 +91,12 @@ def test_empty_batches_and_empty_sessions(name):
     generator = trained(name, 1)
     generator.learn(batch(2, n=0))
     empty = np.full((3, HISTORY), -1, np.int32)
-    assert generator.propose(QueryBatch.from_history(empty), 5).rows.shape == (3, 5)
-    assert generator.propose(QueryBatch.from_history(empty[:0]), 5).rows.shape == (0, 5)
+    assert generator.propose(query_batch(empty), 5).rows.shape == (3, 5)
+    assert generator.propose(query_batch(empty[:0]), 5).rows.shape == (0, 5)
 
 
 def test_candidates_are_distinct_finite_known_and_best_first(name):
-    proposed = trained(name, 1, 2, 3).propose(query_batch(), 20)
+    proposed = trained(name, 1, 2, 3).propose(random_queries(), 20)
     assert proposed.rows.dtype == np.int32
     assert proposed.scores.dtype == np.float32
     assert np.isfinite(proposed.scores).all()
@@ -111,7 +112,7 @@ def test_candidates_are_distinct_finite_known_and_best_first(name):
 
 
 def test_sources_point_into_the_history(name):
-    queries = query_batch()
+    queries = random_queries()
     sources = trained(name, 1, 2).propose(queries, 10).sources
     assert ((sources >= -1) & (sources < HISTORY)).all()
     rows, columns = np.nonzero(sources >= 0)
@@ -121,13 +122,13 @@ def test_sources_point_into_the_history(name):
 def test_reading_never_changes_state(name):
     generator = trained(name, 1, 2)
     before = generator.state.dump(all_rows(generator)).tobytes()
-    first = generator.propose(query_batch(), 10)
-    assert same(generator.propose(query_batch(), 10), first)
+    first = generator.propose(random_queries(), 10)
+    assert same(generator.propose(random_queries(), 10), first)
     assert generator.state.dump(all_rows(generator)).tobytes() == before
 
 
 def test_seeded_runs_repeat(name):
-    first, second = (trained(name, 1, 2, seed=5).propose(query_batch(), 10) for _ in range(2))
+    first, second = (trained(name, 1, 2, seed=5).propose(random_queries(), 10) for _ in range(2))
     assert same(first, second)
 
 
@@ -136,7 +137,7 @@ def test_replica_equals_learner_after_any_number_of_checkpoints(name):
     for seed in range(6):
         learner.learn(batch(seed))
         replica.state.apply(learner.state.dump(learner.state.touched()))
-        assert same(replica.propose(query_batch(seed), 15), learner.propose(query_batch(seed), 15))
+        assert same(replica.propose(random_queries(seed), 15), learner.propose(random_queries(seed), 15))
 
 
 def test_a_restored_learner_continues_as_if_uninterrupted(name):
@@ -170,7 +171,7 @@ def test_of_a_row_applied_twice_the_last_one_counts(name):
         learner.learn(batch(seed))
         dumps.append(learner.state.dump(learner.state.touched()))
     replica.state.apply(np.concatenate(dumps))
-    assert same(replica.propose(query_batch(), 10), learner.propose(query_batch(), 10))
+    assert same(replica.propose(random_queries(), 10), learner.propose(random_queries(), 10))
 
 
 def test_evicted_items_are_in_no_list(learning_name):
@@ -179,16 +180,16 @@ def test_evicted_items_are_in_no_list(learning_name):
     evicted = np.array([3, 7, 11], np.int32)
     learner.state.touched()
     learner.evict(evicted)
-    assert not np.isin(learner.propose(query_batch(), 30).rows, evicted).any()
+    assert not np.isin(learner.propose(random_queries(), 30).rows, evicted).any()
     replica.state.apply(learner.state.dump(learner.state.touched()))
-    assert same(replica.propose(query_batch(), 30), learner.propose(query_batch(), 30))
+    assert same(replica.propose(random_queries(), 30), learner.propose(random_queries(), 30))
 
 
 def test_unknown_items_teach_nothing(learning_name):
     generator = make(learning_name)
     examples = batch(1)
     generator.learn(replace(examples, items=np.full_like(examples.items, -1)))
-    assert (generator.propose(query_batch(), 10).rows == -1).all()
+    assert (generator.propose(random_queries(), 10).rows == -1).all()
 
 
 def test_an_item_stays_below_two_kibibytes_in_all_that_are_on_by_default():
@@ -261,12 +262,12 @@ def test_several_threads_list_what_one_does():
     weights = dict.fromkeys(GENERATORS, 1.0)
     model, rng = Model(weights, CAPACITY, rankers=["mlp", "din"]), np.random.default_rng(3)
     for ranker in ("blend", "mlp", "din"):
-        one, several = (Recommender(model, weights, ranker, threads=threads) for threads in (1, 4))
+        sequential, threaded = (Recommender(model, weights, ranker, threads=threads) for threads in (1, 4))
         for step in range(5):  # several first: the first to propose ranks what changed
             names = [f"item-{n}" for n in rng.integers(0, 60, 40)]
             model.learn([example(item, *names[max(n - 3, 0) : n], time=step) for n, item in enumerate(names)])
             queries = [Query((names[n % 40], names[n % 37]), 1 + n % 2, 99) for n in range(20 * AT_ONCE + 5)]
-            assert several.recommend(queries, 10) == one.recommend(queries, 10)
+            assert threaded.recommend(queries, 10) == sequential.recommend(queries, 10)
 
 
 def test_those_that_decay_say_so_in_the_registry():

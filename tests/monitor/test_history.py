@@ -145,9 +145,9 @@ def test_current_figures_are_of_the_running_processes():
     )
     beat(history, "c", "serving", BEGAN - 20_000, counts={"accepted": 1000}, gauges={"lag:2": 99})
     beat(history, "l", "learning", BEGAN, gauges={"learner_active": 1.0, "model_checkpoint": 8})
-    found = overview(history.heartbeats(BEGAN), [], "15min")
-    assert found["events_per_s"] == 10.0
-    assert found["lag"] == {"0": 5, "1": 7}
-    assert found["counts"]["users"] is None, "b is still counting"
-    assert found["learner"]["name"] == "l"
-    assert found["learner"]["checkpoint"] == 8
+    cluster = overview(history.heartbeats(BEGAN), [], "15min")
+    assert cluster["events_per_s"] == 10.0
+    assert cluster["lag"] == {"0": 5, "1": 7}
+    assert cluster["counts"]["users"] is None, "b is still counting"
+    assert cluster["learner"]["name"] == "l"
+    assert cluster["learner"]["checkpoint"] == 8

@@ -5,9 +5,8 @@ import pytest
 
 from models.core import Example
 from models.model import Model
+from models.units import HOUR_MS, MINUTE_MS
 from streams.monitor.item_map import (
-    HOUR_MS,
-    MINUTE_MS,
     EventCounts,
     ItemMap,
     busiest_rows,

@@ -24,8 +24,8 @@ def point(slot: int, counts: dict[str, float]) -> Point:
 
 
 def test_figures_add_up_over_time_and_are_those_by_hand():
-    found = quality([], [point(1, COUNTS), point(2, COUNTS)], "15min")
-    now, shown, frozen, *rest = found["recommenders"]
+    page = quality([], [point(1, COUNTS), point(2, COUNTS)], "15min")
+    now, shown, frozen, *rest = page["recommenders"]
     assert shown["recall"] == 20 / 70
     assert (now["name"], now["predictions"], now["recall"], now["mrr"], now["ndcg"]) == (
         "now",
@@ -36,14 +36,14 @@ def test_figures_add_up_over_time_and_are_those_by_hand():
     )
     assert now["recall_low"] < 0.5 < now["recall_high"]
     assert frozen["recall"] == 0.25
-    assert [one["name"] for one in rest] == ["popularity", "next"]
-    (lift,) = found["lifts"]
+    assert [entry["name"] for entry in rest] == ["popularity", "next"]
+    (lift,) = page["lifts"]
     assert lift["over"] == "frozen"
     assert lift["lift"] == 0.25
     assert (lift["low"] + lift["high"]) / 2 == pytest.approx(0.25)
     assert lift["low"] > 0.1
-    assert [one["name"] for one in found["segments"]] == ["type buy", "type view", "user new"]
-    segment = found["segments"][-1]
+    assert [entry["name"] for entry in page["segments"]] == ["type buy", "type view", "user new"]
+    segment = page["segments"][-1]
     assert segment["name"] == "user new"
     assert segment["recommenders"]["now"]["recall"] == 0.1
 

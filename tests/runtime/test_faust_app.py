@@ -6,9 +6,9 @@ from streams.runtime.faust_app import Repeats
 
 
 def record(level: int, message: str, at: float) -> logging.LogRecord:
-    made = logging.LogRecord("aiokafka.producer.sender", level, __file__, 7, message, (), None)
-    made.created = at
-    return made
+    log_record = logging.LogRecord("aiokafka.producer.sender", level, __file__, 7, message, (), None)
+    log_record.created = at
+    return log_record
 
 
 def test_a_warning_is_logged_once_in_ten_seconds_and_an_error_always():

@@ -71,7 +71,10 @@ def late_kernels_of_a_worker(published: Path) -> set[tuple[str, str]]:
     for rows in pickle.loads(published.read_bytes()):
         model.apply(model.prepare(rows.items()))
         for examples in shop_examples():
-            queries = [Query((*one.history, one.item), one.time, one.session_size + 1) for one in examples]
+            queries = [
+                Query((*example.history, example.item), example.time, example.session_size + 1)
+                for example in examples
+            ]
             recommender.recommend(queries, SETTINGS.list_length)
     recommender.popular(SETTINGS.list_length)
     return loaded_kernels() - warm

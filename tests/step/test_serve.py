@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -33,15 +33,13 @@ class Record:
 
 @dataclass
 class Echo:
-    """Recommends what the session holds, newest first; remembers what it was asked."""
+    """Recommends what the session holds, newest first."""
 
     checkpoint: int = 7
     checkpoint_time: int | None = NOW - 500
-    asked: list = field(default_factory=list)
 
-    def recommend(self, asked, k):
-        sessions = [one.history[-one.session_size :] for one in asked]
-        self.asked += sessions
+    def recommend(self, queries, k):
+        sessions = [query.history[-query.session_size :] for query in queries]
         return [Slate(tuple(s[::-1][:k]), (0.5,) * len(s[:k]), ("because",) * len(s[:k])) for s in sessions]
 
     def popular(self, k):

@@ -65,18 +65,18 @@ def test_what_is_dropped_or_retyped_is_as_if_it_had_been_so():
 
 def test_what_changes_nothing_is_no_change():
     user = did([("view", "a"), ("cart", "b")])
-    asked = Counterfactual(frozenset({2, 3, 99}), {1: "cart", 2: "view", 7: "view"})
-    assert effective(asked, user) == Counterfactual(frozenset({2}), {})
+    changes = Counterfactual(frozenset({2, 3, 99}), {1: "cart", 2: "view", 7: "view"})
+    assert effective(changes, user) == Counterfactual(frozenset({2}), {})
     assert not any(effective(Counterfactual(frozenset({9}), {1: "cart"}), user))
 
 
 def test_a_form_without_script_is_understood():
-    asked = counterfactual(
+    changes = counterfactual(
         [("id", "u"), ("add_type", "cart"), ("add_item", "x:y"), ("add_type", "view"), ("add_item", ""),
          ("as", "1:view"), ("drop", "3"), ("context", "device=tv, page = search")],
         "click",
     )  # fmt: skip
-    assert asked == Counterfactual(
+    assert changes == Counterfactual(
         frozenset({3}), {1: "view"}, (("cart", "x:y"),), {"device": "tv", "page": "search"}
     )
     assert counterfactual([("add", "plain")], "click").added == (("click", "plain"),)

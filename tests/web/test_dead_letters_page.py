@@ -60,16 +60,16 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 
 
 def test_dead_letters_are_listed_by_reason_with_their_bytes_escaped(worker: Worker, messages: list[Message]):
-    found = get_json(worker, "/dead-letters")
-    assert {entry["reason"]: entry["letters"] for entry in found["reasons"]} == {
+    figures = get_json(worker, "/dead-letters")
+    assert {entry["reason"]: entry["letters"] for entry in figures["reasons"]} == {
         "time-out-of-range": 1, "malformed-json": 1, "empty": 1,
     }  # fmt: skip
-    assert [letter["at"] for letter in found["letters"]] == ["3:9", "3:8", "3:7", "3:6"]
-    assert found["letters"][1]["value"] == "\\x00\\xff<script>"
-    assert found["letters"][0]["from"] == {"topic": "events", "partition": 1, "offset": 7}
-    assert found["letters"][2]["value"] is None
-    assert found["letters"][3]["reason"] is None
-    assert len(found["letters"][3]["value"]) < 300
+    assert [letter["at"] for letter in figures["letters"]] == ["3:9", "3:8", "3:7", "3:6"]
+    assert figures["letters"][1]["value"] == "\\x00\\xff<script>"
+    assert figures["letters"][0]["from"] == {"topic": "events", "partition": 1, "offset": 7}
+    assert figures["letters"][2]["value"] is None
+    assert figures["letters"][3]["reason"] is None
+    assert len(figures["letters"][3]["value"]) < 300
     (only,) = get_json(worker, "/dead-letters?reason=empty")["letters"]
     assert only["at"] == "3:7"
     page = Page(get(worker, "/dead-letters", BROWSER)[1])
@@ -91,10 +91,10 @@ def test_a_dead_letter_is_sent_again_as_what_it_should_have_been(
 ):
     sent: list[Any] = []
     monkeypatch.setattr(dead_letters_page.Sender, "send", lambda self, *record: sent.append(record))
-    status, found = post(worker, "/dead-letters", {"at": "3:9"})
+    status, answer = post(worker, "/dead-letters", {"at": "3:9"})
     assert status == 422
     assert not sent
-    assert "time-out-of-range" in found["letters"][0]["why_not"]
+    assert "time-out-of-range" in answer["letters"][0]["why_not"]
     fixed = BAD.replace(b'"soon"', b"5")
     assert post(worker, "/dead-letters", {"at": "3:9", "value": fixed.decode()})[0] == 200
     ((topic, key, value, headers),) = sent

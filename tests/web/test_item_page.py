@@ -14,24 +14,25 @@ from tests.web.worker import BROWSER, NOW, Page, Worker, get, get_json, strict
 
 
 def test_an_items_page_has_its_neighbours_by_each_generator(worker: Worker):
-    found = get_json(worker, "/items/c")
-    assert (found["item"], found["row"], found["events"]) == ("c", worker.serving.model.items.row("c"), 10)
-    assert found["popularity"] == pytest.approx(10, abs=0.01)
-    assert NOW <= found["first_seen"] < found["last_seen"] < NOW + 120, "numbers of the examples"
-    assert found["beside"] == {"lists": 0, "with_it": 0, "items": []}
-    assert list(found["neighbours"]) == list(worker.settings.generators)
-    assert found["neighbours"].pop("history") == [], "an item alone has no other in its history"
-    for items in found["neighbours"].values():
-        named = [one["item"] for one in items]
+    figures = get_json(worker, "/items/c")
+    assert (figures["item"], figures["events"]) == ("c", 10)
+    assert figures["row"] == worker.serving.model.items.row("c")
+    assert figures["popularity"] == pytest.approx(10, abs=0.01)
+    assert NOW <= figures["first_seen"] < figures["last_seen"] < NOW + 120, "numbers of the examples"
+    assert figures["beside"] == {"lists": 0, "with_it": 0, "items": []}
+    assert list(figures["neighbours"]) == list(worker.settings.generators)
+    assert figures["neighbours"].pop("history") == [], "an item alone has no other in its history"
+    for items in figures["neighbours"].values():
+        named = [entry["item"] for entry in items]
         assert named
         assert "c" not in named
         assert len(set(named)) == len(named)
-        scores = [one["score"] for one in items]
+        scores = [entry["score"] for entry in items]
         assert scores == sorted(scores, reverse=True)
-    assert found["neighbours"]["next"][0]["item"] == "d"
-    assert found["neighbours"]["previous"][0]["item"] == "b"
+    assert figures["neighbours"]["next"][0]["item"] == "d"
+    assert figures["neighbours"]["previous"][0]["item"] == "b"
     text = Page(get(worker, "/items/c", BROWSER)[1]).text
-    assert all(name in text for name in found["neighbours"])
+    assert all(name in text for name in figures["neighbours"])
 
 
 def test_an_items_page_has_what_it_is_recommended_beside(tmp_path, recommendations: list[Any], monkeypatch):
@@ -47,8 +48,8 @@ def test_an_items_page_has_what_it_is_recommended_beside(tmp_path, recommendatio
             SimpleNamespace(value=lambda recommendation=recommendation: encode(recommendation))
         )
     recommendations.append(SimpleNamespace(value=lambda: None))
-    found = get_json(worker, "/items/c")["beside"]
-    assert found == {
+    beside = get_json(worker, "/items/c")["beside"]
+    assert beside == {
         "lists": 3, "with_it": 2, "items": [{"item": "b", "lists": 2}, {"item": "a", "lists": 1}]
     }  # fmt: skip
     assert "2 of the latest 3 lists" in get(worker, "/items/c", BROWSER)[1]
@@ -67,10 +68,10 @@ def test_a_model_without_popularity_says_nothing_of_it(tmp_path):
     worker = Worker(tmp_path / "data")
     worker.serving.model = model = Model(["next"], 10)
     model.learn([example(item, "a", offset=n, time=NOW) for n, item in enumerate("ab")])
-    found = get_json(worker, "/items/a")
-    assert found["events"] is None
-    assert found["popularity"] is None
-    assert [one["item"] for one in found["neighbours"]["next"]] == ["b"]
+    figures = get_json(worker, "/items/a")
+    assert figures["events"] is None
+    assert figures["popularity"] is None
+    assert [entry["item"] for entry in figures["neighbours"]["next"]] == ["b"]
     assert get(worker, "/items/a", BROWSER)[0] == 200
 
 

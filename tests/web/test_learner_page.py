@@ -42,27 +42,27 @@ def test_the_pages_of_a_learner_that_learns(tmp_path):
     site = learner(tmp_path, Learning(True, checkpoint))
 
     async def visit(ask: Ask) -> None:
-        found = strict((await ask("/"))[1])
-        assert 100 <= found.pop("publish_age_ms") < 60_000
-        assert found == {
+        figures = strict((await ask("/"))[1])
+        assert 100 <= figures.pop("publish_age_ms") < 60_000
+        assert figures == {
             "state": "active", "checkpoint": 9, "examples": 200, "repeated": 5, "unusable": 1, "lag": 4,
             "items": 12, "rows": 30, "half_lives_ms": {"trending": 7_200_000.0},
         }  # fmt: skip
         status, text, headers = await ask("/", BROWSER)
         assert status == 200
-        assert "learns" in text
+        assert '<span class="state good">active</span>' in text
         assert headers["Content-Security-Policy"]
         assert "trending 2 h" in Page(text).text
         assert (await ask("/.json", BROWSER))[2]["Content-Type"] == "application/json"
         for path in ("/health/live", "/health/ready"):
             assert (await ask(path))[0] == 200
-        found = samples((await ask("/metrics"))[1])
-        assert found["freshet_learner_active"] == {(): 1}
-        assert found["freshet_examples_total"] == {(): 200}
-        assert found["freshet_examples_repeated_total"] == {(): 5}
-        assert found["freshet_learner_lag_examples"] == {(): 4}
-        assert found["freshet_model_checkpoint"] == {(): 9}
-        assert found["freshet_model_items"] == {(): 12}
+        metrics = samples((await ask("/metrics"))[1])
+        assert metrics["freshet_learner_active"] == {(): 1}
+        assert metrics["freshet_examples_total"] == {(): 200}
+        assert metrics["freshet_examples_repeated_total"] == {(): 5}
+        assert metrics["freshet_learner_lag_examples"] == {(): 4}
+        assert metrics["freshet_model_checkpoint"] == {(): 9}
+        assert metrics["freshet_model_items"] == {(): 12}
         for path in ("/users/ann", "/router/", "/table/", "/nothing"):
             assert (await ask(path))[0] == 404
         assert (await ask("/", method="POST"))[0] == 405
@@ -74,15 +74,15 @@ def test_the_pages_of_a_learner_that_stands_by(tmp_path):
     site = learner(tmp_path, Learning(False))
 
     async def visit(ask: Ask) -> None:
-        found = strict((await ask("/"))[1])
-        assert found.pop("state") == "standby"
-        assert set(found.values()) == {None}
+        figures = strict((await ask("/"))[1])
+        assert figures.pop("state") == "standby"
+        assert set(figures.values()) == {None}
         assert "takes over" in (await ask("/", BROWSER))[1]
         ready = {"ready": True, "state": "standby", "waiting_for": []}
         assert strict((await ask("/health/ready"))[1]) == ready
-        found = samples((await ask("/metrics"))[1])
-        assert found["freshet_learner_active"] == {(): 0}
-        assert "freshet_examples_total" not in found
+        metrics = samples((await ask("/metrics"))[1])
+        assert metrics["freshet_learner_active"] == {(): 0}
+        assert "freshet_examples_total" not in metrics
 
     browse(site, visit)
 
@@ -100,9 +100,9 @@ def test_a_learner_that_still_reads_the_model_is_not_ready(tmp_path):
             "waiting_for": ["the published model is being read"],
         }
         assert "is being read" in (await ask("/health/ready", BROWSER))[1]
-        found = strict((await ask("/"))[1])
-        assert found.pop("state") == "starting"
-        assert set(found.values()) == {None}
+        figures = strict((await ask("/"))[1])
+        assert figures.pop("state") == "starting"
+        assert set(figures.values()) == {None}
         assert (await ask("/health/live"))[0] == 200
         learning.active, learning.waiting_for = True, []
         assert (await ask("/health/ready"))[0] == 200

@@ -59,12 +59,12 @@ def test_a_subscription_receives_events_with_what_they_caused():
         Record("ann", None, 3),
         Record("x", "x", 4, b"{"),
     ]
-    found = received(records)
-    assert [(one["event"]["user"], one["recommendation"]["recommendation_id"]) for one in found] == [
+    tail = received(records)
+    assert [(entry["event"]["user"], entry["recommendation"]["recommendation_id"]) for entry in tail] == [
         ("ann", "0-1"), ("ben", "0-2"), ("ann", "0-3"),
     ]  # fmt: skip
-    assert [one["offset"] for one in received(records, user="ann")] == [1, 3]
-    assert [one["offset"] for one in received(records, item="ü<")] == [2]
+    assert [entry["offset"] for entry in received(records, user="ann")] == [1, 3]
+    assert [entry["offset"] for entry in received(records, item="ü<")] == [2]
     assert received(records, item="ann") == []
     assert received(records, user="an") == []
     subscription = Subscription("w", None, None)
@@ -82,11 +82,11 @@ def test_a_subscription_is_limited_and_a_slow_browser_loses_lines_and_nothing_el
 
 def test_the_events_of_a_second_are_json_and_no_subscription_is_left(worker: Worker):
     before = worker.serving.subscribers
-    found = get_json(worker, "/live?user=ann")
-    assert found == {"user": "ann", "item": None, "rate_per_s": 10.0, "events": []}
+    tail = get_json(worker, "/live?user=ann")
+    assert tail == {"user": "ann", "item": None, "rate_per_s": 10.0, "events": []}
     assert worker.serving.subscribers == before
     page = Page(get(worker, "/live?user=<b>", BROWSER)[1])
-    assert any(found.get("value") == "<b>" for _, found in page.elements)
+    assert any(values.get("value") == "<b>" for _, values in page.elements)
 
 
 def subscriptions(worker: Worker) -> list[Any]:

@@ -26,13 +26,13 @@ def worker(tmp_path: Path) -> Worker:
 
 
 def test_the_map_has_every_item_with_its_place(worker: Worker):
-    found = get_json(worker, "/map")
-    assert found["time"] == worker.item_map.map.time
-    assert 0 < found["explained"] <= 1
-    assert found["moved_s"] == 60
-    assert {entry["item"] for entry in found["items"]} == set("abcdefghijkl")
-    assert all(entry["events"] == 10 and entry["moved"] == 0 for entry in found["items"])
-    assert len({(entry["x"], entry["y"]) for entry in found["items"]}) == 12
+    figures = get_json(worker, "/map")
+    assert figures["time"] == worker.item_map.map.time
+    assert 0 < figures["explained"] <= 1
+    assert figures["moved_s"] == 60
+    assert {entry["item"] for entry in figures["items"]} == set("abcdefghijkl")
+    assert all(entry["events"] == 10 and entry["moved"] == 0 for entry in figures["items"])
+    assert len({(entry["x"], entry["y"]) for entry in figures["items"]}) == 12
     page = Page(get(worker, "/map", BROWSER)[1])
     assert "The 12 items with most events" in page.text
     assert ("a", {"class": "id", "href": "/items/a"}) in page.elements

@@ -22,27 +22,27 @@ def test_prometheus_reads_the_same_figures(tmp_path):
     status, text, headers = get(worker, "/metrics", "text/plain")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain")
-    found = samples(text)
-    assert found["freshet_events_total"] == {
+    metrics = samples(text)
+    assert metrics["freshet_events_total"] == {
         (("outcome", "accepted"),): 5, (("outcome", "duplicate"),): 2, (("outcome", "late"),): 1,
         (("outcome", "replayed"),): 3,
     }  # fmt: skip
-    assert found["freshet_recommendations_total"] == {(): 4}
-    assert found["freshet_predictions_total"] == {(): 3}
-    assert found["freshet_hits_total"] == {(("by", "recommended"),): 2, (("by", "popularity"),): 1}
-    assert found["freshet_dead_letters_total"] == {(("reason", r),): 6.0 * (r == "empty") for r in REASONS}
-    ages = found["freshet_event_age_seconds_bucket"]
+    assert metrics["freshet_recommendations_total"] == {(): 4}
+    assert metrics["freshet_predictions_total"] == {(): 3}
+    assert metrics["freshet_hits_total"] == {(("by", "recommended"),): 2, (("by", "popularity"),): 1}
+    assert metrics["freshet_dead_letters_total"] == {(("reason", r),): 6.0 * (r == "empty") for r in REASONS}
+    ages = metrics["freshet_event_age_seconds_bucket"]
     assert ages[(("le", "0.003"),)] == 2
     assert ages[(("le", "60.0"),)] == 3
     assert ages[(("le", "+Inf"),)] == 4
-    assert found["freshet_event_age_seconds_count"] == {(): 4}
-    assert found["freshet_event_age_seconds_sum"][()] == pytest.approx(100_000.703)
-    assert found["freshet_model_checkpoint"] == {(): 3}
-    assert found["freshet_model_items"] == {(): 12}
-    assert 0.5 <= found["freshet_model_age_seconds"][()] < 60
-    assert found["freshet_ready"] == {(): 1}
-    assert "process_resident_memory_bytes" in found
-    labels = {name for by in found.values() for key in by for name, _ in key}
+    assert metrics["freshet_event_age_seconds_count"] == {(): 4}
+    assert metrics["freshet_event_age_seconds_sum"][()] == pytest.approx(100_000.703)
+    assert metrics["freshet_model_checkpoint"] == {(): 3}
+    assert metrics["freshet_model_items"] == {(): 12}
+    assert 0.5 <= metrics["freshet_model_age_seconds"][()] < 60
+    assert metrics["freshet_ready"] == {(): 1}
+    assert "process_resident_memory_bytes" in metrics
+    labels = {name for by in metrics.values() for key in by for name, _ in key}
     assert labels <= {"outcome", "by", "reason", "le", "partition"}, "no series by user or item"
 
 
@@ -51,10 +51,10 @@ def test_what_is_not_known_has_no_sample(tmp_path):
     sample = asyncio.run(worker.sampler.take())
     gauges = {name: value for name, value in sample.gauges.items() if name != "users"} | {"lag:3": 8}
     sample = replace(sample, gauges=gauges)
-    found = samples(exposition(serving_metrics(sample), "")[0].decode())
-    assert "freshet_users" not in found
-    assert "freshet_model_age_seconds" not in found
-    assert found["freshet_lag_events"] == {(("partition", "3"),): 8}
+    metrics = samples(exposition(serving_metrics(sample), "")[0].decode())
+    assert "freshet_users" not in metrics
+    assert "freshet_model_age_seconds" not in metrics
+    assert metrics["freshet_lag_events"] == {(("partition", "3"),): 8}
     openmetrics, content_type = exposition(serving_metrics(sample), "application/openmetrics-text")
     assert content_type.startswith("application/openmetrics-text")
     assert openmetrics.endswith(b"# EOF\n")

@@ -12,21 +12,21 @@ from tests.web.worker import BROWSER, Page, Worker, get, get_json, writes
 
 def test_the_overview_has_every_figure_as_json(worker: Worker):
     worker.send_heartbeat()
-    found = get_json(worker, "/")
-    assert found["answered_by"] == {"worker": "w", "ready": True, "waiting_for": [], "partitions": [0]}
-    assert found["age_ms"] == {"p50": None, "p90": None, "p99": None}
-    assert found["model"]["checkpoint"] == 3
-    assert found["model"]["items"] == 12
-    assert found["model"]["torn"] == 0
-    assert 500 <= found["model"]["age_ms"] < 60_000
-    assert set(found["hits"]) == {"predictions", "recommended", "popularity"}
-    assert set(found["counts"]) == {
+    figures = get_json(worker, "/")
+    assert figures["answered_by"] == {"worker": "w", "ready": True, "waiting_for": [], "partitions": [0]}
+    assert figures["age_ms"] == {"p50": None, "p90": None, "p99": None}
+    assert figures["model"]["checkpoint"] == 3
+    assert figures["model"]["items"] == 12
+    assert figures["model"]["torn"] == 0
+    assert 500 <= figures["model"]["age_ms"] < 60_000
+    assert set(figures["hits"]) == {"predictions", "recommended", "popularity"}
+    assert set(figures["counts"]) == {
         "accepted", "duplicates", "late", "replayed", "recommendations", "rebalances", "dead_letters", "users"
     }  # fmt: skip
-    assert found["lag"] == {}
-    assert found["learner"] is None
-    assert found["memory_bytes"] > 2**20
-    (process,) = found["processes"]
+    assert figures["lag"] == {}
+    assert figures["learner"] is None
+    assert figures["memory_bytes"] > 2**20
+    (process,) = figures["processes"]
     assert (process["name"], process["state"], process["partitions"]) == ("w", "ready", [0])
 
 
@@ -55,17 +55,17 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path):
     )  # fmt: skip
     worker.notify(writes(counts, [3] * 30 + [700] * 9 + [99_999_999]))
     worker.send_heartbeat()
-    found = get_json(worker, "/")
-    assert (found["events_per_s"], found["recommendations_per_s"]) == (6.0, 4.0)
-    assert found["age_ms"] == {"p50": 3.0, "p90": 1000.0, "p99": 60_000.0}, (
+    figures = get_json(worker, "/")
+    assert (figures["events_per_s"], figures["recommendations_per_s"]) == (6.0, 4.0)
+    assert figures["age_ms"] == {"p50": 3.0, "p90": 1000.0, "p99": 60_000.0}, (
         "older than any bucket: its last bound"
     )
-    assert found["hits"] == {"predictions": 20, "recommended": 9, "popularity": 4}
-    assert found["counts"] | {"users": 0} == {
+    assert figures["hits"] == {"predictions": 20, "recommended": 9, "popularity": 4}
+    assert figures["counts"] | {"users": 0} == {
         "accepted": 50, "duplicates": 3, "late": 2, "replayed": 1, "recommendations": 40, "dead_letters": 4,
         "rebalances": 0, "users": 0,
     }  # fmt: skip
-    assert found["dead_letters"] == {"empty": 4}
+    assert figures["dead_letters"] == {"empty": 4}
     text = Page(get(worker, "/", BROWSER)[1]).text
     assert "45.0 %" in text
     assert "20.0 %" in text

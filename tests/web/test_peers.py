@@ -38,9 +38,9 @@ def test_any_worker_answers_for_any_user(two: tuple[Worker, Worker]):
         async with TestServer(second.site) as other:
             first.know(other.make_url(""))
             status, text, _ = await ask("/users/ben")
-            found = strict(text)
+            figures = strict(text)
             assert status == 200
-            assert (found["user"], found["worker"], found["answered_by"]) == (
+            assert (figures["user"], figures["worker"], figures["answered_by"]) == (
                 "ben",
                 "second",
                 "first",
@@ -73,11 +73,11 @@ def test_any_id_reaches_the_other_worker(two: tuple[Worker, Worker], odd: str):
 
 def test_two_workers_that_do_not_know_a_user_ask_each_other_once(two: tuple[Worker, Worker]):
     first, second = two
-    asked = []
+    forwarded = []
 
     @web.middleware
     async def count(request: web.Request, handler: Any) -> Any:
-        asked.append(request.headers.get(FORWARDED))
+        forwarded.append(request.headers.get(FORWARDED))
         return await handler(request)
 
     async def visit(ask: Ask) -> None:
@@ -88,7 +88,7 @@ def test_two_workers_that_do_not_know_a_user_ask_each_other_once(two: tuple[Work
 
     second.site.middlewares.insert(0, count)
     browse(first.site, visit)
-    assert asked == ["1"]
+    assert forwarded == ["1"]
 
 
 def test_the_first_to_know_a_user_answers(two: tuple[Worker, Worker]):

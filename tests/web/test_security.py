@@ -56,8 +56,8 @@ def test_a_body_must_be_small_and_of_a_kind_that_is_known(worker: Worker, path: 
         for kind, body, status in (
             ("text/plain", "x", 415), ("application/json", "{", 400), ("application/json", "[1]", 400),
         ):  # fmt: skip
-            found = await ask(path, "*/*", "POST", data=body, **auth, **{"Content-Type": kind})
-            assert found[0] == status
+            answer = await ask(path, "*/*", "POST", data=body, **auth, **{"Content-Type": kind})
+            assert answer[0] == status
         assert (await ask(path, "*/*", "PUT"))[0] == 405
 
     browse(worker.site, visit)

@@ -20,14 +20,14 @@ def worker(tmp_path: Path) -> Worker:
 
 
 def test_a_change_is_written_and_decided_by_at_once(worker: Worker):
-    status, found = post(worker, "/settings", {"setting": "list_length", "value": 3, "who": " ann "})
+    status, answer = post(worker, "/settings", {"setting": "list_length", "value": 3, "who": " ann "})
     assert status == 200
-    assert found["changed"] == "list_length"
+    assert answer["changed"] == "list_length"
     (change,) = worker.live_settings.published
     assert (change.setting, change.value, change.old, change.who) == ("list_length", 3, 5, "ann")
     assert decode_change(encode(change)) == change
     assert worker.serving.policy.list_length == 3
-    live = {one["setting"]: one for one in get_json(worker, "/settings")["live"]}
+    live = {row["setting"]: row for row in get_json(worker, "/settings")["live"]}
     assert (live["list_length"]["value"], live["list_length"]["configured"]) == (3, 5)
     assert live["list_length"]["last_change"]["who"] == "ann"
     assert "Changed by" in get(worker, "/settings", BROWSER)[1]
@@ -49,7 +49,7 @@ def test_a_form_changes_weights_and_the_recommender(worker: Worker):
     assert "generators is changed" in Page(text).text
     after = get_json(worker, "/users/ann")["now"]["items"]
     assert after
-    assert {one["reason"] for one in after} <= {"popular now", "seen before"}
+    assert {row["reason"] for row in after} <= {"popular now", "seen before"}
     assert after != before
     form = {"setting": "event_weights", "key:view": "0.5", "new_key": "wish", "new_value": "2", "who": "b"}
     assert post(worker, "/settings", urlencode(form))[0] == 200
@@ -73,20 +73,20 @@ def test_a_form_changes_weights_and_the_recommender(worker: Worker):
     ids=str,
 )  # fmt: skip
 def test_what_cannot_be_changed_says_why(worker: Worker, change: dict[str, Any]):
-    status, found = post(worker, "/settings", {"who": "ann"} | change)
+    status, answer = post(worker, "/settings", {"who": "ann"} | change)
     assert status == 400
-    assert found["detail"]
+    assert answer["detail"]
     assert worker.live_settings.published == []
 
 
 def test_settings_say_what_a_change_does(worker: Worker):
     def effect(name: str) -> str:
-        return next(one["effect"] for one in get_json(worker, "/settings")["live"] if one["setting"] == name)
+        return next(row["effect"] for row in get_json(worker, "/settings")["live"] if row["setting"] == name)
 
     assert effect("generators").startswith("none while mlp ranks")
     assert post(worker, "/settings", {"setting": "ranker", "value": "blend", "who": "ann"})[0] == 200
     assert effect("generators") == "on lists from now on; 0 turns one off"
-    assert all(one["effect"] for one in get_json(worker, "/settings")["live"])
+    assert all(row["effect"] for row in get_json(worker, "/settings")["live"])
 
 
 def test_settings_show_half_lives_and_what_was_measured(worker: Worker):
@@ -96,9 +96,9 @@ def test_settings_show_half_lives_and_what_was_measured(worker: Worker):
     counts |= {f"quality:{name}|all|predictions": 100 for name in hits}
     now = int(time.time() * 1000) // 10_000 * 10_000
     worker.status._write("learning/l/15min/0", encode(MetricsRow(time=now, until=now, counts=counts)))
-    found = get_json(worker, "/settings")
-    assert found["recall"] == {"mlp": 0.4, "blend": 0.3, "next": 0.2}
-    (day,) = [one for one in found["half_lives"] if one["generator"] == "popularity"]
+    figures = get_json(worker, "/settings")
+    assert figures["recall"] == {"mlp": 0.4, "blend": 0.3, "next": 0.2}
+    (day,) = [row for row in figures["half_lives"] if row["generator"] == "popularity"]
     assert (day["half_life_ms"], day["after_day"], day["after_week"]) == (86_400_000, 0.5, 0.5**7)
     text = Page(get(worker, "/settings", BROWSER)[1]).text
     assert "40.0 %" in text
@@ -107,9 +107,9 @@ def test_settings_show_half_lives_and_what_was_measured(worker: Worker):
 
 def test_half_lives_are_changed_in_the_model_and_taken_back(worker: Worker):
     def hours() -> dict[str, float]:
-        found = get_json(worker, "/settings")
-        live = {one["setting"]: one["value"] for one in found["live"]}["half_lives_h"]
-        assert {one["generator"]: one["half_life_ms"] / HOUR for one in found["half_lives"]} == live
+        figures = get_json(worker, "/settings")
+        live = {row["setting"]: row["value"] for row in figures["live"]}["half_lives_h"]
+        assert {row["generator"]: row["half_life_ms"] / HOUR for row in figures["half_lives"]} == live
         return live
 
     before = hours()

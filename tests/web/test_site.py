@@ -28,14 +28,14 @@ from tests.web.worker import BROWSER, Page, Worker, get, get_json, strict
     ],
 )  # fmt: skip
 def test_what_is_not_there_says_so_to_people_and_to_programs(worker: Worker, path: str, status: int):
-    found, text, headers = get(worker, path)
-    assert found == status
+    actual_status, text, headers = get(worker, path)
+    assert actual_status == status
     problem = strict(text)
     assert problem["status"] == status
     assert problem["error"] == HTTPStatus(status).phrase
     assert problem["detail"]
-    found, text, headers = get(worker, path, BROWSER)
-    assert found == status
+    actual_status, text, headers = get(worker, path, BROWSER)
+    assert actual_status == status
     if not path.endswith(".json"):
         assert headers["Content-Type"].startswith("text/html")
         assert html.escape(problem["error"]) in text
@@ -134,5 +134,5 @@ VENDORED = Path(site.__file__).parent / "static/vendor", Path(__file__).parents[
 def test_vendored_files_are_what_was_published(folder: Path):
     sums = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
     ours = {"SHA256SUMS", *(f.name for f in folder.iterdir() if f.suffix in (".py", "") or f.is_dir())}
-    found = {f.name: sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name not in ours}
-    assert found == sums
+    checksums = {f.name: sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name not in ours}
+    assert checksums == sums

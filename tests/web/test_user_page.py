@@ -16,19 +16,20 @@ def test_a_users_page_has_history_and_slate_with_reasons(worker: Worker):
         NOW - 1000, 2, NOW, slate_id="0-7", slate=("d", "zzz"), session_size=2,
     )  # fmt: skip
     worker.put("bob", 0, record)
-    found = get_json(worker, "/users/bob")
-    assert (found["user"], found["worker"], found["answered_by"], found["partition"]) == ("bob", "w", "w", 0)
-    assert (found["events"], found["sessions"], found["last"]) == (4, 2, NOW)
-    assert found["session"] == {"id": "s", "start": NOW - 1000, "items": ["b", "c"]}
-    assert [[e["item"] for e in s["events"]] for s in found["history"]] == [["c", "b"], ["a"]], "newest first"
-    assert [s["current"] for s in found["history"]] == [True, False]
-    assert found["sent"] == {"recommendation_id": "0-7", "items": ["d", "zzz"]}
-    best = found["now"]["items"][0]
+    figures = get_json(worker, "/users/bob")
+    assert (figures["user"], figures["partition"]) == ("bob", 0)
+    assert (figures["worker"], figures["answered_by"]) == ("w", "w")
+    assert (figures["events"], figures["sessions"], figures["last"]) == (4, 2, NOW)
+    assert figures["session"] == {"id": "s", "start": NOW - 1000, "items": ["b", "c"]}
+    assert [[e["item"] for e in s["events"]] for s in figures["history"]] == [["c", "b"], ["a"]]
+    assert [s["current"] for s in figures["history"]] == [True, False]
+    assert figures["sent"] == {"recommendation_id": "0-7", "items": ["d", "zzz"]}
+    best = figures["now"]["items"][0]
     assert (best["item"], best["sent_position"]) == ("d", 1), "d follows c in the model"
     assert best["score"] > 0
     assert "c" in best["reason"]
-    assert len(found["now"]["items"]) == 5
-    assert found["now"]["items"][1]["sent_position"] is None
+    assert len(figures["now"]["items"]) == 5
+    assert figures["now"]["items"][1]["sent_position"] is None
     page = Page(get(worker, "/users/bob", BROWSER)[1])
     assert "0-7" in page.text
     assert best["reason"] in page.text
@@ -58,10 +59,10 @@ def test_any_id_can_be_asked_for_and_is_shown_as_text(worker: Worker, odd: str):
     page = Page(text)
     assert not {tag for tag, _ in page.elements} & {"img", "style", "iframe"}
     assert all(e["src"].startswith("/static/") for tag, e in page.elements if tag == "script")
-    assert not any(name.startswith("on") or name == "style" for _, found in page.elements for name in found)
+    assert not any(name.startswith("on") or name == "style" for _, values in page.elements for name in values)
     if "\0" not in odd:
         assert odd in page.text
-    links = {found["href"] for tag, found in page.elements if tag == "a" and found.get("class") == "id"}
+    links = {values["href"] for tag, values in page.elements if tag == "a" and values.get("class") == "id"}
     assert address("items", odd) in links
     status, text, _ = get(worker, f"/items?id={quoted}", BROWSER)
     assert status == 404

@@ -200,13 +200,13 @@ def post(worker: Worker, path: str, body: Any, token: str | None = TOKEN, accept
 
 def samples(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     """Value by name and labels, of an exposition for Prometheus."""
-    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    values: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
     for family in text_string_to_metric_families(text):
         assert family.documentation
         assert family.type != "untyped"
         for sample in family.samples:
-            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
-    return found
+            values.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return values
 
 
 def strict(text: str) -> Any:

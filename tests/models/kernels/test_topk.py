@@ -14,11 +14,11 @@ def test_the_best_come_first_and_ties_go_to_the_lower_row(k, count, levels):
     values = (rng.integers(-levels // 4, levels, 1000) / levels).astype(np.float32)
     among = rng.choice(1000, count, replace=False).astype(np.int32)
     rows, scores = np.full(k, -7, np.int32), np.full(k, -7, np.float32)
-    found = select(values, among, count, rows, scores)
+    n_best = select(values, among, count, rows, scores)
     expected = sorted((row for row in among.tolist() if values[row] > 0), key=lambda row: (-values[row], row))
-    assert rows[:found].tolist() == expected[:k]
-    assert (scores[:found] == values[rows[:found]]).all()
-    assert (rows[found:] == -7).all()
+    assert rows[:n_best].tolist() == expected[:k]
+    assert (scores[:n_best] == values[rows[:n_best]]).all()
+    assert (rows[n_best:] == -7).all()
 
 
 def test_sorted_and_reversed_input_is_no_worst_case_that_fails():

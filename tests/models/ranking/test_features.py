@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from models.core import QueryBatch
 from models.ranking.features import feature_names, featurize
 from models.ranking.pool import Pool
 from models.ranking.statistics import ItemStatistics
+from models.small_batches import query_batch
 from models.units import HOUR_MS
 from tests.models.arrays import batch
 
@@ -24,7 +24,7 @@ def features(start: int = START, scale: float = 1.0, times: int = 1) -> dict[str
     """Features of items 2, 1, 3 and 4 for a user who had 2, 1 and 2, two of them in this session."""
     history = np.full((1, 32), -1, np.int32)
     history[0, :3] = [2, 1, 2]
-    queries = QueryBatch.from_history(history, np.array([2], np.int32), np.array([start + 3 * HOUR_MS]))
+    queries = query_batch(history, np.array([2], np.int32), np.array([start + 3 * HOUR_MS]))
     rows = np.array([[2, 1, 3, 4, -1, -1, -1, -1]], np.int32)
     scores = np.zeros((1, 2, 8), np.float32)
     scores[0, 0, :4], scores[0, 1, :4] = [4, 2, 0, 1], [0, 0, 0, 0]
@@ -82,7 +82,7 @@ def test_midnight_is_next_to_the_hour_before(hour, sine, cosine):
 
 
 def of_query(history: np.ndarray, size: int, time: int = START) -> dict[str, float]:
-    queries = QueryBatch.from_history(history, np.array([size], np.int32), np.array([time]))
+    queries = query_batch(history, np.array([size], np.int32), np.array([time]))
     nothing = np.full((1, 8), -1, np.int32)
     pool = Pool(nothing, np.array([0], np.int32), np.zeros((1, 1, 8), np.float32), nothing.astype(np.int16))
     computed = featurize(queries, pool, ItemStatistics(20))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from models.core import Candidates, QueryBatch
+from models.core import Candidates
 from models.ranking.pool import WIDTH, Merger
+from models.small_batches import query_batch
 
 CAPACITY = 300
 
@@ -54,7 +55,7 @@ def test_the_pool_is_the_union_cut_by_the_prior(width):
     proposed = [proposals(rng, n, k) for k in (30, 40, 50)]
     merger = Merger(CAPACITY, weights, 4, width)
     for _ in range(2):  # scratch is clean again
-        pool = merger.merge(QueryBatch.from_history(history), proposed, excluded)
+        pool = merger.merge(query_batch(history), proposed, excluded)
         for q in range(n):
             expected = naive(q, history, excluded, proposed, weights, width)
             count = pool.counts[q]
@@ -78,7 +79,5 @@ def test_the_users_own_items_come_first_and_are_never_cut():
         np.linspace(1, 0.1, 100, dtype=np.float32)[None],
         np.zeros((1, 100), np.int8),
     )
-    pool = Merger(CAPACITY, [1.0], 1, 16).merge(
-        QueryBatch.from_history(history), [many], np.zeros((1, 0), np.int32)
-    )
+    pool = Merger(CAPACITY, [1.0], 1, 16).merge(query_batch(history), [many], np.zeros((1, 0), np.int32))
     assert pool.rows[0].tolist() == [7, 8, 9, 299, *range(100, 112)]

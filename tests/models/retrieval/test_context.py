@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from models.core import Batch, QueryBatch
+from models.core import Batch
 from models.retrieval.context import ContextPopularity
+from models.small_batches import query_batch
 from tests.models import arrays
 
 
@@ -15,7 +16,7 @@ def batch(items: list[int], contexts: list[int], times: list[int] | None = None)
 
 
 def listed(model: ContextPopularity, context: int, k: int = 5) -> dict[int, float]:
-    query = QueryBatch.from_history(np.full((1, 1), -1, np.int32))
+    query = query_batch(np.full((1, 1), -1, np.int32))
     return arrays.scores_by_row(model.propose(query._replace(contexts=np.array([context], np.int32)), k))
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from models.core import SESSION, Batch, QueryBatch
+from models.core import SESSION, Batch
 from models.retrieval.covisitation import CoVisitation
+from models.small_batches import query_batch
 from models.units import DAY_MS
 from tests.models import arrays
 
@@ -24,7 +25,7 @@ def neighbours(model: CoVisitation, row: int) -> dict[int, float]:
 
 
 def proposed(model: CoVisitation, session: list[int], k: int = 5) -> dict[int, float]:
-    return arrays.scores_by_row(model.propose(QueryBatch.from_history(np.array([session], np.int32)), k))
+    return arrays.scores_by_row(model.propose(query_batch([session]), k))
 
 
 def test_weights_are_one_over_the_distance_in_the_direction():
@@ -97,6 +98,6 @@ def test_items_are_neighbours_across_the_pause_between_two_sessions():
     history = np.array([[0]], np.int32)
     model.learn(arrays.batch([1], history, sizes=np.zeros(1, np.int32)))
     assert neighbours(model, 0) == {1: 1.0}
-    candidates = model.propose(QueryBatch.from_history(history, np.zeros(1, np.int32)), 5)
+    candidates = model.propose(query_batch(history, np.zeros(1, np.int32)), 5)
     assert candidates.rows[0, 0] == 1
     assert candidates.sources[0, 0] == 0

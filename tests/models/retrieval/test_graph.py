@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from models.core import QueryBatch
 from models.retrieval.graph import Walks
 from models.retrieval.recent_sessions import ITEMS, SIZE
+from models.small_batches import query_batch
 from tests.models import arrays
 
 
@@ -17,7 +17,7 @@ def trained(*histories: list[int], capacity: int = 50, **more) -> Walks:
 
 
 def visited(model: Walks, *newest_first: int, k: int = 20) -> dict[int, float]:
-    return arrays.scores_by_row(model.propose(QueryBatch.from_history(np.array([newest_first], np.int32)), k))
+    return arrays.scores_by_row(model.propose(query_batch([newest_first]), k))
 
 
 def test_a_walk_reaches_what_no_neighbour_had_but_seldom():
@@ -31,7 +31,7 @@ def test_what_is_reached_from_several_items_comes_first():
 
 
 def test_the_source_of_a_candidate_is_the_latest_item_that_reaches_it():
-    candidates = trained([0, 6], [1, 5]).propose(QueryBatch.from_history(np.array([[0, 1]], np.int32)), 2)
+    candidates = trained([0, 6], [1, 5]).propose(query_batch([[0, 1]]), 2)
     assert dict(zip(candidates.rows[0].tolist(), candidates.sources[0].tolist(), strict=True)) == {6: 0, 5: 1}
 
 
@@ -49,9 +49,7 @@ def test_visits_are_no_more_than_steps_and_a_lone_item_reaches_nothing():
 
 def test_a_query_walks_the_same_way_at_any_place_in_the_batch():
     model = trained(*np.random.default_rng(1).integers(0, 50, (30, 8)).tolist())
-    forth, back = (
-        QueryBatch.from_history(np.array(q, np.int32)) for q in ([[3, 4], [9, 8]], [[9, 8], [3, 4]])
-    )
+    forth, back = (query_batch(q) for q in ([[3, 4], [9, 8]], [[9, 8], [3, 4]]))
     assert (model.propose(forth, 10).rows == model.propose(back, 10).rows[::-1]).all()
 
 

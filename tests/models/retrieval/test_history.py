@@ -1,14 +1,13 @@
 """Recency and count by hand."""
 
-import numpy as np
 import pytest
 
-from models.core import QueryBatch
 from models.retrieval.history import AGE_EXPONENT, History
+from models.small_batches import query_batch
 
 
 def test_the_most_and_most_recently_taken_come_first():
-    queries = QueryBatch.from_history(np.array([[4, 2, 2, 7], [5, -1, -1, -1]], np.int32))
+    queries = query_batch([[4, 2, 2, 7], [5, -1, -1, -1]])
     candidates = History(10).propose(queries, 3)
     weights = [(1 + age) ** -AGE_EXPONENT for age in range(4)]
     assert candidates.rows.tolist() == [[2, 4, 7], [5, -1, -1]]
@@ -18,6 +17,6 @@ def test_the_most_and_most_recently_taken_come_first():
 
 def test_queries_do_not_affect_each_other():
     model = History(10)
-    queries = QueryBatch.from_history(np.array([[4, 2], [4, 3]], np.int32))
+    queries = query_batch([[4, 2], [4, 3]])
     assert model.propose(queries, 2).scores.tolist() == model.propose(queries, 2).scores.tolist()
     assert set(model.propose(queries, 5).rows[1].tolist()) == {4, 3, -1}

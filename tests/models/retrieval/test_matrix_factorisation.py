@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.core import HISTORY, Batch, QueryBatch
+from models.core import HISTORY, Batch
 from models.retrieval.matrix_factorisation import MatrixFactorisation
+from models.small_batches import query_batch
 from tests.models.arrays import batch
 
 ITEMS = 60
@@ -24,9 +25,7 @@ def tastes(seed: int, n: int, noise: float = 0.0) -> Batch:
 
 def precision(model: MatrixFactorisation, k: int = 8) -> float:
     """Share of the k best, for a user of two items of a kind, that are of that kind; chance is 1/6."""
-    rows = model.propose(
-        QueryBatch.from_history(np.array([[kind, kind + 6] for kind in range(6)], np.int32)), k
-    ).rows
+    rows = model.propose(query_batch([[kind, kind + 6] for kind in range(6)]), k).rows
     return float(np.mean(rows % 6 == np.arange(6)[:, None]))
 
 
@@ -48,17 +47,13 @@ def test_the_bias_is_log_popularity_where_nobody_has_a_taste():
     share = np.array([0.6, 0.25, 0.1, 0.05])
     for _ in range(30):
         model.learn(batch(rng.choice(4, 2_000, p=share), rng.integers(0, 4, (2_000, 1))))
-    scores = model.score(
-        QueryBatch.from_history(np.zeros((1, 1), np.int32)), np.arange(4, dtype=np.int32)[None]
-    )
+    scores = model.score(query_batch(np.zeros((1, 1), np.int32)), np.arange(4, dtype=np.int32)[None])
     np.testing.assert_allclose(scores[0], share, atol=0.06)
 
 
 def test_the_order_of_the_history_does_not_matter():
     model = trained(0.3)
-    forth, back = (
-        model.propose(QueryBatch.from_history(np.array([h], np.int32)), 10) for h in ([3, 9, 20], [20, 3, 9])
-    )
+    forth, back = (model.propose(query_batch([h]), 10) for h in ([3, 9, 20], [20, 3, 9]))
     assert (forth.rows == back.rows).all()
 
 
@@ -121,4 +116,4 @@ def test_norms_are_capped():
 def test_a_user_of_unknown_items_has_no_candidates():
     model = MatrixFactorisation(ITEMS, ring=4096)
     model.learn(batch(np.arange(20), np.arange(1, 21)[:, None]))
-    assert (model.propose(QueryBatch.from_history(np.full((1, HISTORY), 50, np.int32)), 5).rows == -1).all()
+    assert (model.propose(query_batch(np.full((1, HISTORY), 50, np.int32)), 5).rows == -1).all()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.core import QueryBatch
 from models.retrieval.popularity import Popularity
+from models.small_batches import query_batch
 from tests.models.arrays import batch
 
 
@@ -52,7 +52,7 @@ def test_fewer_items_than_k_and_ties_to_the_lower_row():
     model = Popularity(1000)
     model.learn(batch([7, 3, 5], times=[1, 1, 1]))
     assert model.top(50)[0].tolist() == [3, 5, 7]
-    candidates = model.propose(QueryBatch.from_history(np.full((2, 1), -1, np.int32)), 5)
+    candidates = model.propose(query_batch(np.full((2, 1), -1, np.int32)), 5)
     assert candidates.rows.tolist() == [[3, 5, 7, -1, -1]] * 2
 
 

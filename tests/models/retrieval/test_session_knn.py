@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.core import Batch, QueryBatch
+from models.core import Batch
 from models.retrieval.session_knn import AGE_DECAY, BEFORE, SessionKnn
+from models.small_batches import query_batch
 from tests.models import arrays
 
 
@@ -16,7 +17,7 @@ def sessions(*clicks: tuple[int, int], time: int = 0) -> Batch:
 
 
 def proposed(model: SessionKnn, newest_first: list[int], k: int = 5, time: int = 0) -> dict[int, float]:
-    query = QueryBatch.from_history(np.array([newest_first], np.int32), times=np.array([time]))
+    query = query_batch([newest_first], times=np.array([time]))
     return arrays.scores_by_row(model.propose(query, k))
 
 
@@ -95,7 +96,7 @@ def test_the_index_follows_from_the_slots_in_any_order():
         follower.state.apply(model.state.dump(model.state.touched()))
         rebuilt = SessionKnn(30, slots_per_item=1, length=4, latest=5)
         rebuilt.state.apply(model.state.dump(rng.permutation(rows).astype(np.int32)))
-        queries = QueryBatch.from_history(rng.integers(0, 30, (20, 6)).astype(np.int32))
+        queries = query_batch(rng.integers(0, 30, (20, 6)).astype(np.int32))
         for other in (follower, rebuilt):
             assert (other.state.index.counts == model.state.index.counts).all()
             expected, candidates = model.propose(queries, 9), other.propose(queries, 9)

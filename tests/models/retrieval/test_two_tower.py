@@ -9,6 +9,7 @@ from models.core import Batch, QueryBatch
 from models.retrieval.sequences import pack
 from models.retrieval.towers import TOWERS, first_weights, split
 from models.retrieval.two_tower import TwoTower
+from models.small_batches import query_batch
 from tests.models.arrays import batch
 
 ITEMS = 60
@@ -39,11 +40,11 @@ def sessions(items, seed: int = 0) -> Batch:
 
 
 def after(*items: int) -> QueryBatch:
-    return QueryBatch.from_history(np.array([items[::-1]], np.int32))
+    return query_batch([items[::-1]])
 
 
 def hit_rate(model: TwoTower, k: int = 5) -> float:
-    rows = model.propose(QueryBatch.from_history(ALL_ROWS[:, None]), k).rows
+    rows = model.propose(query_batch(ALL_ROWS[:, None]), k).rows
     return float(np.mean([(n + 7) % ITEMS in rows[n] for n in range(ITEMS)]))
 
 
@@ -179,7 +180,7 @@ def test_approximate_retrieval_finds_nearly_what_exact_does(monkeypatch):
     rng = np.random.default_rng(9)
     walks = np.cumsum(rng.integers(1, 9, (4_000, 3)), 1) + rng.integers(0, 2_900, 4_000)[:, None]
     model.learn(sessions(walks, 1))
-    queries = QueryBatch.from_history(np.arange(100, 2_800, 50, dtype=np.int32)[:, None])
+    queries = query_batch(np.arange(100, 2_800, 50, dtype=np.int32)[:, None])
     exact = model.propose(queries, 20)
     monkeypatch.setattr("models.retrieval.nearest.EXACT", 1_000)
     approximate = model.propose(queries, 20)

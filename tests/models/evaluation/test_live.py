@@ -75,7 +75,7 @@ def test_ranks_of_shown_lists_are_those_of_the_examples():
     assert counts[SHOWN]["all"]["reciprocal_ranks"] == 1 + 1 / 4
 
 
-def test_one_example_in_so_many_is_measured():
+def test_one_example_in_every_seven_is_measured():
     quality, model = live_quality(every=7)
     counts = counts_of(quality, model, [example(f"b{n % 3}", "a", time=n) for n in range(100)], size=9)
     assert counts[NOW]["all"]["predictions"] == 15  # of 100: the first, and every seventh after it

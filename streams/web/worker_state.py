@@ -1,8 +1,13 @@
-"""The model that a worker recommends from, as its pages show it."""
+"""The state of a worker, as its pages show it: readiness, and the model that it recommends from."""
 
 from typing import Any
 
 from streams.runtime.serving import Serving
+
+
+def health(serving: Serving) -> dict[str, Any]:
+    """Whether a serving worker can answer events."""
+    return {"worker": serving.settings.name, "ready": serving.ready, "waiting_for": serving.waiting_for}
 
 
 def served_model(serving: Serving, now: int) -> dict[str, Any]:
