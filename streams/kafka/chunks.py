@@ -7,19 +7,28 @@ partition, see `ChunkTable`.
 
     app = ChunkApp("id", chunk_topics={"events"}, ...)
 
+With a `transactional_id` the app reads what is committed only, and offsets of chunk topics are committed by
+`app.producer.transactions`, with what was written of their records.
+
 It also fixes three faults of faust-streaming 0.15: acks dropped before the commit at a rebalance, records
 dropped when a fetch races with a seek, and a partition without a commit that is not rewound.
 """
 
 import asyncio
+import copy
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import faust
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.futures import maybe_async
+
+from streams.kafka.fenced_producer import FencedProducer, Member
+from streams.kafka.transactions import TIMEOUT_MS, Transactions
 
 FETCH_MIN_BYTES = 16 * 1024
 """A fetch returns when it has this many bytes, or after the long poll.  At 1 a broker that gets 1,000 events
@@ -84,7 +93,34 @@ class _OnLoop(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = self.app.fetch_max_wait_ms
         consumer._fetch_min_bytes = FETCH_MIN_BYTES
+        if self.app.transactional_id:
+            consumer._isolation_level = "read_committed"
         return consumer
+
+    async def _highwaters(self, partitions: list[TP]) -> Mapping[TP, int]:
+        """The end of each partition, open transactions included: a restore waits until they are decided.
+
+        A reader of what is committed would be told the beginning of the first open one.
+        """
+        consumer = self._ensure_consumer()
+        fetcher = copy.copy(consumer._fetcher)
+        fetcher._isolation_level = READ_UNCOMMITTED
+        ends: Mapping[TP, int] = await fetcher.end_offsets(partitions, consumer._request_timeout_ms)
+        return ends
+
+    def position(self, tp: TP) -> int | None:
+        """The offset after the last record, or transaction marker, that a fetch returned; None: unknown."""
+        state = self._ensure_consumer()._subscription.subscription.assignment.state_value(tp)
+        return state.position if state is not None and state.has_valid_position else None
+
+    @property
+    def member(self) -> Member:
+        """The member of the group that this consumer is, now."""
+        coordinator = self._ensure_consumer()._coordinator
+        return Member(
+            coordinator.group_id, coordinator.generation, coordinator.member_id,
+            coordinator._group_instance_id,
+        )  # fmt: skip
 
     def expect(self, quiet: bool) -> None:
         """Set how long the next fetches wait, by whether the latest one returned nothing."""
@@ -119,6 +155,14 @@ def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dic
         yield ends, chunk
 
 
+def _marker(tp: TP, offset: int | None) -> Any:
+    """Stands in for the last record of a chunk that has none."""
+    return SimpleNamespace(
+        topic=tp.topic, partition=tp.partition, offset=offset, timestamp=0, timestamp_type=0, headers=(),
+        key=None, value=None, checksum=None, serialized_key_size=0, serialized_value_size=0,
+    )  # fmt: skip
+
+
 class ChunkConsumer(driver.Consumer):
     """Delivers chunks, and commits up to the last chunk of an unbroken run of acked ones."""
 
@@ -151,7 +195,7 @@ class ChunkConsumer(driver.Consumer):
             except Exception as error:  # noqa: BLE001  the next rebalance seeks again
                 self.log.warning("seek while the flow is stopped: %r", error)
             return
-        generation = self.app.consumer_generation_id
+        generation, member = self.app.consumer_generation_id, self._thread.member
 
         def fresh() -> bool:
             return self.flow_active and self._seeks == seeks and self.app.consumer_generation_id == generation
@@ -169,6 +213,11 @@ class ChunkConsumer(driver.Consumer):
                 if not fresh():
                     return
                 yield tp, self._chunk(tp, fetched[start : start + size])
+        if self.app.transactional_id:
+            for tp in self._changelogs_behind_a_marker(active):
+                if not fresh():
+                    return
+                yield tp, self._chunk(tp, [], self._thread.position(tp) - 1)
         for ends, chunk in chunks(source, self.app.chunk_events):
             while self.app.rebalancing and fresh():  # noqa: ASYNC110  Faust has a flag, and no event
                 await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
@@ -178,13 +227,26 @@ class ChunkConsumer(driver.Consumer):
                 self._ends[tp].append(end)
             tp = next(reversed(ends))
             message = self._chunk(tp, chunk)
-            message.ends = ends
+            message.ends, message.member = ends, member
             yield tp, message
 
-    def _chunk(self, tp: TP, records: list[Any]) -> Any:
-        message = self._to_message(tp, records[-1])
+    def _chunk(self, tp: TP, records: list[Any], offset: int | None = None) -> Any:
+        """The message of a chunk; one without a record is at `offset`."""
+        message = self._to_message(tp, records[-1] if records else _marker(tp, offset))
         message.chunk = records
         return message
+
+    def _changelogs_behind_a_marker(self, active: Collection[TP] | None) -> Iterator[TP]:
+        """The changelog partitions whose position is behind a transaction marker.
+
+        Faust restores up to the end of a changelog, and no record is there, but a marker.
+        """
+        for tp in active or ():
+            if not self._is_changelog_tp(tp):
+                continue
+            position, delivered = self._thread.position(tp), self._read_offset[tp]
+            if position is not None and position - 1 > (-1 if delivered is None else delivered):
+                yield tp
 
     def ack(self, message: Any) -> bool:
         """Ack all records of a chunk, in each of its partitions."""
@@ -210,6 +272,12 @@ class ChunkConsumer(driver.Consumer):
             acked.discard(last)
         self._acked[tp].clear()  # the index alone is our record of acks
         return None if last is None else last + 1
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets, but those that transactions commit."""
+        if self.app.transactional_id:
+            offsets = {tp: offset for tp, offset in offsets.items() if tp.topic not in self._chunked}
+        return not offsets or await super()._commit(offsets)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish and commit the chunks in progress before Faust's own steps.
@@ -249,8 +317,27 @@ class _Producer(driver.Producer):
     what is not after the last offset that it read would skip the first batch permanently.
     """
 
+    transactions: Transactions | None = None
+
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True} if self.app.idempotent else {}
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        if self.app.transactional_id:
+            self.transactions = Transactions(self._fenced)
+            await self.transactions.start()
+
+    async def on_stop(self) -> None:
+        await super().on_stop()
+        if self.transactions is not None:
+            await self.transactions.stop()
+
+    def _fenced(self) -> FencedProducer:
+        return FencedProducer(
+            **self._settings_default(), **self._settings_auth(), **self._settings_extra(),
+            transactional_id=self.app.transactional_id, transaction_timeout_ms=TIMEOUT_MS,
+        )  # fmt: skip
 
 
 class _Transport(driver.Transport):
@@ -269,11 +356,13 @@ class ChunkApp(faust.App):
         fetch_max_wait_ms: int = 5,
         waits_when_quiet: bool = True,
         idempotent: bool = True,
+        transactional_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
         self.waits_when_quiet, self.idempotent = waits_when_quiet, idempotent
+        self.transactional_id = transactional_id
         super().__init__(*args, **kwargs)
 
     def _new_transport(self) -> Any:
