@@ -334,10 +334,10 @@ class _Producer(driver.Producer):
             await self.transactions.stop()
 
     def _fenced(self) -> FencedProducer:
+        settings = {**self._settings_default(), **self._settings_auth(), **self._settings_extra()}
         return FencedProducer(
-            **self._settings_default(), **self._settings_auth(), **self._settings_extra(),
-            transactional_id=self.app.transactional_id, transaction_timeout_ms=TIMEOUT_MS,
-        )  # fmt: skip
+            **settings, transactional_id=self.app.transactional_id, transaction_timeout_ms=TIMEOUT_MS
+        )
 
 
 class _Transport(driver.Transport):

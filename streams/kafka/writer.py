@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 
 import faust
 
-from streams.kafka.batches import Sent, send
+from streams.kafka.batches import send
 from streams.kafka.fenced_producer import Fenced
+from streams.kafka.late_writes import LateWrites
 from streams.kafka.table import ChunkTable
 from streams.step.writes import OutputRecord, Outputs, UserRecords
 from streams.topics import Topic
@@ -44,14 +45,23 @@ class _Chunk(NamedTuple):
     users: UserRecords
     outputs: Outputs
     """Its outputs that are not urgent."""
-    sent: Sent
+    sent: "list[_Urgent]"
     """Its urgent outputs."""
+
+
+class _Urgent(NamedTuple):
+    """A batch of urgent records on its way."""
+
+    partition: int
+    delivery: Any
+    count: int
 
 
 class BatchWriter:
     """Pipelined writer for one `ChunkTable` and the output topics, given by short name.
 
-    `depth` chunks may wait to be durable; a group gathers for `gather_s`.
+    `depth` chunks may wait to be durable; a group gathers for `gather_s`.  `late_writes` hears of every batch of
+    the urgent topic, `recommendations`.
     """
 
     def __init__(
@@ -61,11 +71,12 @@ class BatchWriter:
         topics: Mapping[str, Topic],
         depth: int = 24,
         gather_s: float = GATHER_S,
+        late_writes: LateWrites | None = None,
     ) -> None:
         self._app, self._table, self._topics = app, table, topics
         self._pending: dict[int, dict[bytes, bytes]] = defaultdict(dict)  # not yet in RocksDB
         self._slots = asyncio.Semaphore(depth)  # chunks that are not durable
-        self._gather_s = gather_s
+        self._gather_s, self._late_writes = gather_s, late_writes
         self._gathered: list[_Chunk] = []
         self._writing: asyncio.Future[None] | None = None
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
@@ -87,13 +98,12 @@ class BatchWriter:
         for partition, values in users.items():
             self._pending[partition].update(values)
         await self._slots.acquire()
-        sent: Sent = []
+        sent: list[_Urgent] = []
         later: Outputs = {}
         for topic, by_partition in outputs.items():
             if self._topics[topic].urgent:
                 for partition, records in by_partition.items():
-                    producer, name = self._app.producer._producer, self._topics[topic].name
-                    sent += await send(producer, name, partition, records)
+                    sent += await self._send_urgent(topic, partition, records)
             else:
                 later[topic] = by_partition
         self._gathered.append(_Chunk(stream, event, users, later, sent))
@@ -134,9 +144,7 @@ class BatchWriter:
                 changed[partition].update(values)
             for tp, end in chunk.event.message.ends.items():
                 offsets[tp] = end + 1
-        for chunk in chunks:
-            for delivery, _ in chunk.sent:
-                await delivery
+        await self._delivered([batch for chunk in chunks for batch in chunk.sent])
         changelog = self._table.changelog_topic_name
         values_by_place = {
             (changelog, partition): [(key, value, []) for key, value in values.items()]
@@ -156,6 +164,22 @@ class BatchWriter:
             for key, value in values.items():
                 if pending.get(key) is value:
                     del pending[key]
+
+    async def send_now(self, topic: str, partition: int, records: list[OutputRecord]) -> None:
+        """Send records of an urgent topic, and wait until Kafka has them."""
+        await self._delivered(await self._send_urgent(topic, partition, records))
+
+    async def _send_urgent(self, topic: str, partition: int, records: list[OutputRecord]) -> list[_Urgent]:
+        sent = await send(self._app.producer._producer, self._topics[topic].name, partition, records)
+        if self._late_writes is not None:
+            self._late_writes.sent(partition, len(sent), records)
+        return [_Urgent(partition, delivery, count) for delivery, count in sent]
+
+    async def _delivered(self, sent: list[_Urgent]) -> None:
+        for partition, delivery, count in sent:
+            offset = (await delivery).offset
+            if self._late_writes is not None:
+                self._late_writes.delivered(partition, offset, count)
 
     async def _send(
         self, records: Mapping[tuple[str, int], list[OutputRecord]]
