@@ -110,8 +110,8 @@ class Recommendation(Struct, frozen=True, kw_only=True, gc=False):
     offset: Annotated[
         int,
         Meta(
-            description="offset of that event in its partition of `events`: of two recommendations for a user,"
-            " the one with the higher offset is the newer; -1: written by a version that did not say it"
+            description="offset of that event in its partition of `events`: of two recommendations for a"
+            " user, the one with the higher offset is the newer; -1: an earlier version did not say it"
         ),
     ] = -1
     items: Annotated[list[Recommended], Meta(description="best first")]

@@ -1,8 +1,8 @@
 """A serving worker without Kafka: records in, `serve`, the real `BatchWriter`, a dict as store; and crashes.
 
 A crash comes before any write, and takes with it everything but what Kafka and the disk hold.  A restart
-restores the store from the changelog and continues from the committed offsets, as a worker does.  A worker may
-also be fenced from a transaction on: it goes on for as long as it has events, and what it writes is refused.
+restores the store from the changelog and continues from the committed offsets, as a worker does.  A worker
+may also be fenced from a transaction on: it goes on while it has events, and what it writes is refused.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ class Worker:
             disk.stored_to[partition] = len(disk.topics[CHANGELOG, partition]) - 1
 
     def run(self, records: Iterable[Record], chunk: int) -> bool:
-        """Serve what is not committed, `chunk` records at a time; whether it ended without crash and fence."""
+        """Serve what is not committed, `chunk` records at a time; whether without crash and fence."""
         pending = [record for record in records if record.offset >= self.disk.committed[record.partition]]
         chunks = [pending[at : at + chunk] for at in range(0, len(pending), chunk)]
         return asyncio.run(self._run(chunks))

@@ -15,27 +15,17 @@ dropped when a fetch races with a seek, and a partition without a commit that is
 """
 
 import asyncio
-import copy
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import faust
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from mode.utils.futures import maybe_async
 
-from streams.kafka.fenced_producer import FencedProducer, Member
-from streams.kafka.transactions import TIMEOUT_MS, Transactions
-
-FETCH_MIN_BYTES = 16 * 1024
-"""A fetch returns when it has this many bytes, or after the long poll.  At 1 a broker that gets 1,000 events
-a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
-QUIET_WAIT_MS = 50
-"""After a tenth of a second without a record, a fetch returns with the first one or after this long: an idle
-worker should cost little."""
+from streams.kafka.loop_consumer import LoopConsumer
+from streams.kafka.producer import Producer
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):
@@ -52,82 +42,6 @@ class _ReadOffsets(defaultdict[TP, int | None]):
     def __setitem__(self, tp: TP, offset: int | None) -> None:
         if tp.topic not in self._exempt:
             super().__setitem__(tp, offset)
-
-
-class _OnLoop(driver.AIOKafkaConsumerThread):
-    """Faust's consumer on the app's loop, instead of on a loop in a thread of its own.
-
-    Two threads would pass the interpreter's lock to each other, and each fetch, several times a chunk.  At
-    1,000 events a second that takes more time than the events do.
-
-    The long poll is settable (Faust: 1500 ms).  aiokafka keeps one fetch in flight to a broker, and a
-    partition drained meanwhile waits until it returns: so the long poll bounds what a quiet topic adds to the
-    latency.
-    """
-
-    wait_for_shutdown = False
-
-    def __init__(self, *args: Any, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
-        super().__init__(*args, loop=loop, thread_loop=loop, **kwargs)
-
-    async def start(self) -> None:
-        self._thread_started.set()
-        await self._default_start()
-
-    async def on_stop(self) -> None:
-        await self.on_thread_stop()
-
-    async def call_thread(self, fun: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-        return await maybe_async(fun(*args, **kwargs))
-
-    async def _stop_children(self) -> None:
-        await self._default_stop_children()
-
-    async def _stop_futures(self) -> None:
-        await self._default_stop_futures()
-
-    async def _stop_exit_stacks(self) -> None:
-        await self._default_stop_exit_stacks()
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = self.app.fetch_max_wait_ms
-        consumer._fetch_min_bytes = FETCH_MIN_BYTES
-        if self.app.transactional_id:
-            consumer._isolation_level = "read_committed"
-        return consumer
-
-    async def _highwaters(self, partitions: list[TP]) -> Mapping[TP, int]:
-        """The end of each partition, open transactions included: a restore waits until they are decided.
-
-        A reader of what is committed would be told the beginning of the first open one.
-        """
-        consumer = self._ensure_consumer()
-        fetcher = copy.copy(consumer._fetcher)
-        fetcher._isolation_level = READ_UNCOMMITTED
-        ends: Mapping[TP, int] = await fetcher.end_offsets(partitions, consumer._request_timeout_ms)
-        return ends
-
-    def position(self, tp: TP) -> int | None:
-        """The offset after the last record, or transaction marker, that a fetch returned; None: unknown."""
-        state = self._ensure_consumer()._subscription.subscription.assignment.state_value(tp)
-        return state.position if state is not None and state.has_valid_position else None
-
-    @property
-    def member(self) -> Member:
-        """The member of the group that this consumer is, now."""
-        coordinator = self._ensure_consumer()._coordinator
-        return Member(
-            coordinator.group_id, coordinator.generation, coordinator.member_id,
-            coordinator._group_instance_id,
-        )  # fmt: skip
-
-    def expect(self, quiet: bool) -> None:
-        """Set how long the next fetches wait, by whether the latest one returned nothing."""
-        fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
-        quiet = quiet and self.app.waits_when_quiet
-        fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
-        fetcher._fetch_min_bytes = 1 if quiet else FETCH_MIN_BYTES
 
 
 def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dict[TP, int], list[Any]]]:
@@ -173,8 +87,8 @@ class ChunkConsumer(driver.Consumer):
         self._chunked: Collection[str] = self.app.chunk_topics
         self._read_offset = _ReadOffsets(self._chunked)
 
-    def _new_consumer_thread(self) -> _OnLoop:
-        return _OnLoop(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> LoopConsumer:
+        return LoopConsumer(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109  as in Faust
         """Yield (tp, message); `message.chunk` holds the records."""
@@ -310,39 +224,9 @@ class ChunkConsumer(driver.Consumer):
         return offsets
 
 
-class _Producer(driver.Producer):
-    """An idempotent producer.
-
-    Otherwise aiokafka gives up a batch after a while and sends the one behind it, and a reader that skips
-    what is not after the last offset that it read would skip the first batch permanently.
-    """
-
-    transactions: Transactions | None = None
-
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True} if self.app.idempotent else {}
-
-    async def on_start(self) -> None:
-        await super().on_start()
-        if self.app.transactional_id:
-            self.transactions = Transactions(self._fenced)
-            await self.transactions.start()
-
-    async def on_stop(self) -> None:
-        await super().on_stop()
-        if self.transactions is not None:
-            await self.transactions.stop()
-
-    def _fenced(self) -> FencedProducer:
-        settings = {**self._settings_default(), **self._settings_auth(), **self._settings_extra()}
-        return FencedProducer(
-            **settings, transactional_id=self.app.transactional_id, transaction_timeout_ms=TIMEOUT_MS
-        )
-
-
 class _Transport(driver.Transport):
     Consumer = ChunkConsumer
-    Producer = _Producer
+    Producer = Producer
 
 
 class ChunkApp(faust.App):

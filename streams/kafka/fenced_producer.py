@@ -107,7 +107,7 @@ class _OffsetCommitHandler(TxnOffsetCommitHandler):
         self._member = member
 
     def create_request(self) -> _OffsetCommit:
-        by_topic = defaultdict(list)
+        by_topic: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for tp, offset in self._offsets.items():
             by_topic[tp.topic].append((tp.partition, offset.offset, -1, offset.metadata, {}))
         manager, member = self._sender._txn_manager, self._member
@@ -148,11 +148,11 @@ class FencedProducer(AIOKafkaProducer):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        made = self._sender
-        self._sender = _Sender(
-            self.client, acks=made._acks, txn_manager=self._txn_manager,
-            message_accumulator=self._message_accumulator, retry_backoff_ms=1000 * made._retry_backoff,
-            request_timeout_ms=made._request_timeout_ms,
+        plain: Any = self._sender
+        self._sender: Any = _Sender(
+            self.client, acks=plain._acks, txn_manager=self._txn_manager,
+            message_accumulator=self._message_accumulator, retry_backoff_ms=1000 * plain._retry_backoff,
+            request_timeout_ms=plain._request_timeout_ms,
         )  # fmt: skip
 
     async def commit_offsets(self, offsets: dict[Any, int], member: Member) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings
@@ -100,7 +100,7 @@ class LateWrites:
                 state.sent_since.update(key for key, _, _ in records if key is not None)
 
     def delivered(self, partition: int, offset: int, count: int) -> None:
-        """Take note of a batch in Kafka; `offset` is that of its first record, negative if Kafka has forgotten."""
+        """Take note of a batch in Kafka; `offset` is that of its first record, negative if it is unknown."""
         if (state := self._partitions.get(partition)) is None:
             return
         state.delivered += 1
@@ -144,37 +144,32 @@ class LateWrites:
             state.sent_since = None
 
 
-def read_repair(
-    settings: Settings, partition: int, start: int, gaps: Sequence[tuple[int, int]]
-) -> Repair:
-    """Read what others wrote in `gaps`, and from `start` on what their users' newest recommendation is; blocks.
+def read_repair(settings: Settings, partition: int, start: int, gaps: Sequence[tuple[int, int]]) -> Repair:
+    """Read what others wrote in `gaps`, and from `start` on the newest recommendation of its users; blocks.
 
     `KafkaException` if Kafka does not answer, `TimeoutError` if it gives nothing more.
     """
     with closing(Consumer(consumer_config(settings, **{"enable.partition.eof": True}))) as consumer:
         tp = TopicPartition(settings.topic("recommendations"), partition)
-        late = [m for begin, end in gaps for m in _range(consumer, tp, begin, end)]
-        keys = {message.key() for message in late}
-        newest: dict[bytes, Message] = {}
-        last: dict[bytes, int] = {}
-        for message in _range(consumer, tp, start, None) if keys else ():
-            key = message.key()
-            if key in keys and message.value() is not None:
-                last[key] = _decode(message.value()).offset
-                if key not in newest or last[key] >= _decode(newest[key].value()).offset:
-                    newest[key] = message
-    return Repair(
-        [
-            (key, message.value(), message.headers() or [])
-            for key, message in newest.items()
-            if last[key] < _decode(message.value()).offset
-        ],
-        len(late),
-    )
+        late = [record for begin, end in gaps for record in _range(consumer, tp, begin, end)]
+        keys = {key for key, *_ in late}
+        newest: dict[bytes | None, OutputRecord] = {}
+        highest: dict[bytes | None, int] = {}
+        last: dict[bytes | None, int] = {}
+        for record in _range(consumer, tp, start, None) if keys else ():
+            key, value, _ = record
+            if key in keys and value is not None:
+                last[key] = _decode(value).offset
+                if last[key] >= highest.get(key, -1):
+                    newest[key], highest[key] = record, last[key]
+    return Repair([newest[key] for key in newest if last[key] < highest[key]], len(late))
 
 
-def _range(consumer: Consumer, tp: TopicPartition, begin: int, end: int | None) -> Iterator[Message]:
-    """The records of a range of offsets; up to the end of the partition if `end` is None."""
+def _range(consumer: Consumer, tp: TopicPartition, begin: int, end: int | None) -> Iterator[OutputRecord]:
+    """The records of a range of offsets; up to the end of the partition if `end` is None.
+
+    Recommendations have no headers.
+    """
     consumer.assign([TopicPartition(tp.topic, tp.partition, begin)])
     deadline = time.monotonic() + READ_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -183,8 +178,8 @@ def _range(consumer: Consumer, tp: TopicPartition, begin: int, end: int | None) 
             if is_no_record(message):
                 if is_end(message):
                     return
-            elif end is not None and message.offset() >= end:
+            elif end is not None and (message.offset() or 0) >= end:
                 return
             else:
-                yield message
+                yield message.key(), message.value(), []
     raise TimeoutError(f"{tp.topic}, partition {tp.partition}: nothing read for {READ_TIMEOUT_S:.0f} s")

@@ -57,7 +57,8 @@ class ModelWriter:
             self._produce(CHECKPOINT_KEY, checkpoint.encode())
             producer.commit_transaction(COMMIT_TIMEOUT_S)
         except KafkaException as error:
-            cause = self._cause(error)  # of a produce after the fatal error: _FATAL, not marked as fatal itself
+            cause = self._cause(error)
+            # a produce after the fatal error gets _FATAL, which is not marked as fatal itself
             if cause.fatal() or cause.code() == KafkaError._FATAL:
                 raise Fenced(f"another learner took over ({cause.str()})") from error
             raise

@@ -7,13 +7,13 @@ for the clock.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka.errors import IllegalOperation, InvalidProducerIdMapping, InvalidTxnState, ProducerFenced
 
 from streams.kafka.batches import send
-from streams.kafka.fenced_producer import Fenced, FencedProducer, Member
+from streams.kafka.fenced_producer import FencedProducer, Member
 from streams.step.writes import OutputRecord
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Transactions:
         offsets: Mapping[Any, int],
         member: Member,
     ) -> dict[tuple[str, int], int]:
-        """Write records by topic and partition, and commit `offsets`; returns the last offset by topic and partition.
+        """Write records by topic and partition, and commit `offsets`; returns each one's last offset.
 
         `Fenced` if the group has moved on: nothing of it is visible, or will be.
         """
@@ -64,7 +64,7 @@ class Transactions:
             try:
                 return await self._attempt(records, offsets, member)
             except ABORTED as error:
-                log.warning("the broker has aborted a transaction (%s): it is written again", type(error).__name__)
+                log.warning("Kafka has aborted a transaction (%r): it is written again", error)
                 await self.stop()
                 await self.start()
         raise WorkerTwice(

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 GATHER_S = 0.05
 """Time for which a group gathers: it adds no latency, and a crash replays a commit interval anyway."""
 
+
 class _Chunk(NamedTuple):
     """A chunk that is not durable yet."""
 
@@ -54,14 +55,14 @@ class _Urgent(NamedTuple):
 
     partition: int
     delivery: Any
-    count: int
+    size: int
 
 
 class BatchWriter:
     """Pipelined writer for one `ChunkTable` and the output topics, given by short name.
 
-    `depth` chunks may wait to be durable; a group gathers for `gather_s`.  `late_writes` hears of every batch of
-    the urgent topic, `recommendations`.
+    `depth` chunks may wait to be durable; a group gathers for `gather_s`.  `late_writes` hears of every batch
+    of the urgent topic, `recommendations`.
     """
 
     def __init__(
@@ -146,13 +147,13 @@ class BatchWriter:
                 offsets[tp] = end + 1
         await self._delivered([batch for chunk in chunks for batch in chunk.sent])
         changelog = self._table.changelog_topic_name
-        values_by_place = {
+        values_by_place: dict[tuple[str, int], list[OutputRecord]] = {
             (changelog, partition): [(key, value, []) for key, value in values.items()]
             for partition, values in changed.items()
             if values
         }
         transactions = self._app.producer.transactions
-        if transactions is None:  # the embedded broker has none: what a replay would not write again goes first
+        if transactions is None:  # on the embedded broker: what a replay would not write again goes first
             await self._send(outputs)
             ends = await self._send(values_by_place)
         else:
@@ -176,16 +177,17 @@ class BatchWriter:
         return [_Urgent(partition, delivery, count) for delivery, count in sent]
 
     async def _delivered(self, sent: list[_Urgent]) -> None:
-        for partition, delivery, count in sent:
+        for partition, delivery, size in sent:
             offset = (await delivery).offset
             if self._late_writes is not None:
-                self._late_writes.delivered(partition, offset, count)
+                self._late_writes.delivered(partition, offset, size)
 
     async def _send(
         self, records: Mapping[tuple[str, int], list[OutputRecord]]
     ) -> dict[tuple[str, int], int]:
         """Send records and wait until Kafka has them; returns the last offset by topic and partition."""
-        sent = {place: await send(self._app.producer._producer, *place, part) for place, part in records.items()}
+        producer = self._app.producer._producer
+        sent = {place: await send(producer, *place, part) for place, part in records.items()}
         ends = {}
         for place, batches in sent.items():
             for delivery, count in batches:

@@ -127,7 +127,8 @@ def test_reading_finds_the_newest_of_the_late_users_only(kafka, tmp_path):
     create(settings)
     producer = Producer(producer_config(settings))
     for key, answered in [("a", 9), ("b", 1), ("a", 2), ("b", 3), ("c", 5), ("c", 4), ("a", 1)]:
-        producer.produce(settings.topic("recommendations"), json.dumps({"offset": answered}), key, partition=0)
+        value = json.dumps({"offset": answered})
+        producer.produce(settings.topic("recommendations"), value, key, partition=0)
     producer.flush()
     repair = read_repair(settings, 0, 1, [(2, 3), (3, 4), (6, 7)])
     assert [(key, json.loads(value)["offset"]) for key, value, _ in repair.records] == [(b"a", 2)]
