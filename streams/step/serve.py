@@ -75,6 +75,7 @@ def serve(
     users: dict[int, dict[bytes, User]] = defaultdict(dict)
     new_users: dict[int, int] = defaultdict(int)
     accepted: list[tuple[Record, Accepted]] = []
+    decoded: list[tuple[int, int, Event]] = []
     for record in records:
         partition, key = record.partition, record.key
         try:
@@ -91,6 +92,7 @@ def serve(
         if user.offset >= record.offset:
             counts.replayed += 1
             continue
+        decoded.append((partition, record.offset, event))
         new_users[partition] += user.offset < 0
         arrived = arrival(record.timestamp, record.headers)
         user, verdict, usable = accept(user, event, record.offset, arrived, policy)
@@ -108,6 +110,7 @@ def serve(
     popular = recommender.popular(policy.list_length)
     now = clock()
     recommendations, examples = outputs["recommendations"], outputs["examples"]
+    answers: dict[tuple[int, int], Recommendation] = {}
     ages = []
     for record, counted in accepted:
         partition, key = record.partition, record.key
@@ -124,6 +127,7 @@ def serve(
             slate, age = next(slates), max(now - record.timestamp, 0)
             recommendation = _recommendation(counted, partition, slate, recommender, age, now)
             recommendations[partition].append((key, encode(recommendation), []))
+            answers[partition, record.offset] = recommendation
             ages.append(age)
             users[partition][key] = replace(
                 user, slate_id=recommendation.recommendation_id, slate=slate.items
@@ -133,7 +137,7 @@ def serve(
         partition: {key: encode_user(user) for key, user in changed.items()}
         for partition, changed in users.items()
     }
-    return Writes(encoded, outputs, new_users, counts, ages)
+    return Writes(encoded, outputs, new_users, counts, ages, decoded, answers)
 
 
 def _decode(record: Record, policy: ServingPolicy) -> Event:

@@ -4,6 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from streams.messages import Event, Recommendation
+
 Headers = list[tuple[str, bytes]]
 OutputRecord = tuple[bytes | None, bytes | None, Headers]
 """Key, value, headers."""
@@ -49,6 +51,10 @@ class Writes(NamedTuple):
     counts: Counts
     ages_ms: list[int]
     """Age of each recommendation, from the event's arrival in Kafka, ms."""
+    decoded: list[tuple[int, int, Event]]
+    """Partition, offset and content of each record that is an event and was not replayed, in their order."""
+    recommendations: dict[tuple[int, int], Recommendation]
+    """Recommendation by partition and offset of its event."""
 
 
 def empty_outputs() -> Outputs:
