@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
@@ -14,14 +14,14 @@ from streams.settings import Settings
 MAX_BYTES = 32 * 1024 * 1024
 """Bytes that a reading keeps, at most, shared by its partitions: the oldest leave."""
 FETCHED_BYTES = 4 * 1024 * 1024
-"""Bytes that the client fetches ahead, in one answer and in all; a single larger record comes all the same."""
+"""Bytes that the client fetches ahead, in one answer and in all; a larger record comes all the same."""
 
 T = TypeVar("T")
 
 
 def record(message: Message) -> tuple[Message, int]:
     """The record as it is, and its bytes: what `latest` keeps where whole records are wanted."""
-    headers = message.headers() or ()
+    headers: Any = message.headers() or []  # a list where a consumer read it
     size = sum(len(name) + len(value or b"") for name, value in headers)
     return message, size + len(message.key() or b"") + len(message.value() or b"")
 

@@ -27,7 +27,7 @@ from streams.web.site import Page
 LATEST = 50
 """Dead letters read of each partition."""
 LATEST_BYTES = 8 * 1024 * 1024
-"""Bytes that the excerpts of the latest may have, all partitions together: of more, the oldest are left out."""
+"""Bytes of the excerpts of the latest, all partitions together: of more, the oldest are left out."""
 LISTED = 100
 """Dead letters listed, and sent again at once."""
 EXCERPT_LENGTH = 200

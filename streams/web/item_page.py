@@ -138,6 +138,6 @@ def most_similar(vectors: Floats, row: int, k: int) -> tuple[Rows, Floats]:
     cosine = vectors @ vectors[row] / (lengths * lengths[row])
     cosine[row] = -np.inf
     k = min(k, len(cosine) - 1)
-    best = np.argpartition(-cosine, k)[:k]
-    best = best[np.lexsort((best, -cosine[best]))].astype(np.int32)
-    return best, cosine[best]
+    best = np.argpartition(-cosine, k)[:k].astype(np.int32)
+    best = best[np.lexsort((best, -cosine[best]))]
+    return best, cosine[best].astype(np.float32)
