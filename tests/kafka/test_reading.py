@@ -70,7 +70,9 @@ def test_what_is_kept_of_a_record_may_be_smaller_than_the_record(settings, sent)
     def last_byte(message):
         return message.value()[-1:], 1
 
-    assert len(latest(settings, "events", 10, TIMEOUT_S, last_byte, max_bytes=8 * PARTITIONS)) == 8 * PARTITIONS
+    assert (
+        len(latest(settings, "events", 10, TIMEOUT_S, last_byte, max_bytes=8 * PARTITIONS)) == 8 * PARTITIONS
+    )
 
 
 def test_a_record_by_its_offset(settings, sent):
