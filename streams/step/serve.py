@@ -18,7 +18,7 @@ from streams.messages import (
     Recommended,
     encode,
 )
-from streams.step.accept import Accepted, accept, decode, example
+from streams.step.accept import Accepted, accept, could_see, decode, example
 from streams.step.clock import arrival
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, decode_user, encode_user
@@ -119,7 +119,7 @@ def serve(
         taught = example(counted, user)
         if taught is not None:
             examples[partition].append((key, encode(taught), []))
-            if user.slate and counted.answered:
+            if counted.answered and could_see(counted, user):
                 counts.predictions += 1
                 counts.recommended_hits += taught.shown is not None
                 counts.popular_hits += taught.item in popular
@@ -130,7 +130,10 @@ def serve(
             answers[partition, record.offset] = recommendation
             ages.append(age)
             users[partition][key] = replace(
-                user, slate_id=recommendation.recommendation_id, slate=slate.items
+                user,
+                slate_id=recommendation.recommendation_id,
+                slate=slate.items,
+                slate_time=counted.arrived + age,
             )
     counts.recommendations, counts.users = len(ages), sum(new_users.values())
     encoded = {

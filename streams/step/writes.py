@@ -32,7 +32,7 @@ class Counts:
     users: int = 0
     """Users seen for the first time."""
     predictions: int = 0
-    """Events whose item could have been in the list that the user had been shown."""
+    """Events whose item could have been in the list that the user could see: see `could_see`."""
     recommended_hits: int = 0
     """Predictions whose item was in that list."""
     popular_hits: int = 0

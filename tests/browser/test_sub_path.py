@@ -152,9 +152,9 @@ def test_scripts_fetch_from_under_the_sub_path(browser: Browser, proxy: Proxy):
         page.locator("#query").press("Enter")
         expect(page.locator("h1")).to_have_text("Item c")
         assert page.url == f"{proxy.url}/items/c"
-    assert {path for path in proxy.paths if path.endswith((".json?range=15min", "map.json", "stream?user=ann"))} == {
-        f"{ROOT}/plots.json?range=15min", f"{ROOT}/map.json", f"{ROOT}/live/stream?user=ann",
-    }  # fmt: skip
+    assert {f"{ROOT}/plots.json?range=15min", f"{ROOT}/map.json", f"{ROOT}/live/stream?user=ann"} <= set(
+        proxy.paths
+    )
 
 
 def test_links_and_forms_lead_to_pages_under_the_sub_path(browser: Browser, proxy: Proxy):
