@@ -294,7 +294,10 @@ def test_the_table_and_the_plot(log, tmp_path):
         ),
         (["--model-delay", "5"], "invalid duration '5'"),
         (["--types", "sale"], "--types sale: no example has such a type; expected any of purchase, view"),
-        (["--weights", "view"], "invalid weights 'view': expected TYPE=WEIGHT,..., weights from 0 to 100, such"),
+        (
+            ["--weights", "view"],
+            "invalid weights 'view': expected TYPE=WEIGHT,..., weights from 0 to 100, such",
+        ),
         (["--warm-up", "all"], "invalid warm-up 'all': expected a percentage or a number of events"),
         (["--warm-up", "600"], "no predictions: the options leave no example to predict"),
         (["--windows", "a"], "invalid windows 'a': expected a number or a range, such as 1-7"),
