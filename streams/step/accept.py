@@ -58,8 +58,8 @@ def accept(
         return step.user, step.verdict, None
     new = step.user
     accepted = Accepted(
-        event, offset, arrived, safe, step.before, step.before_size, new.sessions, query(new, safe, event.context),
-        weight, event.type not in policy.unanswered_types,
+        event, offset, arrived, safe, step.before, step.before_size, new.sessions,
+        query(new, safe, event.context), weight, event.type not in policy.unanswered_types,
     )  # fmt: skip
     return new, step.verdict, accepted
 

@@ -1,7 +1,9 @@
 """What a micro-batch writes, as data: the writer takes it as it is."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from streams.messages import Event, Recommendation
@@ -51,9 +53,9 @@ class Writes(NamedTuple):
     counts: Counts
     ages_ms: list[int]
     """Age of each recommendation, from the event's arrival in Kafka, ms."""
-    decoded: list[tuple[int, int, Event]]
+    decoded: Sequence[tuple[int, int, Event]] = ()
     """Partition, offset and content of each record that is an event and was not replayed, in their order."""
-    recommendations: dict[tuple[int, int], Recommendation]
+    recommendations: Mapping[tuple[int, int], Recommendation] = MappingProxyType({})
     """Recommendation by partition and offset of its event."""
 
 

@@ -136,7 +136,7 @@ def writes(
     outputs: Outputs | None = None,
 ) -> Writes:
     """What a step writes, as far as a test wants it."""
-    return Writes({}, outputs or {}, new_users or {}, counts or Counts(), list(ages_ms), [], {})
+    return Writes({}, outputs or {}, new_users or {}, counts or Counts(), list(ages_ms))
 
 
 Ask = Callable[..., Awaitable[tuple[int, str, Any]]]
