@@ -106,10 +106,8 @@ def test_a_consumer_that_has_not_started_has_no_partitions(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["highwaters", "earliest_offsets", "_committed_offset", "assignment"])
-def test_a_consumer_that_lacks_an_attribute_has_no_lag_of_0(
-    tmp_path, monkeypatch: pytest.MonkeyPatch, name: str
-):
-    """As after an upgrade of Faust: the figure fails, and so do heartbeat and metrics, until it is looked at."""
+def test_a_consumer_without_an_attribute_has_no_lag_of_0(tmp_path, monkeypatch, name: str):
+    """As after an upgrade of Faust: the figure fails, and so do heartbeat and metrics."""
     monkeypatch.setattr("streams.monitor.lag.PATIENCE_S", 30)
     worker = Worker(tmp_path / "data")
 
