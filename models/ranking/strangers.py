@@ -34,4 +34,5 @@ class Strangers:
         """Probability of each candidate that it comes next, were it one of them; float32[n, m]."""
         scores = self._blend.score(features)
         total = scores.sum(1, keepdims=True)
-        return np.divide(scores, total, out=np.zeros_like(scores), where=total > 0)
+        shares: Floats = np.divide(scores, total, out=np.zeros_like(scores), where=total > 0)
+        return shares

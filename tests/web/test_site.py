@@ -1,6 +1,7 @@
 """What all pages share: errors, methods, headers, HTML or JSON, static files."""
 
 import html
+import re
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -152,3 +153,17 @@ def test_under_a_sub_path_every_address_begins_with_it(worker: Worker, tmp_path:
     ]
     assert len(addresses) > 10
     assert [a for a in addresses if not (a or "").startswith(("/freshet/", "?", "#"))] == []
+
+
+def test_no_template_or_script_has_an_address_that_begins_with_a_slash():
+    """Also those that no test renders: addresses begin with `root`."""
+    web = Path(site.__file__).parent
+    templates = {path.name: path.read_text() for path in sorted(web.glob("templates/*.html"))}
+    scripts = {path.name: path.read_text() for path in sorted(web.glob("static/*.js"))}
+    assert len(templates) > 10
+    assert len(scripts) > 3
+    attribute = re.compile(
+        r"""\b(?:href|src|(?:form)?action|hx-\w+|data-from)=["'](?:/|{{ (?!root|address|entry))"""
+    )
+    assert {name: attribute.findall(text) for name, text in templates.items() if attribute.search(text)} == {}
+    assert {name for name, text in scripts.items() if re.search(r"""(?:["'`]|\()/\w""", text)} == set()
