@@ -15,6 +15,7 @@ from models.ranking.best import Best, best
 from models.ranking.blend import Blend
 from models.ranking.pool import WIDTH
 from models.ranking.shortlist import Shortlist
+from models.ranking.strangers import Strangers
 from models.registry import GENERATORS, RANKERS
 
 POPULAR = "popular now"
@@ -36,7 +37,8 @@ class Recommender:
         Weight of each generator in the blend, if that is the ranker; other generators are left out of it.
     ranker
         `blend`, or one of the model's rankers, which order the candidates of all its generators.  The scores
-        of a learnt ranker are probabilities: that the item is the user's next.
+        of a learnt ranker are probabilities: that the item is the user's next.  For users without an item
+        that the model knows, best sellers take its place (`models.ranking.strangers`).
     list_latest
         Whether the user's latest item may be in the list.
     threads
@@ -68,6 +70,7 @@ class Recommender:
         else:
             self._shortlist, self._ranker = model.shortlist, model.rankers[ranker]
         self._learns = RANKERS[ranker].learns
+        self._strangers = Strangers(self._shortlist.weights)
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
         self._reasons = [GENERATORS[name].reason for name in self._shortlist.names]
 
@@ -97,6 +100,9 @@ class Recommender:
         pool, features = self._shortlist.featurize(queries, excluded, k)
         scores = self._ranker.score(features)
         if self._learns:
+            strangers = np.flatnonzero(queries.history[:, 0] < 0)
+            if len(strangers):
+                scores[strangers] = self._strangers.score(features.take(strangers))
             scores *= self.model.coverage.score(features)[:, None]
         return best(pool, scores, k)
 

@@ -92,6 +92,10 @@ class LiveQuality:
         """Take note of published rows; replicas that are due apply them."""
         distribute(rows, self.replicas, self.time)
 
+    def counts(self) -> dict[str, float]:
+        """A copy of the totals, which other threads may take while this one counts."""
+        return dict(self.totals)  # one step of the interpreter: a loop over them would see keys come
+
     def gauges(self) -> dict[str, float]:
         """Values that do not add up: metrics of the latest lists, and how far replicas are behind, ms."""
         ages = {r.name: self.time - r.refreshed for r in self.replicas if r.refreshed is not None}

@@ -8,7 +8,17 @@ import click
 
 from streams.cli.event_log import log_file, open_log, reading_options
 from streams.cli.options import examples, option_group
-from streams.cli.types import CUTOFFS, DURATION, INTERVAL, NAMES, WARM_UP, WEIGHTS, WINDOWS
+from streams.cli.types import (
+    CUTOFFS,
+    DURATION,
+    INTERVAL,
+    NAMES,
+    NUMBER,
+    PERCENT,
+    WARM_UP,
+    WEIGHTS,
+    WINDOWS,
+)
 from streams.errors import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -32,7 +42,7 @@ protocol_options = option_group(
     click.option(
         "--weights", type=WEIGHTS, metavar="TYPE=W,...", help="Weights of event types; *=W: of all others."
     ),
-    click.option("--min-value", type=float, metavar="V", help="Leave out rows with a smaller value."),
+    click.option("--min-value", type=NUMBER, metavar="V", help="Leave out rows with a smaller value."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Read the first N rows only."),
     click.option("--drop-reloads", is_flag=True, help="Leave out rows with the user's latest item."),
     click.option(
@@ -210,7 +220,7 @@ def evaluate(
 @reading_options
 @protocol_options
 @click.option(
-    "--share", type=click.FloatRange(1, 100), default=30, show_default=True, metavar="PERCENT",
+    "--share", type=PERCENT, default=30, show_default=True, metavar="PERCENT",
     help="First part of a prequential log that is tuned on.",
 )  # fmt: skip
 @click.option(

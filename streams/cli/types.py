@@ -13,8 +13,25 @@ from typing import Any
 
 import click
 
-POSITIVE = click.FloatRange(0, min_open=True)
 MAX_LIST_LENGTH = 200
+MAX_WEIGHT = 100
+"""The largest weight of an event type that the setting `event_weights` takes."""
+
+
+class Number(click.FloatRange):
+    """A number in a range; never NaN or infinite, which are in every range of click's."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse the text, and refuse what is not a finite number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+NUMBER = Number()
+POSITIVE = Number(0, min_open=True)
+PERCENT = Number(1, 100)
 
 
 class Parsed(click.ParamType):
@@ -83,7 +100,10 @@ def _warm_up(text: str) -> str:
 
 def _weights(text: str) -> dict[str, float]:
     parts = (part.partition("=") for part in text.split(","))
-    return {name.strip(): float(weight) for name, _, weight in parts}
+    weights = {name.strip(): float(weight) for name, _, weight in parts}
+    if "" in weights or not all(0 <= weight <= MAX_WEIGHT for weight in weights.values()):
+        raise ValueError
+    return weights
 
 
 _UNITS = "a number followed by ms, s, m, h or d, such as 10m"
@@ -100,5 +120,7 @@ WINDOWS = Parsed("windows", _windows, "a number or a range, such as 1-7")
 CUTOFFS = Parsed("list lengths", _cutoffs, f"numbers from 1 to {MAX_LIST_LENGTH}, such as 20,10")
 WARM_UP = Parsed("warm-up", _warm_up, "a percentage or a number of events, such as 10% or 5000")
 """The share or number as it was typed."""
-WEIGHTS = Parsed("weights", _weights, "TYPE=WEIGHT,..., such as click=1,purchase=3,*=0")
+WEIGHTS = Parsed(
+    "weights", _weights, f"TYPE=WEIGHT,..., weights from 0 to {MAX_WEIGHT}, such as click=1,purchase=3,*=0"
+)
 """Weight by event type; `*` stands for every other type."""

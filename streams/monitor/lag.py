@@ -45,11 +45,16 @@ class Lag:
         self._fetching: asyncio.Task[None] | None = None
 
     async def by_partition(self) -> dict[int, int]:
-        """The lag by partition; empty before partitions are assigned."""
+        """The lag by partition; empty before partitions are assigned.
+
+        Raises what Kafka's client raises, except what passes: a lag that cannot be computed is not 0.
+        """
         if self._fetching is None and time.monotonic() - self._fetched >= FRESH_S:
             self._fetching = asyncio.create_task(self._fetch())
         if self._fetching is not None:
-            await asyncio.wait([self._fetching], timeout=PATIENCE_S)
+            fetched, _ = await asyncio.wait([self._fetching], timeout=PATIENCE_S)
+            for task in fetched:
+                task.result()
         assigned = {tp.partition for tp in self._assigned()}
         positions = self._positions()
         known = assigned & (positions.keys() | self._starts.keys())
@@ -99,9 +104,6 @@ class Lag:
             self._ends, self._starts = _by_partition(ends), _by_partition(starts)
         except (ConsumerNotStarted, KafkaError, TimeoutError) as error:
             log.debug("the offsets of %s cannot be read: %r", self._topic, error)
-        except Exception:
-            log.exception("the lag of %s is unknown", self._topic)
-            self._ends, self._starts = {}, {}
         finally:
             self._fetched, self._fetching = time.monotonic(), None
 

@@ -99,7 +99,7 @@ class LearnerSampler:
             current = learning.checkpoint
             self._count_examples(current, learning.began or current)
             if learning.quality is not None:
-                self._totals |= as_counters(learning.quality.totals)
+                self._totals |= as_counters(learning.quality.counts())
                 gauges |= learning.quality.gauges()
             gauges |= {
                 "learner_lag": learning.lag,

@@ -18,6 +18,8 @@ class Accepted(Struct, frozen=True, gc=False):
     event: Event
     offset: int
     """Offset of the event in its partition of `events`."""
+    arrived: int
+    """Arrival of the event, ms."""
     time: int
     """Event time, made safe, ms."""
     before: tuple[str, ...]
@@ -56,14 +58,26 @@ def accept(
         return step.user, step.verdict, None
     new = step.user
     accepted = Accepted(
-        event, offset, safe, step.before, step.before_size, new.sessions, query(new, safe, event.context),
-        weight, event.type not in policy.unanswered_types,
+        event, offset, arrived, safe, step.before, step.before_size, new.sessions,
+        query(new, safe, event.context), weight, event.type not in policy.unanswered_types,
     )  # fmt: skip
     return new, step.verdict, accepted
 
 
+def could_see(accepted: Accepted, user: User) -> bool:
+    """Whether the latest list of `user` is the one that the event may have come from.
+
+    The event's recommendation_id decides if it has one; else its arrival: a list that was made later, as in
+    the same micro-batch after an outage, cannot have been seen.
+    """
+    if not user.slate:
+        return False
+    came_from = accepted.event.recommendation_id
+    return accepted.arrived > user.slate_time if came_from is None else came_from == user.slate_id
+
+
 def example(accepted: Accepted, user: User) -> Example | None:
-    """The example that the event teaches, joined with the list that `user` had been shown.
+    """The example that the event teaches, joined with the latest list of `user` if they could see it.
 
     None if the event teaches nothing.
     """
@@ -71,7 +85,7 @@ def example(accepted: Accepted, user: User) -> Example | None:
     if accepted.weight <= 0 or event.item is None:
         return None
     shown = None
-    if event.item in user.slate:
+    if event.item in user.slate and could_see(accepted, user):
         shown = Shown(user.slate_id, user.slate.index(event.item))
     return Example(
         event.user, accepted.offset, accepted.time, event.type, event.item, accepted.weight, event.value,

@@ -18,7 +18,7 @@ from streams.messages import (
     Recommended,
     encode,
 )
-from streams.step.accept import Accepted, accept, decode, example
+from streams.step.accept import Accepted, accept, could_see, decode, example
 from streams.step.clock import arrival
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, decode_user, encode_user
@@ -75,6 +75,7 @@ def serve(
     users: dict[int, dict[bytes, User]] = defaultdict(dict)
     new_users: dict[int, int] = defaultdict(int)
     accepted: list[tuple[Record, Accepted]] = []
+    decoded: list[tuple[int, int, Event]] = []
     for record in records:
         partition, key = record.partition, record.key
         try:
@@ -91,6 +92,7 @@ def serve(
         if user.offset >= record.offset:
             counts.replayed += 1
             continue
+        decoded.append((partition, record.offset, event))
         new_users[partition] += user.offset < 0
         arrived = arrival(record.timestamp, record.headers)
         user, verdict, usable = accept(user, event, record.offset, arrived, policy)
@@ -108,6 +110,7 @@ def serve(
     popular = recommender.popular(policy.list_length)
     now = clock()
     recommendations, examples = outputs["recommendations"], outputs["examples"]
+    answers: dict[tuple[int, int], Recommendation] = {}
     ages = []
     for record, counted in accepted:
         partition, key = record.partition, record.key
@@ -116,7 +119,7 @@ def serve(
         taught = example(counted, user)
         if taught is not None:
             examples[partition].append((key, encode(taught), []))
-            if user.slate and counted.answered:
+            if counted.answered and could_see(counted, user):
                 counts.predictions += 1
                 counts.recommended_hits += taught.shown is not None
                 counts.popular_hits += taught.item in popular
@@ -124,16 +127,20 @@ def serve(
             slate, age = next(slates), max(now - record.timestamp, 0)
             recommendation = _recommendation(counted, partition, slate, recommender, age, now)
             recommendations[partition].append((key, encode(recommendation), []))
+            answers[partition, record.offset] = recommendation
             ages.append(age)
             users[partition][key] = replace(
-                user, slate_id=recommendation.recommendation_id, slate=slate.items
+                user,
+                slate_id=recommendation.recommendation_id,
+                slate=slate.items,
+                slate_time=counted.arrived + age,
             )
     counts.recommendations, counts.users = len(ages), sum(new_users.values())
     encoded = {
         partition: {key: encode_user(user) for key, user in changed.items()}
         for partition, changed in users.items()
     }
-    return Writes(encoded, outputs, new_users, counts, ages)
+    return Writes(encoded, outputs, new_users, counts, ages, decoded, answers)
 
 
 def _decode(record: Record, policy: ServingPolicy) -> Event:

@@ -1,8 +1,12 @@
 """What a micro-batch writes, as data: the writer takes it as it is."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
+
+from streams.messages import Event, Recommendation
 
 Headers = list[tuple[str, bytes]]
 OutputRecord = tuple[bytes | None, bytes | None, Headers]
@@ -30,7 +34,7 @@ class Counts:
     users: int = 0
     """Users seen for the first time."""
     predictions: int = 0
-    """Events whose item could have been in the list that the user had been shown."""
+    """Events whose item could have been in the list that the user could see: see `could_see`."""
     recommended_hits: int = 0
     """Predictions whose item was in that list."""
     popular_hits: int = 0
@@ -49,6 +53,10 @@ class Writes(NamedTuple):
     counts: Counts
     ages_ms: list[int]
     """Age of each recommendation, from the event's arrival in Kafka, ms."""
+    decoded: Sequence[tuple[int, int, Event]] = ()
+    """Partition, offset and content of each record that is an event and was not replayed, in their order."""
+    recommendations: Mapping[tuple[int, int], Recommendation] = MappingProxyType({})
+    """Recommendation by partition and offset of its event."""
 
 
 def empty_outputs() -> Outputs:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from confluent_kafka import KafkaException, Message
+from msgspec.structs import replace
 
 from streams.kafka.reading import latest, record_at
 from streams.kafka.sending import Sender
@@ -16,6 +18,7 @@ from streams.messages import REASONS, DeadLetter, Malformed, encode
 from streams.runtime.serving import Serving
 from streams.step.accept import decode
 from streams.step.clock import REPLAY_HEADER
+from streams.step.serve import DETAIL_LENGTH
 from streams.web.problem import RETRY_SOON, Problem
 from streams.web.security import authorize, form_fields
 from streams.web.single_flight import SingleFlight
@@ -23,10 +26,13 @@ from streams.web.site import Page
 
 LATEST = 50
 """Dead letters read of each partition."""
+LATEST_BYTES = 8 * 1024 * 1024
+"""Bytes of the excerpts of the latest, all partitions together: of more, the oldest are left out."""
 LISTED = 100
 """Dead letters listed, and sent again at once."""
 EXCERPT_LENGTH = 200
 """Characters of a key or value in the list."""
+MOST_BYTES_OF_A_CHARACTER = 4
 FULL_LENGTH = 65_536
 """Characters of a key or value on the page of one dead letter."""
 TIMEOUT_S = 5.0
@@ -40,6 +46,8 @@ class StoredDeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
+    size: int
+    """Bytes of the value, also where an excerpt has fewer."""
     header: DeadLetter | None
 
     @classmethod
@@ -50,8 +58,23 @@ class StoredDeadLetter:
             header = DeadLetter.from_headers([(name, value) for name, value in headers if value is not None])
         except (ValueError, UnicodeDecodeError):
             header = None
-        offset = message.offset() or 0
-        return cls(message.partition() or 0, offset, message.key(), message.value(), header)
+        key, value = message.key(), message.value()
+        return cls(message.partition() or 0, message.offset() or 0, key, value, len(value or b""), header)
+
+    def shortened(self) -> "StoredDeadLetter":
+        """What the list shows of it: the first bytes of key and value, and headers of a bounded length."""
+        header, most = self.header, MOST_BYTES_OF_A_CHARACTER * EXCERPT_LENGTH + 1
+        if header is not None:
+            texts = {name: getattr(header, name)[:DETAIL_LENGTH] for name in ("reason", "detail", "topic")}
+            header = replace(header, **texts)
+        key, value = (None if data is None else data[:most] for data in (self.key, self.value))
+        return StoredDeadLetter(self.partition, self.offset, key, value, self.size, header)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that it takes in memory, about."""
+        header = [] if self.header is None else [self.header.reason, self.header.detail, self.header.topic]
+        return sum(map(sys.getsizeof, (self, self.key, self.value, *header)))
 
     @property
     def at(self) -> str:
@@ -133,12 +156,11 @@ class DeadLettersPage:
 
     async def _read(self, _: str) -> list[StoredDeadLetter]:
         try:
-            messages = await asyncio.to_thread(
-                latest, self._serving.settings, "dead-letter", LATEST, TIMEOUT_S
+            dead_letters = await asyncio.to_thread(
+                latest, self._serving.settings, "dead-letter", LATEST, TIMEOUT_S, _excerpt, LATEST_BYTES
             )
         except KafkaException as error:
             raise _no_answer(error) from None
-        dead_letters = map(StoredDeadLetter.from_message, messages)
         return sorted(dead_letters, key=lambda letter: (letter.time or 0, letter.offset), reverse=True)
 
 
@@ -171,7 +193,7 @@ def excerpt(dead_letter: StoredDeadLetter, length: int) -> dict[str, Any]:
         else None,
         "key": None if key is None else escaped(key, length),
         "value": None if value is None else escaped(value, length),
-        "bytes": len(value or b""),
+        "bytes": dead_letter.size,
     }
 
 
@@ -190,9 +212,15 @@ def escaped(data: bytes, length: int) -> str:
     >>> escaped(b"a\x00\xff<b>", 99), escaped("ü\u202e".encode(), 99), escaped(b"abcdef", 3)
     ('a\\x00\\xff<b>', 'ü\\u202e', 'abc…')
     """
-    text = data[: 4 * length].decode("utf-8", "backslashreplace")
+    most = MOST_BYTES_OF_A_CHARACTER * length
+    text = data[:most].decode("utf-8", "backslashreplace")
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return text if len(text) <= length and len(data) <= 4 * length else text[:length] + "…"
+    return text if len(text) <= length and len(data) <= most else text[:length] + "…"
+
+
+def _excerpt(message: Message) -> tuple[StoredDeadLetter, int]:
+    dead_letter = StoredDeadLetter.from_message(message).shortened()
+    return dead_letter, dead_letter.memory_bytes
 
 
 def _text(values: list[Any]) -> str:

@@ -1,6 +1,7 @@
 """HTML from figures, with Jinja2: everything is escaped, no page has inline script or style."""
 
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,9 +15,12 @@ NONE = "–"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: str, data: dict[str, Any], **more: Any) -> str:
-    """The HTML of `templates/<template>.html` for the figures that the JSON has, with more variables."""
-    return _ENV.get_template(f"{template}.html").render(data=data, **more)
+def render(template: str, data: dict[str, Any], root: str = "", **more: Any) -> str:
+    """The HTML of `templates/<template>.html` for the figures that the JSON has, with more variables.
+
+    `root` is the path under which the pages are reached, the setting `web_root_path`.
+    """
+    return _environment(root).get_template(f"{template}.html").render(data=data, **more)
 
 
 def number(value: float | None) -> str:
@@ -96,19 +100,20 @@ def utc(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def address(kind: str, id: str) -> str:
-    """Path of the page of a user or an item; static/address.js does the same.
+def address(root: str, kind: str, id: str) -> str:
+    """Path of the page of a user or an item under `root`; static/address.js does the same.
 
-    >>> address("users", "a/b"), address("items", "a.json"), address("users", "..")
-    ('/users/a%2Fb', '/items?id=a.json', '/users?id=..')
+    >>> address("", "users", "a/b"), address("", "items", "a.json"), address("/shop", "users", "..")
+    ('/users/a%2Fb', '/items?id=a.json', '/shop/users?id=..')
     """
     quoted = quote(id, safe="")
     if id in (".", "..") or id.endswith(".json"):  # browsers resolve dots, `.json` asks for JSON
-        return f"/{kind}?id={quoted}"
-    return f"/{kind}/{quoted}"
+        return f"{root}/{kind}?id={quoted}"
+    return f"{root}/{kind}/{quoted}"
 
 
-def _environment() -> Environment:
+@cache
+def _environment(root: str) -> Environment:
     env = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -118,14 +123,12 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     env.filters |= {"number": number, "span": span, "state": state, "utc": utc, "bytes": size}
-    env.globals |= {"percent": percent, "address": address}
+    env.globals |= {"percent": percent, "root": root, "address": partial(address, root)}
     return env
 
 
-_ENV = _environment()
-
-
-def compile_templates() -> None:
+def compile_templates(root: str) -> None:
     """Compile all templates now: a page would otherwise do it on the loop that serves the stream."""
-    for name in _ENV.list_templates():
-        _ENV.get_template(name)
+    env = _environment(root)
+    for name in env.list_templates():
+        env.get_template(name)

@@ -151,3 +151,15 @@ def test_current_figures_are_of_the_running_processes():
     assert cluster["counts"]["users"] is None, "b is still counting"
     assert cluster["learner"]["name"] == "l"
     assert cluster["learner"]["checkpoint"] == 8
+
+
+def test_processes_that_are_long_gone_are_forgotten_though_nobody_looks():
+    history = History()
+    for n in range(5_000):  # one a minute, each with another name
+        beat(history, f"w{n}", "serving", BEGAN + n * MINUTE)
+    assert len(history._heartbeats) == LISTED_S * 1000 / MINUTE
+    beat(history, "w4950", "serving", BEGAN + 5_000 * MINUTE)
+    now = BEGAN + 5_030 * MINUTE
+    assert [beat.process for beat in history.heartbeats(now)] == [
+        "serving/w4950", *(f"serving/w{n}" for n in range(4971, 5000)),
+    ]  # fmt: skip

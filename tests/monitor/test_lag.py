@@ -1,6 +1,7 @@
 """Consumer lag, with a stand-in for Faust's consumer."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -100,5 +101,28 @@ def test_a_consumer_that_has_not_started_has_no_partitions(tmp_path):
         lag = Lag(worker.serving)
         assert await lag.by_partition() == {}
         assert lag.uncommitted() == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["highwaters", "earliest_offsets", "_committed_offset", "assignment"])
+def test_a_consumer_without_an_attribute_has_no_lag_of_0(tmp_path, monkeypatch, name: str):
+    """As after an upgrade of Faust: the figure fails, and so do heartbeat and metrics."""
+    monkeypatch.setattr("streams.monitor.lag.PATIENCE_S", 30)
+    worker = Worker(tmp_path / "data")
+
+    class Upgraded(OffsetsConsumer):
+        def __getattribute__(self, asked: str) -> Any:
+            if asked == name:
+                raise AttributeError(name)
+            return super().__getattribute__(asked)
+
+    worker.app.consumer = Upgraded({0: 9, 1: 9}, {0: 0, 1: 0}, {0: 5, 1: None})
+
+    async def run() -> None:
+        with pytest.raises(AttributeError, match=name):
+            await Lag(worker.serving).by_partition()
+        with pytest.raises(AttributeError, match=name):
+            await worker.status.send(worker.sampler.take)
 
     asyncio.run(run())

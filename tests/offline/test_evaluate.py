@@ -294,7 +294,10 @@ def test_the_table_and_the_plot(log, tmp_path):
         ),
         (["--model-delay", "5"], "invalid duration '5'"),
         (["--types", "sale"], "--types sale: no example has such a type; expected any of purchase, view"),
-        (["--weights", "view"], "invalid weights 'view': expected TYPE=WEIGHT,..., such as click=1,"),
+        (
+            ["--weights", "view"],
+            "invalid weights 'view': expected TYPE=WEIGHT,..., weights from 0 to 100, such",
+        ),
         (["--warm-up", "all"], "invalid warm-up 'all': expected a percentage or a number of events"),
         (["--warm-up", "600"], "no predictions: the options leave no example to predict"),
         (["--windows", "a"], "invalid windows 'a': expected a number or a range, such as 1-7"),
@@ -337,6 +340,8 @@ def test_the_table_and_the_plot(log, tmp_path):
             "unknown name 'previous' in --compare: expected generators, rankers, next, popularity",
         ),
         (["--seed", "-1"], "-1 is not in the range x>=0"),
+        (["--weights", "click=nan,view=-3"], "invalid weights 'click=nan,view=-3': expected TYPE=WEIGHT"),
+        (["--min-value", "nan"], "nan is not a finite number"),
         (
             ["--protocol", "holdout", "--split", "part", "--part", "x"],
             "unknown --part x: expected one of test, train, valid",

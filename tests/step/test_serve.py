@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from models.core import Slate
@@ -86,15 +87,89 @@ def test_an_event_is_answered_from_the_session_that_it_ends():
     assert taught == [("a", (), 0, 1, 5), ("b", ("a",), 1, 1, 6)]
 
 
+def in_steps(*records: Record, age: int = 10):
+    """What each record writes where each is served alone, `age` ms after it came."""
+    stored: dict[bytes, bytes] = {}
+    for one in records:
+        writes = step([one], stored, now=one.timestamp + age)
+        stored |= writes.users
+        yield writes
+
+
+def shown(writes) -> list[tuple[str, int] | None]:
+    """Id and position of what was shown, of each example."""
+    examples = [messages.decode_example(value) for _, value in writes.examples]
+    return [e.shown and (e.shown.recommendation_id, e.shown.position) for e in examples]
+
+
 def test_what_was_shown_is_joined_with_what_came():
-    writes = step([record(1, item="a"), record(2, item="hit"), record(3, item="a"), record(4, item="new")])
-    shown = [messages.decode_example(value).shown for _, value in writes.examples]
-    assert [s and (s.recommendation_id, s.position) for s in shown] == [None, None, ("3-2", 1), None]
-    assert writes.counts.predictions == 3  # the first came before any list
-    assert (writes.counts.recommended_hits, writes.counts.popular_hits) == (1, 1)
-    stored = dict(writes.users)
-    again = step([record(5, item="new")], stored)
-    assert messages.decode_example(again.examples[0][1]).shown.recommendation_id == "3-4", "over steps too"
+    items = ["a", "hit", "a", "new"]
+    steps = list(
+        in_steps(*(record(n, item=item, timestamp=NOW + 100 * n) for n, item in enumerate(items, 1)))
+    )
+    assert [shown(writes) for writes in steps] == [[None], [None], [("3-2", 1)], [None]]
+    assert [writes.counts.predictions for writes in steps] == [0, 1, 1, 1]  # the first came before any list
+    assert [writes.counts.recommended_hits for writes in steps] == [0, 0, 1, 0]
+    assert [writes.counts.popular_hits for writes in steps] == [0, 1, 0, 0]
+
+
+def test_a_list_that_was_made_after_an_event_was_not_shown_before_it():
+    """After an outage, all that came meanwhile is one micro-batch."""
+    hour = 3_600_000
+    records = [record(n, item="a", timestamp=NOW + n * hour) for n in range(5)]
+    writes = step(records, now=NOW + 10 * hour)
+    assert shown(writes) == [None] * 5
+    assert (writes.counts.predictions, writes.counts.recommended_hits, writes.counts.popular_hits) == (
+        0,
+        0,
+        0,
+    )
+    for timestamp, seen in ((10 * hour, None), (10 * hour + 1, ("3-4", 0))):
+        later = step(
+            [record(5, item="a", timestamp=NOW + timestamp)], dict(writes.users), now=NOW + 11 * hour
+        )
+        assert shown(later) == [seen]
+
+
+def test_events_of_the_same_millisecond_were_not_caused_by_each_others_lists():
+    assert shown(step([record(1), record(2), record(3)], now=NOW)) == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("came_from", "seen"), [("3-1", ("3-1", 0)), ("3-0", None), ("other", None), (None, None)]
+)
+def test_the_recommendation_that_an_event_names_decides(came_from, seen):
+    """Whenever it came: here at the time at which the list was made."""
+    listed = step([record(1)])
+    event = Event(event_id="e2", user="u", type="click", item="a", time=NOW, recommendation_id=came_from)
+    writes = step([Record(b"u", encode(event), 2, NOW + 10)], dict(listed.users))
+    assert shown(writes) == [seen]
+    assert writes.counts.predictions == writes.counts.recommended_hits == (seen is not None)
+
+
+def test_an_event_that_names_an_older_list_is_no_hit_of_the_latest():
+    listed = step([record(1)])
+    event = Event(event_id="e2", user="u", type="click", item="a", time=NOW, recommendation_id="3-0")
+    writes = step([Record(b"u", encode(event), 2, NOW + 3_600_000)], dict(listed.users), now=NOW + 4_000_000)
+    assert shown(writes) == [None]
+    assert writes.counts.predictions == 0
+
+
+def test_in_a_log_that_is_replayed_lists_are_shown_by_its_own_times():
+    """All in one micro-batch, 50 ms after it was published: what came a minute later could see the list."""
+    begin = NOW - 10**9
+    records = [
+        record(n, item="a", time=time, headers=(("replay", str(time).encode()),))
+        for n, time in enumerate([begin, begin + 20, begin + 60_000])
+    ]
+    assert shown(step(records, now=NOW + 50)) == [None, None, ("3-1", 0)]
+
+
+def test_a_user_record_from_before_slates_had_times_is_read():
+    users = step([record(1)]).users
+    old = msgspec.msgpack.encode(msgspec.msgpack.decode(users[b"u"])[:-1])
+    assert decode_user(old).slate_time == 0
+    assert shown(step([record(2)], {b"u": old})) == [("3-1", 0)]
 
 
 def test_a_step_applied_twice_changes_nothing_the_second_time():

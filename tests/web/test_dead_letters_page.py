@@ -1,5 +1,7 @@
 """The dead letters page: what is shown, and sending again after a fix."""
 
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ from streams.messages import DeadLetter, decode_event
 from streams.settings import Settings
 from streams.step.clock import REPLAY_HEADER
 from streams.web import dead_letters_page
+from streams.web.dead_letters_page import LATEST, LATEST_BYTES, StoredDeadLetter
 from tests.web.worker import BROWSER, TOKEN, Page, Worker, get, get_json, post
 
+KEPT_BYTES = 5_000
+"""Bytes that may be kept of a dead letter, whatever its size."""
 BAD = b'{"event_id":"1","user":"ann","type":"view","item":"<i>","time":"soon"}'
 
 
@@ -44,9 +49,13 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     ]  # fmt: skip
     by_place = {(m.partition(), m.offset()): m for m in messages}
 
-    def latest(settings: Settings, topic: str, per_partition: int, timeout_s: float) -> list[Message]:
+    def latest(
+        settings: Settings, topic: str, per_partition: int, timeout_s: float, keep: Any, max_bytes: int
+    ) -> list[Any]:
         assert topic == "dead-letter"
-        return messages[::-1]
+        kept = [keep(message) for message in messages[::-1]]
+        assert all(size < KEPT_BYTES for _, size in kept)
+        return [letter for letter, _ in kept]
 
     def record_at(
         settings: Settings, topic: str, partition: int, offset: int, timeout_s: float
@@ -76,6 +85,32 @@ def test_dead_letters_are_listed_by_reason_with_their_bytes_escaped(worker: Work
     assert "\\x00\\xff<script>" in page.text
     assert not any(tag == "i" for tag, _ in page.elements)
     assert get(worker, "/dead-letters?reason=magic")[0] == 400
+
+
+def test_of_large_dead_letters_excerpts_are_kept(worker: Worker, messages: list[Message]):
+    header = DeadLetter(
+        reason="wrong-type", detail="d" * 10**6, topic="events", partition=1, offset=7, time=1000
+    )
+    messages[:] = [Message(b"k" * 10**6, "ü".encode() * 10**6, n, header.headers()) for n in range(50)]
+    tracemalloc.start()
+    try:
+        figures = get_json(worker, "/dead-letters")
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * 10**6, "and not 200 MB, as long as the worker lives"
+    letter = figures["letters"][0]
+    assert letter["bytes"] == 2 * 10**6
+    assert letter["value"] == "ü" * 200 + "…"
+    assert letter["key"] == "k" * 200 + "…"
+    assert letter["detail"] == "d" * 1000
+
+
+def test_the_list_has_a_budget_of_bytes():
+    letter = StoredDeadLetter.from_message(message(b"v" * 5_000, 1)).shortened()
+    assert letter.size == 5_000
+    assert LATEST_BYTES / letter.memory_bytes > 12 * LATEST, "enough for the latest of twelve partitions"
+    assert sys.getsizeof(letter.value) <= letter.memory_bytes < KEPT_BYTES
 
 
 def test_one_dead_letter_is_shown_in_full(worker: Worker, messages: list[Message]):

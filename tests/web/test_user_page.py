@@ -63,7 +63,7 @@ def test_any_id_can_be_asked_for_and_is_shown_as_text(worker: Worker, odd: str):
     if "\0" not in odd:
         assert odd in page.text
     links = {values["href"] for tag, values in page.elements if tag == "a" and values.get("class") == "id"}
-    assert address("items", odd) in links
+    assert address("", "items", odd) in links
     status, text, _ = get(worker, f"/items?id={quoted}", BROWSER)
     assert status == 404
     assert "<script>" not in text
@@ -74,8 +74,8 @@ def test_any_id_can_be_asked_for_and_is_shown_as_text(worker: Worker, odd: str):
 def test_the_address_of_an_id_leads_to_its_page(worker: Worker, odd: str):
     """Not for dots: a browser would cut them out of a path, hence `address` asks with a query."""
     worker.put(odd)
-    assert address("users", odd).startswith("/users?id=" if odd.endswith(".json") else "/users/")
-    assert get_json(worker, address("users", odd))["user"] == odd
+    assert address("", "users", odd).startswith("/users?id=" if odd.endswith(".json") else "/users/")
+    assert get_json(worker, address("", "users", odd))["user"] == odd
 
 
 def test_one_json_at_the_end_of_a_path_is_never_of_the_id(worker: Worker):
