@@ -26,16 +26,11 @@ from pydantic_settings import (
 )
 
 from models.registry import GENERATORS, RANKERS, default_weights
+from streams import addresses
 from streams.errors import USAGE, UserError
 
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
-
-
-def _loopback_or_named(host: str) -> str:
-    if not host or "/" in host or " " in host:
-        raise ValueError("is not a host name or address")
-    return host
 
 
 class Settings(BaseSettings):
@@ -44,7 +39,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     # Kafka
-    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]")
+    brokers: Annotated[str, AfterValidator(addresses.brokers)] = Field(
+        "127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how both Kafka clients connect"
     )
@@ -169,7 +166,7 @@ class Settings(BaseSettings):
     chunk_events: int = Field(
         1000, ge=1, le=20_000, description="events in a micro-batch of a worker, at most"
     )
-    web_host: Annotated[str, AfterValidator(_loopback_or_named)] = Field(
+    web_host: Annotated[str, AfterValidator(addresses.host)] = Field(
         "127.0.0.1", description="address the pages listen on"
     )
     web_port: int = Field(6066, ge=0, le=65_535, description="port the pages listen on")
