@@ -30,15 +30,15 @@ def likely_unit(number: float) -> str | None:
 class Times:
     """Reads the times of one log.
 
-    Without a `unit`, the first number that is not 0 tells it, `remark` is called with it, and a later number
-    of another likely unit is refused.  Small numbers, such as positions, are ms.
+    Without a `unit`, the first number that is likely to be of one tells it, `remark` is called with it, and a
+    later number that is likely to be of another is refused.  Until then, as for positions, numbers are ms.
     """
 
     def __init__(self, unit: str | None, remark: Callable[[str], None]) -> None:
         self._unit, self._remark = unit, remark
         self._unit_ms = UNITS[unit or "ms"]
-        self._has_seen_number = False
-        self._guessed: str | None = None
+        self._first: str | None = None
+        """Likely unit of the first number that has one."""
 
     def ms(self, value: Any) -> int:
         """A time in ms since the epoch.  `ValueError` if it is not one."""
@@ -53,17 +53,19 @@ class Times:
         return time
 
     def _check_unit(self, number: float, value: Any) -> None:
-        if self._guessed is not None and (unit := likely_unit(number)) not in (self._guessed, None):
-            raise ValueError(f"time {value} is in {unit}, and the times before it are in {self._guessed}")
-        if self._has_seen_number or number == 0:
-            return
-        self._has_seen_number = True
         likely = likely_unit(number)
-        if self._unit is None and likely is not None:
-            self._guessed, self._unit_ms = likely, UNITS[likely]
+        if likely is None or likely == self._first:
+            return
+        if self._first is not None:
+            if self._unit is None:
+                raise ValueError(f"time {value} is in {likely}, and those before it are in {self._first}")
+            return
+        self._first = likely
+        if self._unit is None:
+            self._unit_ms = UNITS[likely]
             first = datetime.fromtimestamp(number * self._unit_ms / 1000, UTC)
             self._remark(f"times are read as {likely}: {value} is {first:%Y-%m-%d %H:%M:%S} UTC")
-        elif likely not in (self._unit, None):
+        elif likely != self._unit:
             self._remark(f"times look like {likely}, not {self._unit}: {value}; is --time-unit right?")
 
 

@@ -113,13 +113,15 @@ def address(kind: str, id: str) -> str:
 def form_value(text: str) -> Markup:
     r"""A text that a form sends back as it is: control characters as references, which browsers decode.
 
+    Those from 0x80 to 0x9f have no reference, and come back as they are shown.
+
     >>> form_value("\x1b<")
     Markup('&#x1b;&lt;')
     """
-    return Markup(escape(text).translate(_REFERENCES))  # noqa: S704  # it is escaped
+    return Markup(printable_lines(escape(text).translate(_REFERENCES)))  # noqa: S704  # it is escaped
 
 
-_REFERENCES = {code: f"&#x{code:x};" for code in (*range(1, 9), *range(14, 32), 0x7F, *range(0x202A, 0x202F))}
+_REFERENCES = {code: f"&#x{code:x};" for code in (*range(1, 9), *range(11, 32), 0x7F, *range(0x2028, 0x206A))}
 
 
 def _printable(value: Any) -> Any:

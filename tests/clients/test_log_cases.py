@@ -190,9 +190,9 @@ def test_a_unit_that_the_times_do_not_seem_to_have_is_said():
 
 
 def test_a_time_in_another_unit_than_those_before_it_is_refused():
-    log = text("user,item,time\nu,i,0\nu,i,1769860800000\nu,i,1769860800\n")
-    assert log.of("time") == [(0,), (NOON,)]
-    assert log.bad_rows() == ["line 4: time 1769860800 is in s, and the times before it are in ms"]
+    log = text("user,item,time\nu,i,0\nu,i,1769860800\nu,i,1769860800000\nu,i,1769860801\n")
+    assert log.of("time") == [(0,), (NOON,), (NOON + 1000,)], "a missing time tells no unit"
+    assert log.bad_rows() == ["line 4: time 1769860800000 is in ms, and those before it are in s"]
 
 
 def test_positions_are_no_times_of_some_unit():

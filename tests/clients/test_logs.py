@@ -124,7 +124,7 @@ BAD_CSV = {
     "has no user": b",i,1",
     "has no item": b"u,,1",
     "invalid time 'noon': expected a number, or RFC 3339": b"u,i,noon",
-    "after 9999": b"u,i,999999999999999999",
+    "after 9999": b"u,i,999999999999999999999999",
     "before 1970": b"u,i,-5",
     "is not UTF-8": b"u\xff,i,1",
 }
