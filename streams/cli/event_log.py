@@ -88,7 +88,6 @@ def open_log(
     """
     from streams.clients import logs
     from streams.clients.log_errors import BadLog
-    from streams.clients.log_events import DEFAULT_TYPE
     from streams.step.accept import decode
     from streams.step.policy import ServingPolicy
 
@@ -106,8 +105,19 @@ def open_log(
             on_bad=skipped if on_error == "skip" else _refuse,
             remark=remarks,
         )
+        click.echo(printable(_summary(file, log)), err=True)
     except BadLog as error:
         raise click.ClickException(f"{file} {error}") from None
+    finally:
+        remarks.begin()
+    if log.first is None and skipped.rows:
+        raise click.ClickException(f"{file} has no row that is a valid event")
+    return log
+
+
+def _summary(file: str, log: "Log") -> str:
+    from streams.clients.log_events import DEFAULT_TYPE
+
     line = f"reading {file}: " + " ".join(f"{field}={column}" for field, column in log.columns.items())
     if "type" not in log.columns:
         line += f" type=={DEFAULT_TYPE}"
@@ -116,11 +126,7 @@ def open_log(
     if log.first:
         start = datetime.fromtimestamp(log.first.time_ms / 1000, UTC)
         line += f"; begins {start:%Y-%m-%d %H:%M:%S} UTC"
-    click.echo(printable(line), err=True)
-    remarks.begin()
-    if log.first is None and skipped.rows:
-        raise click.ClickException(f"{file} has no row that is a valid event")
-    return log
+    return line
 
 
 class Remarks:

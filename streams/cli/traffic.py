@@ -74,17 +74,18 @@ def publish(
     arrived, so that times of years ago are accepted.
     """
     from streams.clients.progress import progress
-    from streams.clients.publish import EventProducer, publish_events, schedule
+    from streams.clients.publish import CheckedOrder, EventProducer, publish_events, schedule
 
     config = _linger(rate, speed, unpaced_ms=50)
     settings = connect(brokers, "events")
     log = open_log(file, run, settings, event_id=event_id, **reading)
     producer = EventProducer(settings, **config)
+    live = file == "-" if live is None else live
+    events = CheckedOrder(schedule(log, live=live, rate=rate, speed=speed))
     interrupted = False
     try:
         with progress(log.fraction) as show:
-            live = file == "-" if live is None else live
-            publish_events(schedule(log, live=live, rate=rate, speed=speed), producer, show, copies)
+            publish_events(events, producer, show, copies)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -92,6 +93,7 @@ def publish(
         click.echo(f"{producer.delivered:,} events delivered, {producer.sent - producer.delivered:,} not")
     if producer.failed:
         raise click.ClickException(f"{producer.failed:,} events were not delivered: {producer.reason}")
+    _say(events.problem())
     return INTERRUPTED if interrupted else 0
 
 
@@ -135,7 +137,7 @@ def replay(
     ids.  The exit code is 1 when answers are missing.
     """
     from streams.clients.progress import progress
-    from streams.clients.publish import EventProducer, schedule
+    from streams.clients.publish import CheckedOrder, EventProducer, schedule
     from streams.clients.replay import Replay, text
     from streams.clients.subscribe import follow
 
@@ -145,18 +147,23 @@ def replay(
     consumer = follow(settings, "recommendations", "dead-letter")
     replaying = Replay(settings, EventProducer(settings, **config), consumer, run)
     in_flight = in_flight or (MAX_UNANSWERED_EMBEDDED if settings.embedded else MAX_UNANSWERED)
+    events = CheckedOrder(schedule(log, rate=rate, speed=speed))
     interrupted = False
     try:
         with progress(log.fraction) as show:
-            events = schedule(log, rate=rate, speed=speed)
             replaying.publish(events, show, in_flight=in_flight, timeout_s=timeout, copies=copies)
     except KeyboardInterrupt:
         interrupted = True
     result = replaying.result()
     click.echo(json.dumps(result, indent=2) if as_json else text(result))
-    if problem := replaying.problem():
-        click.echo(f"freshet: {problem}", err=True)
+    _say(events.problem())
+    _say(problem := replaying.problem())
     return INTERRUPTED if interrupted else FAILURE if problem else 0
+
+
+def _say(problem: str) -> None:
+    if problem:
+        click.echo(f"freshet: {problem}", err=True)
 
 
 def _linger(rate: float | None, speed: float | None, unpaced_ms: int) -> dict[str, int]:

@@ -25,12 +25,17 @@ def read_json_lines(first: str, lines: Iterable[str], reading: Reading) -> Table
     if reading.names is not None or reading.delimiter is not None:
         raise BadLog("has JSON lines: --columns and --delimiter are for tables")
     try:
-        names = list(_decode(first))
+        record = _decode(first)
     except ValueError as error:
         raise BadLog(f"is not valid JSON lines: line 1: {error}") from None
+    names = list(record)
     columns = match_columns(names, reading.chosen, reading.context, fixed=False)
     # What the first line lacks may come later, by the name that it has in an event.
     columns_of_later = {field: field for field in NAMES if field not in reading.chosen} | columns
+    for field in reading.chosen:
+        sources = source_columns(field, columns)
+        if sources and all(_at(record, name) is None for name in sources):
+            reading.remark(f"line 1 has no {columns[field]}; it has {', '.join(names)}")
     context = list(reading.context)
     if all(columns[field] == field for field in REQUIRED) and "context" not in context:
         context.append("context")

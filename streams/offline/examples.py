@@ -13,16 +13,13 @@ from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from models.core import Example
-from streams.clients.publish import arrivals, schedule
+from streams.clients.publish import MAX_DISORDER, arrivals, schedule
 from streams.messages import Event
 from streams.offline.options import EvaluationOptions
 from streams.settings import Settings
 from streams.step.accept import accept, example
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict
-
-MAX_DISORDER = 0.01
-"""Share of a log's events that may be out of order before the log is sorted."""
 
 
 class LabelledExamples(NamedTuple):

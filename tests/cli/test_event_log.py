@@ -82,6 +82,16 @@ def test_skipping_every_row_is_no_success(topic_prefix, command):
     assert "freshet: skipped 2 rows that are not valid events" in result.stderr
 
 
+def test_publishing_a_log_that_is_not_in_order_of_time_is_said(topic_prefix):
+    result = run("publish", case("grouped-by-session.csv"))
+    assert (result.exit_code, result.stdout) == (0, "300 events delivered, 0 not\n")
+    assert "of 300 events are out of the order of their times" in last_line(result)
+    ordered = "user,item,time\n" + "".join(f"u,i,{n}\n" for n in range(200))
+    for log in (ordered, ordered + "u,i,7\n"):
+        result = run("publish", "-", "--replay", stdin=log)
+        assert len(result.stderr.splitlines()) == 1
+
+
 def test_rows_inside_a_quote_count_one_by_one(topic_prefix):
     log = 'user,item,time\nu1,"i1,1\nu2,i2,2\nu3,i3",3\nu4,i4,4\n'
     result = run("publish", "-", "--on-error", "skip", stdin=log)
@@ -95,6 +105,15 @@ def test_the_unit_of_times_is_said_below_the_columns(topic_prefix):
         f"reading {case('ga4-microseconds.csv')}: user=user_pseudo_id item=item_id type=event_name"
         " time=event_timestamp; begins 2026-01-31 12:00:00 UTC",
         "freshet: times are read as us: 1769860800000000 is 2026-01-31 12:00:00 UTC",
+    ]
+
+
+def test_a_field_that_the_first_line_lacks_is_said_before_its_row_is_refused(topic_prefix):
+    result = run("publish", "-", "--user", "usr", stdin='{"user":"u","item":"i","time":1}\n')
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "freshet: line 1 has no usr; it has user, item, time",
+        "freshet: line 1: has no user; --on-error skip leaves such rows out",
     ]
 
 
