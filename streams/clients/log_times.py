@@ -10,10 +10,14 @@ from streams.messages import MAX_TIME_MS
 
 UNITS: dict[str, float] = {"s": 1000, "ms": 1, "us": 1e-3, "ns": 1e-6}
 """Milliseconds of each unit."""
-LARGEST = {"s": 1e11, "ms": 1e14, "us": 1e17, "ns": 1e20}
-"""Numbers below it, and above that of the unit before it, are taken to be of a unit: 1973 to 5138."""
-SMALLEST = 1e8
-"""Smaller numbers say nothing about their unit, as positions in a list do not."""
+RANGES = {
+    "s": range(10**8, 10**11),
+    "ms": range(10**11, 10**14),
+    "us": range(10**14, 10**17),
+    "ns": range(10**17, 10**20),
+}
+"""Numbers that are likely to be times in each unit: from 1973 to 5138.  Smaller ones, such as positions, say
+nothing about their unit."""
 
 
 def likely_unit(number: float) -> str | None:
@@ -22,9 +26,7 @@ def likely_unit(number: float) -> str | None:
     >>> likely_unit(1769860800), likely_unit(1769860800000000), likely_unit(17)
     ('s', 'us', None)
     """
-    if number < SMALLEST:
-        return None
-    return next((unit for unit, largest in LARGEST.items() if number < largest), None)
+    return next((unit for unit, usual in RANGES.items() if usual.start <= number < usual.stop), None)
 
 
 class Times:
@@ -39,6 +41,8 @@ class Times:
         self._unit_ms = UNITS[unit or "ms"]
         self._first: str | None = None
         """Likely unit of the first number that has one."""
+        self._usual = range(0)
+        """Numbers that are likely to be of that unit."""
 
     def ms(self, value: Any) -> int:
         """A time in ms since the epoch.  `ValueError` if it is not one."""
@@ -53,14 +57,16 @@ class Times:
         return time
 
     def _check_unit(self, number: float, value: Any) -> None:
+        if self._usual.start <= number < self._usual.stop:
+            return  # as nearly all
         likely = likely_unit(number)
-        if likely is None or likely == self._first:
+        if likely is None:
             return
         if self._first is not None:
             if self._unit is None:
                 raise ValueError(f"time {value} is in {likely}, and those before it are in {self._first}")
             return
-        self._first = likely
+        self._first, self._usual = likely, RANGES[likely]
         if self._unit is None:
             self._unit_ms = UNITS[likely]
             first = datetime.fromtimestamp(number * self._unit_ms / 1000, UTC)
@@ -86,8 +92,10 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        with suppress(ValueError):
+        try:
             return int(value)
+        except ValueError:
+            pass  # not a whole number
     try:
         number = float(value)
     except (ValueError, TypeError, OverflowError):
