@@ -13,6 +13,18 @@ def _host_name(host: str) -> str:
     return host
 
 
+def _brokers(text: str) -> str:
+    servers = [server.strip() for server in text.split(",")]
+    for server in servers:
+        if "://" in server:
+            raise ValueError(
+                f"{server} names a protocol: expected host:port, and the protocol in security_protocol"
+            )
+        if not server or server.startswith(":"):
+            raise ValueError("has an empty host: expected host:port[,host:port]")
+    return ",".join(servers)
+
+
 def _root_path(path: str) -> str:
     if not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?", path):
         raise ValueError("is not a path such as /freshet")
@@ -27,6 +39,8 @@ def _finite(value: Any) -> Any:
     return value
 
 
+Brokers = Annotated[str, AfterValidator(_brokers)]
+"""Kafka's bootstrap servers as both clients take them: without a protocol and blanks."""
 HostName = Annotated[str, AfterValidator(_host_name)]
 """A host name or an address."""
 RootPath = Annotated[str, AfterValidator(_root_path)]

@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from models.registry import GENERATORS, RANKERS, default_weights
 from streams.errors import USAGE, UserError
-from streams.setting_types import HostName, Parameters, RootPath
+from streams.setting_types import Brokers, HostName, Parameters, RootPath
 
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Kafka
-    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]")
+    brokers: Brokers = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how both Kafka clients connect"
     )

@@ -20,6 +20,9 @@ from streams.settings import BadSetting, Settings, load, origins
         ("FRESHET_FILE", "/there/is/none.toml", "/there/is/none.toml"),
         ("FRESHET_WORKER_ID", "a b", "worker_id"),
         ("FRESHET_TOPIC_PREFIX", "a/b", "topic_prefix"),
+        ("FRESHET_BROKERS", "PLAINTEXT://kafka:9092", "brokers: PLAINTEXT://kafka:9092 names a protocol"),
+        ("FRESHET_BROKERS", "a:9092,kafka://b:9092", "brokers: kafka://b:9092 names a protocol"),
+        ("FRESHET_BROKERS", "a:9092,", "brokers: has an empty host"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_on_one_line(monkeypatch, name, value, says):
@@ -123,3 +126,10 @@ def test_a_root_path_has_no_slash_at_its_end(path, root):
 def test_a_root_path_that_is_none_is_refused(path):
     with pytest.raises(BadSetting, match="web_root_path"):
         load({"FRESHET_WEB_ROOT_PATH": path})
+def test_both_clients_get_the_same_brokers(monkeypatch):
+    from streams.kafka.client import confluent, faust_brokers
+
+    monkeypatch.setenv("FRESHET_BROKERS", "a:9092, b:9093")
+    loaded = load()
+    assert confluent(loaded)["bootstrap.servers"] == "a:9092,b:9093"
+    assert faust_brokers(loaded) == ["kafka://a:9092", "kafka://b:9093"]

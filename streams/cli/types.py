@@ -73,6 +73,17 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(filter(None, (part.strip() for part in text.split(","))))
 
 
+def _columns(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _delimiter(text: str) -> str:
+    delimiter = "\t" if text in ("tab", "\\t") else text
+    if not delimiter or set(delimiter) & set('"\r\n'):
+        raise ValueError
+    return delimiter
+
+
 def _windows(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     return _natural(first), _natural(last or first)
@@ -115,6 +126,10 @@ INTERVAL = Parsed("interval", _interval, f"{_UNITS}, or never")
 """The duration, or `never`, as it was typed."""
 NAMES = Parsed("names", _names, "names separated by commas")
 """A set of names; any text is valid."""
+COLUMNS = Parsed("columns", _columns, "names separated by commas")
+"""Names of columns in their order; any text is valid."""
+DELIMITER = Parsed("delimiter", _delimiter, "characters other than quotes and line breaks, or tab")
+"""The delimiter of a table."""
 WINDOWS = Parsed("windows", _windows, "a number or a range, such as 1-7")
 """The first and the last window."""
 CUTOFFS = Parsed("list lengths", _cutoffs, f"numbers from 1 to {MAX_LIST_LENGTH}, such as 20,10")

@@ -111,7 +111,7 @@ def credentials(settings: Settings) -> Any:
 
 def faust_brokers(settings: Settings) -> list[str]:
     """The bootstrap servers as Faust's URLs."""
-    return [f"kafka://{server.strip()}" for server in settings.brokers.split(",")]
+    return [f"kafka://{server}" for server in settings.brokers.split(",")]
 
 
 def _text(path: Any) -> str | None:

@@ -7,8 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from models.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from streams.printable import printable_lines
 
 NONE = "–"
 """Shown for a figure that does not exist."""
@@ -112,6 +114,25 @@ def address(root: str, kind: str, id: str) -> str:
     return f"{root}/{kind}/{quoted}"
 
 
+def form_value(text: str) -> Markup:
+    r"""A text that a form sends back as it is: control characters as references, which browsers decode.
+
+    Those from 0x80 to 0x9f have no reference, and come back as they are shown.
+
+    >>> form_value("\x1b<")
+    Markup('&#x1b;&lt;')
+    """
+    return Markup(printable_lines(escape(text).translate(_REFERENCES)))  # noqa: S704  # it is escaped
+
+
+_REFERENCES = {code: f"&#x{code:x};" for code in (*range(1, 9), *range(11, 32), 0x7F, *range(0x2028, 0x206A))}
+
+
+def _printable(value: Any) -> Any:
+    """What a template prints: control characters as escapes, because a terminal may show the page, too."""
+    return printable_lines(value) if type(value) is str else value  # a Markup is made of such values
+
+
 @cache
 def _environment(root: str) -> Environment:
     env = Environment(
@@ -121,8 +142,16 @@ def _environment(root: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=_printable,
     )
-    env.filters |= {"number": number, "span": span, "state": state, "utc": utc, "bytes": size}
+    env.filters |= {
+        "number": number,
+        "span": span,
+        "state": state,
+        "utc": utc,
+        "bytes": size,
+        "form": form_value,
+    }
     env.globals |= {"percent": percent, "root": root, "address": partial(address, root)}
     return env
 

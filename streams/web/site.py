@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
+from streams.printable import printable_json
 from streams.settings import Settings
 from streams.web.negotiation import SUFFIX, html_wanted
 from streams.web.problem import Problem
@@ -91,8 +92,8 @@ def attach(site: web.Application, name: str, settings: Settings, routes: Sequenc
 
 
 def as_json(data: Any) -> bytes:
-    """Indented JSON; NaN becomes null."""
-    return msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
+    """Indented JSON, safe to print in a terminal; NaN becomes null."""
+    return printable_json(msgspec.json.format(msgspec.json.encode(data), indent=2)) + b"\n"
 
 
 def _answer(head: Head) -> Any:
