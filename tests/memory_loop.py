@@ -6,7 +6,7 @@ restores the store from the changelog and continues from the committed offsets, 
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -75,8 +75,15 @@ class Worker:
 
     changelog_topic_name = CHANGELOG
 
-    def __init__(self, disk: Disk, settings: Settings, recommender: Recommender, crash_at: int) -> None:
-        self.disk, self.settings, self.recommender = disk, settings, recommender
+    def __init__(
+        self,
+        disk: Disk,
+        settings: Settings,
+        recommender: Recommender,
+        crash_at: int,
+        clock: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.disk, self.settings, self.recommender, self.clock = disk, settings, recommender, clock
         self.writes_left = crash_at
         self.policy = ServingPolicy.from_settings(settings)
         for partition in range(settings.partitions):
@@ -103,7 +110,7 @@ class Worker:
         batch_writer: Any = BatchWriter(app, self, topics(self.settings), depth=3, gather_s=0.0)  # type: ignore[arg-type]
         try:
             for records in chunks:
-                writes = serve(records, "events", batch_writer.get, self.recommender, self.policy, lambda: 0)
+                writes = serve(records, "events", batch_writer.get, self.recommender, self.policy, self.clock)
                 write = asyncio.ensure_future(batch_writer.write(self, records, writes.users, writes.outputs))
                 await asyncio.wait([write, self.crashed], return_when=asyncio.FIRST_COMPLETED)
                 if self.crashed.done() or not write.done():
@@ -183,11 +190,15 @@ def run(
     recommender: Recommender,
     crashes: Sequence[int],
     chunk: int,
+    clock: Callable[[], int] = lambda: 0,
 ) -> Disk:
-    """Serve the records; each life but the last crashes before its write of that number."""
+    """Serve the records; each life but the last crashes before its write of that number.
+
+    `clock`: wall time, ms; by default no record waits.
+    """
     disk = Disk()
     for crash_at in (*crashes, 10**9):
-        worker = Worker(disk, settings, recommender, crash_at)
+        worker = Worker(disk, settings, recommender, crash_at, clock)
         if worker.run(records, chunk):
             return disk
     raise AssertionError("the last life crashed")
