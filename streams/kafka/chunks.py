@@ -12,6 +12,8 @@ dropped when a fetch races with a seek, and a partition without a commit that is
 """
 
 import asyncio
+import sys
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -169,7 +171,7 @@ class ChunkConsumer(driver.Consumer):
                 if not fresh():
                     return
                 yield tp, self._chunk(tp, fetched[start : start + size])
-        for ends, chunk in chunks(source, self.app.chunk_events):
+        for ends, chunk in chunks(source, self.app.chunk_size(source, time.time())):
             while self.app.rebalancing and fresh():  # noqa: ASYNC110  Faust has a flag, and no event
                 await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
             if not fresh():
@@ -259,13 +261,18 @@ class _Transport(driver.Transport):
 
 
 class ChunkApp(faust.App):
-    """A Faust app whose agents on `chunk_topics` get chunks of at most `chunk_events` records."""
+    """A Faust app whose agents on `chunk_topics` get chunks of at most `chunk_events` records.
+
+    A fetch whose oldest record waited longer than `whole_fetch_after_s` is one chunk: the more events of a
+    user it holds, the fewer are answered (`streams.step.serve.superseded`).
+    """
 
     def __init__(
         self,
         *args: Any,
         chunk_topics: Collection[str] = (),
         chunk_events: int = 1000,
+        whole_fetch_after_s: float = float("inf"),
         fetch_max_wait_ms: int = 5,
         waits_when_quiet: bool = True,
         idempotent: bool = True,
@@ -273,8 +280,14 @@ class ChunkApp(faust.App):
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
+        self.whole_fetch_after_s = whole_fetch_after_s
         self.waits_when_quiet, self.idempotent = waits_when_quiet, idempotent
         super().__init__(*args, **kwargs)
+
+    def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: float) -> int:
+        """Records of a chunk of this fetch, at most; `now` is the wall time, s."""
+        oldest = min((records[0].timestamp / 1000 for records in fetched.values() if records), default=now)
+        return sys.maxsize if now - oldest > self.whole_fetch_after_s else self.chunk_events
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)

@@ -58,6 +58,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         settings.topic(app_id),
         chunk_topics=[settings.topic(name) for name in chunk_topics],
         chunk_events=settings.chunk_events,
+        whole_fetch_after_s=settings.answer_all_within_s or float("inf"),
         fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else wait_ms,
         waits_when_quiet=not settings.embedded,  # every fetch from it waits to the end
         idempotent=not settings.embedded,
@@ -76,7 +77,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=min(1.0, settings.session_timeout_s / 3),
         broker_request_timeout=40.0,
-        broker_max_poll_records=5000,
+        broker_max_poll_records=5000,  # also the largest micro-batch, of a worker that is behind
         stream_buffer_maxsize=4,  # of chunks: what waits longer is fetched as one
         producer_max_batch_size=512 * 1024,
         producer_max_request_size=16 * 1024 * 1024,

@@ -52,7 +52,12 @@ class Deployment:
 
     def __init__(self, bench: Bench, name: str, settings: dict[str, Any]) -> None:
         self.bench, self.folder = bench, bench.folder / name
-        own = {"brokers": bench.brokers, "topic_prefix": f"{name}.", "log_level": "info"}
+        own = {
+            "brokers": bench.brokers,
+            "topic_prefix": f"{name}.",
+            "log_level": "info",
+            "answer_all_within_s": 0,  # a backlog is answered in full
+        }
         self._configured = own | settings
         self.settings = Settings(**self._configured)
         self._processes = ExitStack()

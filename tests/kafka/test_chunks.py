@@ -1,11 +1,11 @@
-"""How long a fetch waits, by whether anything comes."""
+"""How long a fetch waits, by whether anything comes, and into how large chunks it is cut."""
 
 from types import SimpleNamespace
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 
-from streams.kafka.chunks import FETCH_MIN_BYTES, QUIET_WAIT_MS, _OnLoop
+from streams.kafka.chunks import FETCH_MIN_BYTES, QUIET_WAIT_MS, ChunkApp, _OnLoop
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,14 @@ def test_a_fetch_waits_long_only_where_nothing_comes(quiet, waits_when_quiet, wa
     _OnLoop.expect(SimpleNamespace(app=app, _ensure_consumer=lambda: consumer), quiet=quiet)
     assert vars(fetcher) == {"_fetch_max_wait_ms": wait_ms, "_fetch_min_bytes": min_bytes}
     assert vars(fetcher).keys() <= set(Fetcher._get_actions_per_node.__code__.co_names)  # what it asks by
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "whole"), [((5, 1), False), ((31, 1), True), ((1, 31), True), ((), False)]
+)
+def test_a_fetch_that_waited_is_one_chunk(waited_s, whole):
+    app, now = SimpleNamespace(chunk_events=100, whole_fetch_after_s=30.0), 1_700_000_000.0
+    fetched = {n: [SimpleNamespace(timestamp=int(1000 * (now - s)))] for n, s in enumerate(waited_s)}
+    assert (ChunkApp.chunk_size(app, fetched, now) > 100) == whole
+    app.whole_fetch_after_s = float("inf")
+    assert ChunkApp.chunk_size(app, fetched, now) == 100
