@@ -9,14 +9,17 @@ from models.model import Model
 from models.recommender import Recommender
 from models.registry import RANKERS
 from models.units import HOUR_MS
+from streams.runtime.native_pools import bound_native_pools
 from streams.settings import BadSetting, Settings
 
 
 def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
     """A model that has learnt nothing, with `rankers` beside the one of the settings.
 
+    Every process that has a model builds it here, so this is where its native thread pools are bounded.
     `BadSetting` if a generator or ranker does not take its `model_parameters`.
     """
+    bound_native_pools()
     try:
         model = Model(
             settings.generators,
