@@ -88,12 +88,15 @@ class _OnLoop(driver.AIOKafkaConsumerThread):
         consumer._fetch_min_bytes = FETCH_MIN_BYTES
         return consumer
 
-    def expect(self, quiet: bool) -> None:
-        """Set how long the next fetches wait, by whether the latest one returned nothing."""
+    def expect(self, quiet: bool, more: bool = False) -> None:
+        """Set how long the next fetches wait, by whether the latest one returned nothing, or not all.
+
+        A real broker returns all that fits.  The embedded one returns a batch of each partition: at once if
+        that is enough, else after the full wait, so that what it left must not wait again.
+        """
         fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
-        quiet = quiet and self.app.waits_when_quiet
-        fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
-        fetcher._fetch_min_bytes = 1 if quiet else FETCH_MIN_BYTES
+        fetcher._fetch_max_wait_ms = max(self.app.quiet_wait_ms, wait_ms) if quiet else wait_ms
+        fetcher._fetch_min_bytes = 1 if quiet or more else FETCH_MIN_BYTES
 
 
 def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dict[TP, int], list[Any]]]:
@@ -146,7 +149,8 @@ class ChunkConsumer(driver.Consumer):
             records, active = await self._wait_next_records(min(timeout, 0.1))
         if records is None or self.should_stop:
             return
-        self._thread.expect(quiet=not records)
+        left = (self.highwater(tp) - fetched[-1].offset - 1 for tp, fetched in records.items() if fetched)
+        self._thread.expect(quiet=not records, more=any(count > 0 for count in left))
         if not self.flow_active:  # a rebalance began during the fetch
             try:
                 await self.perform_seek()
@@ -274,14 +278,14 @@ class ChunkApp(faust.App):
         chunk_events: int = 1000,
         whole_fetch_after_s: float = float("inf"),
         fetch_max_wait_ms: int = 5,
-        waits_when_quiet: bool = True,
+        quiet_wait_ms: int = QUIET_WAIT_MS,
         idempotent: bool = True,
         **kwargs: Any,
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
         self.whole_fetch_after_s = whole_fetch_after_s
-        self.waits_when_quiet, self.idempotent = waits_when_quiet, idempotent
+        self.quiet_wait_ms, self.idempotent = quiet_wait_ms, idempotent
         super().__init__(*args, **kwargs)
 
     def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: float) -> int:

@@ -9,18 +9,18 @@ from streams.kafka.chunks import FETCH_MIN_BYTES, QUIET_WAIT_MS, ChunkApp, _OnLo
 
 
 @pytest.mark.parametrize(
-    ("quiet", "waits_when_quiet", "wait_ms", "min_bytes"),
+    ("quiet", "more", "wait_ms", "min_bytes"),
     [
-        (False, True, 2, FETCH_MIN_BYTES),
-        (True, True, QUIET_WAIT_MS, 1),
-        (True, False, 2, FETCH_MIN_BYTES),  # an embedded broker lets every fetch wait to the end
+        (False, False, 2, FETCH_MIN_BYTES),
+        (False, True, 2, 1),  # what a fetch left does not wait again
+        (True, False, QUIET_WAIT_MS, 1),
     ],
 )
-def test_a_fetch_waits_long_only_where_nothing_comes(quiet, waits_when_quiet, wait_ms, min_bytes):
+def test_a_fetch_waits_long_only_where_nothing_comes(quiet, more, wait_ms, min_bytes):
     fetcher = SimpleNamespace()
-    app = SimpleNamespace(fetch_max_wait_ms=2, waits_when_quiet=waits_when_quiet)
+    app = SimpleNamespace(fetch_max_wait_ms=2, quiet_wait_ms=QUIET_WAIT_MS)
     consumer = SimpleNamespace(_fetcher=fetcher)
-    _OnLoop.expect(SimpleNamespace(app=app, _ensure_consumer=lambda: consumer), quiet=quiet)
+    _OnLoop.expect(SimpleNamespace(app=app, _ensure_consumer=lambda: consumer), quiet, more)
     assert vars(fetcher) == {"_fetch_max_wait_ms": wait_ms, "_fetch_min_bytes": min_bytes}
     assert vars(fetcher).keys() <= set(Fetcher._get_actions_per_node.__code__.co_names)  # what it asks by
 
