@@ -53,12 +53,11 @@ def make_quality(settings: Settings, model: Model) -> LiveQuality:
         EvaluatedRecommender(replica.name, replica.model, make_recommender(settings, replica.model), learnt)
         for replica in replicas
     ]
-    recommenders += [
-        EvaluatedRecommender(name, model, Recommender(model, {name: 1.0})) for name in settings.generators
-    ]
     if learnt:
         recommenders.append(EvaluatedRecommender("blend", model, Recommender(model, settings.generators)))
-    return LiveQuality(recommenders, replicas, settings.measure_every, settings.context_key)
+    return LiveQuality(
+        recommenders, replicas, settings.measure_every, settings.context_key, list(settings.generators)
+    )
 
 
 def make_recommender(settings: Settings, model: Model, threads: int = 1) -> Recommender:
