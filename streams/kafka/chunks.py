@@ -95,7 +95,7 @@ class _OnLoop(driver.AIOKafkaConsumerThread):
         that is enough, else after the full wait, so that what it left must not wait again.
         """
         fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
-        fetcher._fetch_max_wait_ms = max(self.app.quiet_wait_ms, wait_ms) if quiet else wait_ms
+        fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
         fetcher._fetch_min_bytes = 1 if quiet or more else FETCH_MIN_BYTES
 
 
@@ -278,14 +278,13 @@ class ChunkApp(faust.App):
         chunk_events: int = 1000,
         whole_fetch_after_s: float = float("inf"),
         fetch_max_wait_ms: int = 5,
-        quiet_wait_ms: int = QUIET_WAIT_MS,
         idempotent: bool = True,
         **kwargs: Any,
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
         self.whole_fetch_after_s = whole_fetch_after_s
-        self.quiet_wait_ms, self.idempotent = quiet_wait_ms, idempotent
+        self.idempotent = idempotent
         super().__init__(*args, **kwargs)
 
     def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: float) -> int:

@@ -10,8 +10,9 @@ from streams.settings import Settings
 
 METADATA_TIMEOUT_S = 30
 """Time that Kafka has to describe its topics."""
-EMBEDDED_WAIT_MS = 20
-"""Longest wait of a fetch from the embedded broker: what arrives meanwhile does not end it."""
+EMBEDDED_WAIT_MS = 50
+"""Longest wait of a fetch from the embedded broker: what arrives meanwhile does not end it.  But each fetch
+makes the broker walk through all batches that it holds of a partition, tens of thousands of them."""
 
 
 def confluent(settings: Settings, **more: Any) -> dict[str, Any]:

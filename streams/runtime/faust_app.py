@@ -13,15 +13,15 @@ from yarl import URL
 from streams.errors import USAGE
 from streams.kafka.admin import TopicsDiffer, require
 from streams.kafka.assignor import MovableAssignor
-from streams.kafka.chunks import QUIET_WAIT_MS, ChunkApp
-from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
+from streams.kafka.chunks import ChunkApp
+from streams.kafka.client import credentials, faust_brokers
 from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 
 FETCH_WAIT_MS = 2
 """Long poll of a serving worker: what a quiet topic may add to the age of a recommendation."""
-EMBEDDED_FETCH_WAIT_MS = 5
-"""The same on the embedded broker: each fetch costs as much there as an event."""
+EMBEDDED_FETCH_WAIT_MS = 10
+"""The same on the embedded broker, where a fetch costs more than an event."""
 IDLE_WAIT_MS = 500
 """Long poll of a learner, where Faust only elects a leader: each empty answer costs a quarter of a
 millisecond on both sides."""
@@ -63,7 +63,6 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         chunk_events=settings.chunk_events,
         whole_fetch_after_s=settings.answer_all_within_s or float("inf"),
         fetch_max_wait_ms=wait_ms if chunk_topics else IDLE_WAIT_MS,
-        quiet_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else QUIET_WAIT_MS,
         idempotent=not settings.embedded,
         broker=faust_brokers(settings),
         broker_credentials=credentials(settings),

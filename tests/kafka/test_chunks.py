@@ -18,7 +18,7 @@ from streams.kafka.chunks import FETCH_MIN_BYTES, QUIET_WAIT_MS, ChunkApp, _OnLo
 )
 def test_a_fetch_waits_long_only_where_nothing_comes(quiet, more, wait_ms, min_bytes):
     fetcher = SimpleNamespace()
-    app = SimpleNamespace(fetch_max_wait_ms=2, quiet_wait_ms=QUIET_WAIT_MS)
+    app = SimpleNamespace(fetch_max_wait_ms=2)
     consumer = SimpleNamespace(_fetcher=fetcher)
     _OnLoop.expect(SimpleNamespace(app=app, _ensure_consumer=lambda: consumer), quiet, more)
     assert vars(fetcher) == {"_fetch_max_wait_ms": wait_ms, "_fetch_min_bytes": min_bytes}
