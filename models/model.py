@@ -187,7 +187,8 @@ class Model:
             sizes = sizes - np.bincount(query_of[in_session], minlength=len(queries))
             rows = rows[~unknown]
         sizes = sizes.astype(np.int32)
-        history = np.full((len(queries), HISTORY), -1, np.int32)
+        history = np.empty((len(queries), HISTORY), np.int32)
+        history.fill(-1)
         history[np.arange(HISTORY) < lengths[:, None]] = rows
         return QueryBatch(
             history,

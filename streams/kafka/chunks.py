@@ -23,12 +23,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.futures import maybe_async
 
-FETCH_MIN_BYTES = 16 * 1024
-"""A fetch returns when it has this many bytes, or after the long poll.  At 1 a broker that gets 1,000 events
-a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
-QUIET_WAIT_MS = 50
-"""After a tenth of a second without a record, a fetch returns with the first one or after this long: an idle
-worker should cost little."""
+from streams.kafka.fetch_waits import FETCH_MIN_BYTES, FetchWaits, Wait
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):
@@ -88,15 +83,10 @@ class _OnLoop(driver.AIOKafkaConsumerThread):
         consumer._fetch_min_bytes = FETCH_MIN_BYTES
         return consumer
 
-    def expect(self, quiet: bool, more: bool = False) -> None:
-        """Set how long the next fetches wait, by whether the latest one returned nothing, or not all.
-
-        A real broker returns all that fits.  The embedded one returns a batch of each partition: at once if
-        that is enough, else after the full wait, so that what it left must not wait again.
-        """
-        fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
-        fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
-        fetcher._fetch_min_bytes = 1 if quiet or more else FETCH_MIN_BYTES
+    def expect(self, wait: Wait) -> None:
+        """Set what the next fetches ask for."""
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = wait
 
 
 def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dict[TP, int], list[Any]]]:
@@ -132,6 +122,7 @@ class ChunkConsumer(driver.Consumer):
         self._seek_lock, self._seeks = asyncio.Lock(), 0
         super().__init__(*args, **kwargs)
         self._chunked: Collection[str] = self.app.chunk_topics
+        self._waits = FetchWaits(self.app.fetch_max_wait_ms)
         self._read_offset = _ReadOffsets(self._chunked)
 
     def _new_consumer_thread(self) -> _OnLoop:
@@ -150,7 +141,8 @@ class ChunkConsumer(driver.Consumer):
         if records is None or self.should_stop:
             return
         left = (self.highwater(tp) - fetched[-1].offset - 1 for tp, fetched in records.items() if fetched)
-        self._thread.expect(quiet=not records, more=any(count > 0 for count in left))
+        fetched_records = sum(map(len, records.values()))
+        self._thread.expect(self._waits.after(fetched_records, any(n > 0 for n in left), time.monotonic()))
         if not self.flow_active:  # a rebalance began during the fetch
             try:
                 await self.perform_seek()
