@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy.kafka import KafkaBroker, KafkaFailed
 from tests.bench.age import age
 from tests.bench.backlog import NoAnswers
+from tests.bench.behind import behind
 from tests.bench.caps import caps
 from tests.bench.cores import cores
 from tests.bench.deployment import Bench, progress
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "models": models,
     "caps": caps,
     "cores": cores,
+    "behind": behind,
     "newcomer": newcomer,
 }
 ONLY_BY_NAME = {"newcomer"}
@@ -53,6 +55,7 @@ parts:
   cores       CPU time of worker, learner and broker by thread at 0, 200 and 1,000 events/s, on a real Kafka
               and on the embedded broker: cores
   caps        rows and memory of a model of 100,000 rows after 5,000,000 distinct items, without Kafka
+  behind      CPU time an event of a backlog takes, answered in full and by the latest of each user: µs
   newcomer    time from the command to the first recommendation on the page (only when named): s
 
 examples:
