@@ -76,6 +76,8 @@ class Model:
     ) -> None:
         self.context_key, self._rank_every = context_key, rank_every
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
+        self.weights = weights
+        """Weight in the blend by generator."""
         self.items = ItemRows(capacity, admit_after)
         self.generators: dict[str, Generator] = {
             name: GENERATORS[name].build(capacity, seed, **parameters.get(name, {})) for name in weights
@@ -185,7 +187,8 @@ class Model:
             sizes = sizes - np.bincount(query_of[in_session], minlength=len(queries))
             rows = rows[~unknown]
         sizes = sizes.astype(np.int32)
-        history = np.full((len(queries), HISTORY), -1, np.int32)
+        history = np.empty((len(queries), HISTORY), np.int32)
+        history.fill(-1)
         history[np.arange(HISTORY) < lengths[:, None]] = rows
         return QueryBatch(
             history,

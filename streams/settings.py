@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     # Recommendations
     list_length: int = Field(20, ge=1, le=200, description="items in a recommendation")
     list_latest: bool = Field(False, description="whether the user's latest item may be in the list")
+    answer_all_within_s: float = Field(
+        30,
+        ge=0,
+        description="seconds; an event that waited longer for a worker is answered only if it is its user's"
+        " latest in the micro-batch; 0: every event is answered",
+    )
     recommender: Literal["model", "constant"] = Field(
         "model", description="constant: a fixed list, to measure the plumbing alone"
     )

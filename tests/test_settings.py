@@ -126,6 +126,8 @@ def test_a_root_path_has_no_slash_at_its_end(path, root):
 def test_a_root_path_that_is_none_is_refused(path):
     with pytest.raises(BadSetting, match="web_root_path"):
         load({"FRESHET_WEB_ROOT_PATH": path})
+
+
 def test_both_clients_get_the_same_brokers(monkeypatch):
     from streams.kafka.client import confluent, faust_brokers
 

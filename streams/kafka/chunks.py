@@ -15,6 +15,8 @@ dropped when a fetch races with a seek, and a partition without a commit that is
 """
 
 import asyncio
+import sys
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from types import SimpleNamespace
@@ -24,6 +26,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.kafka.fetch_waits import FetchWaits
 from streams.kafka.loop_consumer import LoopConsumer
 from streams.kafka.producer import Producer
 
@@ -85,6 +88,7 @@ class ChunkConsumer(driver.Consumer):
         self._seek_lock, self._seeks = asyncio.Lock(), 0
         super().__init__(*args, **kwargs)
         self._chunked: Collection[str] = self.app.chunk_topics
+        self._waits = FetchWaits(self.app.fetch_max_wait_ms)
         self._read_offset = _ReadOffsets(self._chunked)
 
     def _new_consumer_thread(self) -> LoopConsumer:
@@ -102,7 +106,9 @@ class ChunkConsumer(driver.Consumer):
             records, active = await self._wait_next_records(min(timeout, 0.1))
         if records is None or self.should_stop:
             return
-        self._thread.expect(quiet=not records)
+        left = (self.highwater(tp) - fetched[-1].offset - 1 for tp, fetched in records.items() if fetched)
+        fetched_records = sum(map(len, records.values()))
+        self._thread.expect(self._waits.after(fetched_records, any(n > 0 for n in left), time.monotonic()))
         if not self.flow_active:  # a rebalance began during the fetch
             try:
                 await self.perform_seek()
@@ -132,7 +138,7 @@ class ChunkConsumer(driver.Consumer):
                 if not fresh():
                     return
                 yield tp, self._chunk(tp, [], self._thread.position(tp) - 1)
-        for ends, chunk in chunks(source, self.app.chunk_events):
+        for ends, chunk in chunks(source, self.app.chunk_size(source, time.time())):
             while self.app.rebalancing and fresh():  # noqa: ASYNC110  Faust has a flag, and no event
                 await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
             if not fresh():
@@ -230,24 +236,34 @@ class _Transport(driver.Transport):
 
 
 class ChunkApp(faust.App):
-    """A Faust app whose agents on `chunk_topics` get chunks of at most `chunk_events` records."""
+    """A Faust app whose agents on `chunk_topics` get chunks of at most `chunk_events` records.
+
+    A fetch whose oldest record waited longer than `whole_fetch_after_s` is one chunk: the more events of a
+    user it holds, the fewer are answered (`streams.step.serve.superseded`).
+    """
 
     def __init__(
         self,
         *args: Any,
         chunk_topics: Collection[str] = (),
         chunk_events: int = 1000,
+        whole_fetch_after_s: float = float("inf"),
         fetch_max_wait_ms: int = 5,
-        waits_when_quiet: bool = True,
         idempotent: bool = True,
         transactional_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
-        self.waits_when_quiet, self.idempotent = waits_when_quiet, idempotent
+        self.whole_fetch_after_s = whole_fetch_after_s
+        self.idempotent = idempotent
         self.transactional_id = transactional_id
         super().__init__(*args, **kwargs)
+
+    def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: float) -> int:
+        """Records of a chunk of this fetch, at most; `now` is the wall time, s."""
+        oldest = min((records[0].timestamp / 1000 for records in fetched.values() if records), default=now)
+        return sys.maxsize if now - oldest > self.whole_fetch_after_s else self.chunk_events
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)

@@ -40,7 +40,9 @@ def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str
             "recommended": counts.get("recommended_hits", 0),
             "popularity": counts.get("popular_hits", 0),
         },
-        "counts": {name: counts.get(name, 0) for name in (*OUTCOMES, "recommendations", "rebalances")}
+        "counts": {
+            name: counts.get(name, 0) for name in (*OUTCOMES, "recommendations", "skipped", "rebalances")
+        }
         | {"dead_letters": total(counts, "dead_letter"), "users": _sum(alive, "users")},
         "dead_letters": labelled(counts, "dead_letter"),
         "lag": _lag(alive),

@@ -49,6 +49,11 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
     )
     yield _counter("freshet_recommendations", "Recommendations sent", value=totals["recommendations"])
     yield _counter(
+        "freshet_recommendations_skipped",
+        "Events that got no recommendation, because the worker was behind and their user's later one did",
+        value=totals["skipped"],
+    )
+    yield _counter(
         "freshet_dead_letters",
         "Records on events that were not a valid event, by reason",
         "reason",

@@ -6,6 +6,7 @@ import sys
 import threading
 
 from confluent_kafka import KafkaException
+from faust.utils.terminal import SpinnerHandler
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
@@ -13,12 +14,14 @@ from streams.errors import USAGE
 from streams.kafka.admin import TopicsDiffer, require
 from streams.kafka.assignor import MovableAssignor
 from streams.kafka.chunks import ChunkApp
-from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
+from streams.kafka.client import credentials, faust_brokers
 from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 
 FETCH_WAIT_MS = 2
 """Long poll of a serving worker: what a quiet topic may add to the age of a recommendation."""
+EMBEDDED_FETCH_WAIT_MS = 10
+"""The same on the embedded broker, where a fetch costs more than an event."""
 IDLE_WAIT_MS = 500
 """Long poll of a learner, where Faust only elects a leader: each empty answer costs a quarter of a
 millisecond on both sides."""
@@ -53,13 +56,13 @@ class FreshetApp(ChunkApp):
 def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()) -> FreshetApp:
     """A Faust app on the settings' Kafka."""
     host = settings.web_advertised_host or settings.web_host
-    wait_ms = FETCH_WAIT_MS if chunk_topics else IDLE_WAIT_MS
+    wait_ms = EMBEDDED_FETCH_WAIT_MS if settings.embedded else FETCH_WAIT_MS
     return FreshetApp(
         settings.topic(app_id),
         chunk_topics=[settings.topic(name) for name in chunk_topics],
         chunk_events=settings.chunk_events,
-        fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else wait_ms,
-        waits_when_quiet=not settings.embedded,  # every fetch from it waits to the end
+        whole_fetch_after_s=settings.answer_all_within_s or float("inf"),
+        fetch_max_wait_ms=wait_ms if chunk_topics else IDLE_WAIT_MS,
         idempotent=not settings.embedded,
         transactional_id=_transactional_id(app_id, settings) if chunk_topics else None,
         broker=faust_brokers(settings),
@@ -77,7 +80,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=min(1.0, settings.session_timeout_s / 3),
         broker_request_timeout=40.0,
-        broker_max_poll_records=5000,
+        broker_max_poll_records=5000,  # also the largest micro-batch, of a worker that is behind
         stream_buffer_maxsize=4,  # of chunks: what waits longer is fetched as one
         producer_max_batch_size=512 * 1024,
         producer_max_request_size=16 * 1024 * 1024,
@@ -133,10 +136,16 @@ def quiet_logs() -> None:
     """Log each warning once in ten seconds: an outage makes aiokafka log 100 a second.
 
     Called once the handlers exist.  The filter is on them, because a logger's own filter does not see the
-    records of its children.
+    records of its children.  Faust turns its spinner at every debug message, which the libraries then make
+    for nothing else, several an event: the spinner is removed.
     """
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Repeats())
+    root = logging.getLogger()
+    for handler in tuple(root.handlers):
+        if isinstance(handler, SpinnerHandler):
+            root.removeHandler(handler)
+        else:
+            handler.addFilter(Repeats())
+    root.setLevel(min((handler.level for handler in root.handlers), default=root.level))
 
 
 class Repeats(logging.Filter):

@@ -25,6 +25,15 @@ def arrival(timestamp: int, headers: Iterable[tuple[str, bytes]]) -> int:
     return timestamp
 
 
+def is_replayed(timestamp: int, headers: Iterable[tuple[str, bytes]]) -> bool:
+    """Whether a record is of a log that is replayed: its arrival is not the broker's timestamp.
+
+    >>> is_replayed(1_700_000_000_000, [("replay", b"86400000")])
+    True
+    """
+    return arrival(timestamp, headers) != timestamp
+
+
 def safe_time(time: int, arrived: int, max_ahead_ms: int, grace_ms: int) -> int:
     """Event time in ms, accepted from `grace_ms` before the arrival to `max_ahead_ms` after it.
 

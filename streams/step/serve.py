@@ -19,7 +19,7 @@ from streams.messages import (
     encode,
 )
 from streams.step.accept import Accepted, accept, could_see, decode, example
-from streams.step.clock import arrival
+from streams.step.clock import arrival, is_replayed
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, decode_user, encode_user
 from streams.step.writes import Counts, OutputRecord, Writes, empty_outputs
@@ -67,9 +67,9 @@ def serve(
 ) -> Writes:
     """Serve a micro-batch; records of one partition come in the order of their offsets.
 
-    `stored` gives a user's encoded record by partition and key.  `clock` gives the wall time in ms, for ages
-    only, and is called once the lists are made.  A record that cannot be used becomes a dead letter; nothing
-    that a record holds raises.
+    `stored` gives a user's encoded record by partition and key.  `clock` gives the wall time in ms: before
+    the lists are made, for what is answered; after that, for ages.  A record that cannot be used becomes a
+    dead letter; nothing that a record holds raises.
     """
     counts, outputs = Counts(), empty_outputs()
     users: dict[int, dict[bytes, User]] = defaultdict(dict)
@@ -105,14 +105,16 @@ def serve(
         else:
             counts.late += 1
 
-    queries = [event.query for _, event in accepted if event.answered]
+    skipped = superseded(accepted, policy.answer_all_within_ms, clock())
+    answered = [event.answered and (r.partition, r.offset) not in skipped for r, event in accepted]
+    queries = [event.query for n, (_, event) in enumerate(accepted) if answered[n]]
     slates = iter(recommender.recommend(queries, policy.list_length))
     popular = recommender.popular(policy.list_length)
     now = clock()
     recommendations, examples = outputs["recommendations"], outputs["examples"]
     answers: dict[tuple[int, int], Recommendation] = {}
     ages = []
-    for record, counted in accepted:
+    for (record, counted), is_answered in zip(accepted, answered, strict=True):
         partition, key = record.partition, record.key
         assert key is not None
         user = users[partition][key]
@@ -123,7 +125,7 @@ def serve(
                 counts.predictions += 1
                 counts.recommended_hits += taught.shown is not None
                 counts.popular_hits += taught.item in popular
-        if counted.answered:
+        if is_answered:
             slate, age = next(slates), max(now - record.timestamp, 0)
             recommendation = _recommendation(counted, partition, slate, recommender, age, now)
             recommendations[partition].append((key, encode(recommendation), []))
@@ -135,12 +137,39 @@ def serve(
                 slate=slate.items,
                 slate_time=counted.arrived + age,
             )
-    counts.recommendations, counts.users = len(ages), sum(new_users.values())
+    counts.recommendations, counts.skipped = len(ages), len(skipped)
+    counts.users = sum(new_users.values())
     encoded = {
         partition: {key: encode_user(user) for key, user in changed.items()}
         for partition, changed in users.items()
     }
     return Writes(encoded, outputs, new_users, counts, ages, decoded, answers)
+
+
+def superseded(
+    accepted: Sequence[tuple[Record, Accepted]], within_ms: int, now: int
+) -> frozenset[tuple[int, int]]:
+    """Partition and offset of the events that get no answer because their user's later one gets it.
+
+    These are the ones that Kafka got more than `within_ms` before `now` (ms; 0: none): the worker is behind,
+    and the later list replaces theirs at once.  What counts is Kafka's timestamp, because an event's own time
+    may be wrong.  Nobody waits for the answers of a log that is replayed, and a replay is measured by them:
+    it is answered in full.
+    """
+    since = now - within_ms if within_ms else 0
+    waited = [
+        (record, event)
+        for record, event in accepted
+        if event.answered and record.timestamp < since and not is_replayed(record.timestamp, record.headers)
+    ]
+    if not waited:
+        return frozenset()
+    latest = {(record.partition, record.key): record.offset for record, event in accepted if event.answered}
+    return frozenset(
+        (record.partition, record.offset)
+        for record, _ in waited
+        if record.offset < latest[record.partition, record.key]
+    )
 
 
 def _decode(record: Record, policy: ServingPolicy) -> Event:

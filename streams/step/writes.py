@@ -31,6 +31,8 @@ class Counts:
     replayed: int = 0
     """Applied before a crash or a rebalance, and skipped now."""
     recommendations: int = 0
+    skipped: int = 0
+    """Accepted events that got no recommendation, because the worker was behind and a later one did."""
     users: int = 0
     """Users seen for the first time."""
     predictions: int = 0

@@ -1,25 +1,29 @@
-"""How long a fetch waits, by whether anything comes."""
+"""Into how large chunks a fetch is cut."""
 
 from types import SimpleNamespace
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 
-from streams.kafka.loop_consumer import FETCH_MIN_BYTES, QUIET_WAIT_MS, LoopConsumer
+from streams.kafka.chunks import ChunkApp
+from streams.kafka.fetch_waits import Wait
+from streams.kafka.loop_consumer import LoopConsumer
 
 
 @pytest.mark.parametrize(
-    ("quiet", "waits_when_quiet", "wait_ms", "min_bytes"),
-    [
-        (False, True, 2, FETCH_MIN_BYTES),
-        (True, True, QUIET_WAIT_MS, 1),
-        (True, False, 2, FETCH_MIN_BYTES),  # an embedded broker lets every fetch wait to the end
-    ],
+    ("waited_s", "whole"), [((5, 1), False), ((31, 1), True), ((1, 31), True), ((), False)]
 )
-def test_a_fetch_waits_long_only_where_nothing_comes(quiet, waits_when_quiet, wait_ms, min_bytes):
+def test_a_fetch_that_waited_is_one_chunk(waited_s, whole):
+    app, now = SimpleNamespace(chunk_events=100, whole_fetch_after_s=30.0), 1_700_000_000.0
+    fetched = {n: [SimpleNamespace(timestamp=int(1000 * (now - s)))] for n, s in enumerate(waited_s)}
+    assert (ChunkApp.chunk_size(app, fetched, now) > 100) == whole
+    app.whole_fetch_after_s = float("inf")
+    assert ChunkApp.chunk_size(app, fetched, now) == 100
+
+
+def test_what_a_fetch_asks_for_is_set_where_the_client_reads_it():
     fetcher = SimpleNamespace()
-    app = SimpleNamespace(fetch_max_wait_ms=2, waits_when_quiet=waits_when_quiet)
     consumer = SimpleNamespace(_fetcher=fetcher)
-    LoopConsumer.expect(SimpleNamespace(app=app, _ensure_consumer=lambda: consumer), quiet=quiet)
-    assert vars(fetcher) == {"_fetch_max_wait_ms": wait_ms, "_fetch_min_bytes": min_bytes}
-    assert vars(fetcher).keys() <= set(Fetcher._get_actions_per_node.__code__.co_names)  # what it asks by
+    LoopConsumer.expect(SimpleNamespace(_ensure_consumer=lambda: consumer), Wait(7, 1))
+    assert vars(fetcher) == {"_fetch_max_wait_ms": 7, "_fetch_min_bytes": 1}
+    assert vars(fetcher).keys() <= set(Fetcher._get_actions_per_node.__code__.co_names)

@@ -2,7 +2,10 @@
 
 import logging
 
-from streams.runtime.faust_app import Repeats
+import faust
+from faust.worker import Worker
+
+from streams.runtime.faust_app import Repeats, quiet_logs
 
 
 def record(level: int, message: str, at: float) -> logging.LogRecord:
@@ -34,3 +37,17 @@ def test_it_is_asked_about_the_records_of_children():
     finally:
         logger.removeHandler(handler)
     assert len(seen) == 1
+
+
+def test_libraries_make_no_debug_messages_for_a_spinner(monkeypatch):
+    """Faust, at the log level `warning`, sets the root logger to DEBUG."""
+    root, handler = logging.getLogger(), logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    monkeypatch.setattr(root, "handlers", [handler])
+    monkeypatch.setattr(root, "level", root.level)
+    Worker(faust.App("spins")).on_setup_root_logger(root, logging.WARNING)
+    assert logging.getLogger("aiokafka.conn").isEnabledFor(logging.DEBUG)
+    quiet_logs()
+    root.manager._clear_cache()
+    assert not logging.getLogger("aiokafka.conn").isEnabledFor(logging.INFO)
+    assert logging.getLogger("aiokafka.conn").isEnabledFor(logging.WARNING)

@@ -257,6 +257,68 @@ def test_poison_of_every_kind_becomes_a_dead_letter_and_the_rest_is_served():
     assert sum(writes.counts.dead_letters.values()) == len(letters)
 
 
+BEHIND = ServingPolicy.from_settings(Settings(answer_all_within_s=30))
+LATER = NOW + 60_000
+"""A minute after the records arrived."""
+
+
+def answered(writes):
+    return [decode_recommendation(value).event_id for _, value in writes.recommendations]
+
+
+def test_behind_only_the_latest_event_of_each_user_is_answered_and_every_event_is_applied():
+    records = [record(n, user=f"u{n % 2}", item=f"i{n}") for n in range(5)]
+    in_time, behind = step(records, policy=BEHIND, now=NOW + 30_000), step(records, policy=BEHIND, now=LATER)
+    assert (answered(in_time), in_time.counts.skipped) == (["e0", "e1", "e2", "e3", "e4"], 0)
+    assert (answered(behind), behind.counts.skipped) == (["e3", "e4"], 3)
+    assert (behind.counts.accepted, behind.counts.recommendations) == (5, 2)
+    assert len(behind.ages_ms) == 2
+    assert behind.users == in_time.users, "history and the latest list are the same"
+    taught = [[messages.decode_example(v) for _, v in writes.examples] for writes in (in_time, behind)]
+    assert [(e.item, e.history, e.offset) for e in taught[0]] == [
+        (e.item, e.history, e.offset) for e in taught[1]
+    ]
+    lists = [[decode_recommendation(v).items for _, v in w.recommendations] for w in (in_time, behind)]
+    assert lists[1] == lists[0][-2:]
+    everything = ServingPolicy.from_settings(Settings(answer_all_within_s=0))
+    assert len(step(records, policy=everything, now=LATER).recommendations) == 5
+
+
+def test_an_event_that_came_in_time_is_answered_beside_those_that_waited():
+    old, new = NOW, LATER - 1_000
+    arrivals = [("a", old), ("b", new), ("b", old), ("a", new), ("a", new), ("c", old)]
+    records = [record(n, user=user, timestamp=at) for n, (user, at) in enumerate(arrivals)]
+    writes = step(records, policy=BEHIND, now=LATER)
+    assert answered(writes) == ["e1", "e2", "e3", "e4", "e5"], "e0 waited, and e4 is its user's latest"
+    assert writes.counts.skipped == 1
+
+
+def test_what_came_after_a_skipped_event_is_compared_with_the_list_that_was_shown():
+    stored = dict(step([record(1, item="a")]).users)  # shows ["a"]
+    writes = step([record(2, item="b"), record(3, item="b"), record(4, item="a")], stored, BEHIND, now=LATER)
+    examples = [messages.decode_example(value) for _, value in writes.examples]
+    assert [e.shown and e.shown.recommendation_id for e in examples] == [None, None, "3-1"]
+    assert (writes.counts.predictions, writes.counts.recommended_hits) == (3, 1)
+    assert decode_user(writes.users[b"u"]).slate_id == "3-4"
+
+
+def test_an_event_that_is_not_answered_anyway_replaces_no_answer():
+    records = [record(1), record(2, item="b"), record(3, type="impression")]
+    writes = step(
+        [*records, Record(b"u", b"{", 4), Record(b"u", records[0].value, 5)], policy=BEHIND, now=LATER
+    )
+    assert answered(writes) == ["e2"]
+    assert writes.counts.skipped == 1
+
+
+def test_a_replayed_log_is_answered_in_full():
+    header = (("replay", str(NOW - 10**9).encode()),)
+    records = [record(n, time=NOW - 10**9 + n, headers=header) for n in range(3)]
+    writes = step(records, policy=BEHIND, now=LATER)
+    assert answered(writes) == ["e0", "e1", "e2"]
+    assert writes.counts.skipped == 0
+
+
 def test_unknown_types_can_be_refused():
     strict = ServingPolicy.from_settings(Settings(accept_unknown_types=False))
     writes = step([record(1, type="dance")], policy=strict)

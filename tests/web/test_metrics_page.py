@@ -15,8 +15,8 @@ def test_prometheus_reads_the_same_figures(tmp_path):
     worker = Worker(tmp_path / "data")
     worker.learn()
     counts = Counts(
-        accepted=5, duplicates=2, late=1, replayed=3, recommendations=4, predictions=3, recommended_hits=2,
-        popular_hits=1, dead_letters={"empty": 6},
+        accepted=5, duplicates=2, late=1, replayed=3, recommendations=4, skipped=8, predictions=3,
+        recommended_hits=2, popular_hits=1, dead_letters={"empty": 6},
     )  # fmt: skip
     worker.notify(writes(counts, [1, 3, 700, 99_999_999]))
     status, text, headers = get(worker, "/metrics", "text/plain")
@@ -28,6 +28,7 @@ def test_prometheus_reads_the_same_figures(tmp_path):
         (("outcome", "replayed"),): 3,
     }  # fmt: skip
     assert metrics["freshet_recommendations_total"] == {(): 4}
+    assert metrics["freshet_recommendations_skipped_total"] == {(): 8}
     assert metrics["freshet_predictions_total"] == {(): 3}
     assert metrics["freshet_hits_total"] == {(("by", "recommended"),): 2, (("by", "popularity"),): 1}
     assert metrics["freshet_dead_letters_total"] == {(("reason", r),): 6.0 * (r == "empty") for r in REASONS}

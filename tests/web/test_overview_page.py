@@ -21,7 +21,8 @@ def test_the_overview_has_every_figure_as_json(worker: Worker):
     assert 500 <= figures["model"]["age_ms"] < 60_000
     assert set(figures["hits"]) == {"predictions", "recommended", "popularity"}
     assert set(figures["counts"]) == {
-        "accepted", "duplicates", "late", "replayed", "recommendations", "rebalances", "dead_letters", "users"
+        "accepted", "duplicates", "late", "replayed", "recommendations", "skipped", "rebalances",
+        "dead_letters", "users",
     }  # fmt: skip
     assert figures["lag"] == {}
     assert figures["learner"] is None
@@ -50,8 +51,8 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path):
     worker = Worker(tmp_path / "data")
     worker.send_heartbeat()
     counts = Counts(
-        accepted=50, duplicates=3, late=2, replayed=1, recommendations=40, predictions=20, recommended_hits=9,
-        popular_hits=4, dead_letters={"empty": 4},
+        accepted=50, duplicates=3, late=2, replayed=1, recommendations=40, skipped=7, predictions=20,
+        recommended_hits=9, popular_hits=4, dead_letters={"empty": 4},
     )  # fmt: skip
     worker.notify(writes(counts, [3] * 30 + [700] * 9 + [99_999_999]))
     worker.send_heartbeat()
@@ -63,7 +64,7 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path):
     assert figures["hits"] == {"predictions": 20, "recommended": 9, "popularity": 4}
     assert figures["counts"] | {"users": 0} == {
         "accepted": 50, "duplicates": 3, "late": 2, "replayed": 1, "recommendations": 40, "dead_letters": 4,
-        "rebalances": 0, "users": 0,
+        "skipped": 7, "rebalances": 0, "users": 0,
     }  # fmt: skip
     assert figures["dead_letters"] == {"empty": 4}
     text = Page(get(worker, "/", BROWSER)[1]).text
