@@ -13,6 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from streams.messages import Event
+from streams.printable import printable_json
 from streams.runtime.serving import Serving
 from streams.step.serve import Record
 from streams.step.writes import Writes
@@ -137,7 +138,7 @@ class Viewers:
         return by_user, by_item, of_all
 
     def _line(self, partition: int, offset: int, event: Event, writes: Writes) -> bytes:
-        return msgspec.json.encode(
+        line = msgspec.json.encode(
             {
                 "worker": self._serving.settings.name,
                 "partition": partition,
@@ -146,3 +147,4 @@ class Viewers:
                 "recommendation": writes.recommendations.get((partition, offset)),
             }
         )
+        return printable_json(line)
