@@ -21,6 +21,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.futures import maybe_async
 
+from streams.kafka.header_names import accept_any_header_names
+
 FETCH_MIN_BYTES = 16 * 1024
 """A fetch returns when it has this many bytes, or after the long poll.  At 1 a broker that gets 1,000 events
 a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
@@ -274,6 +276,7 @@ class ChunkApp(faust.App):
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
         self.waits_when_quiet, self.idempotent = waits_when_quiet, idempotent
+        accept_any_header_names()
         super().__init__(*args, **kwargs)
 
     def _new_transport(self) -> Any:
