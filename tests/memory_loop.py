@@ -17,6 +17,8 @@ from streams.step.serve import Recommender, serve
 from streams.topics import topics
 
 CHANGELOG = "changelog"
+CLOCK = 1_700_001_000_000
+"""Wall time of the worker, ms: after all records."""
 BATCH_RECORDS = 3
 """Records of a full batch: small, so that outputs are split into several."""
 
@@ -103,7 +105,8 @@ class Worker:
         batch_writer: Any = BatchWriter(app, self, topics(self.settings), depth=3, gather_s=0.0)  # type: ignore[arg-type]
         try:
             for records in chunks:
-                writes = serve(records, "events", batch_writer.get, self.recommender, self.policy, lambda: 0)
+                stored, policy = batch_writer.get, self.policy
+                writes = serve(records, "events", stored, self.recommender, policy, lambda: CLOCK)
                 write = asyncio.ensure_future(batch_writer.write(self, records, writes.users, writes.outputs))
                 await asyncio.wait([write, self.crashed], return_when=asyncio.FIRST_COMPLETED)
                 if self.crashed.done() or not write.done():

@@ -18,14 +18,12 @@ from streams.messages import (
     Recommended,
     encode,
 )
-from streams.step.accept import Accepted, accept, decode, example
-from streams.step.clock import arrival
+from streams.step.accept import Accepted, accept, decode, example, require_milliseconds
+from streams.step.clock import arrival, kafka_time
+from streams.step.dead_letters import DETAIL_LENGTH, fitted
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, decode_user, encode_user
 from streams.step.writes import Counts, OutputRecord, Writes, empty_outputs
-
-DETAIL_LENGTH = 1000
-"""Characters of a dead letter's detail."""
 
 
 class Record(Protocol):
@@ -36,7 +34,7 @@ class Record(Protocol):
     partition: int
     offset: int
     timestamp: int
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class Recommender(Protocol):
@@ -68,20 +66,22 @@ def serve(
     """Serve a micro-batch; records of one partition come in the order of their offsets.
 
     `stored` gives a user's encoded record by partition and key.  `clock` gives the wall time in ms, for ages
-    only, and is called once the lists are made.  A record that cannot be used becomes a dead letter; nothing
-    that a record holds raises.
+    and for records that Kafka has no likely time of.  A record that cannot be used becomes a dead letter;
+    nothing that a record holds should raise, and `serve_in_parts` is for what still does.
     """
-    counts, outputs = Counts(), empty_outputs()
+    began, counts, outputs = clock(), Counts(), empty_outputs()
     users: dict[int, dict[bytes, User]] = defaultdict(dict)
     new_users: dict[int, int] = defaultdict(int)
     accepted: list[tuple[Record, Accepted]] = []
     for record in records:
         partition, key = record.partition, record.key
+        arrived = arrival(record.timestamp, record.headers, began)
         try:
             event = _decode(record, policy)
+            require_milliseconds(event, arrived)
         except Malformed as error:
             counts.dead_letters[error.reason] = counts.dead_letters.get(error.reason, 0) + 1
-            outputs["dead-letter"][partition].append(_dead_letter(record, topic, error))
+            outputs["dead-letter"][partition].append(dead_letter(record, topic, error, policy))
             continue
         assert key is not None  # _decode compared it with the user's id
         user = users[partition].get(key)
@@ -92,7 +92,6 @@ def serve(
             counts.replayed += 1
             continue
         new_users[partition] += user.offset < 0
-        arrived = arrival(record.timestamp, record.headers)
         user, verdict, usable = accept(user, event, record.offset, arrived, policy)
         users[partition][key] = user
         if usable is not None:
@@ -121,7 +120,7 @@ def serve(
                 counts.recommended_hits += taught.shown is not None
                 counts.popular_hits += taught.item in popular
         if counted.answered:
-            slate, age = next(slates), max(now - record.timestamp, 0)
+            slate, age = next(slates), max(now - kafka_time(record.timestamp, now), 0)
             recommendation = _recommendation(counted, partition, slate, recommender, age, now)
             recommendations[partition].append((key, encode(recommendation), []))
             ages.append(age)
@@ -143,7 +142,10 @@ def _decode(record: Record, policy: ServingPolicy) -> Event:
     return event
 
 
-def _dead_letter(record: Record, topic: str, error: Malformed) -> OutputRecord:
+def dead_letter(record: Record, topic: str, error: Malformed, policy: ServingPolicy) -> OutputRecord:
+    """The dead letter of a record: its key, value and headers, cut if they are too large, and the reason."""
+    most = policy.max_event_bytes
+    (key, value, headers), cut = fitted(record.key, record.value, list(record.headers), most)
     letter = DeadLetter(
         reason=error.reason,
         detail=error.detail[:DETAIL_LENGTH],
@@ -151,8 +153,10 @@ def _dead_letter(record: Record, topic: str, error: Malformed) -> OutputRecord:
         partition=record.partition,
         offset=record.offset,
         time=record.timestamp,
+        value_bytes=len(record.value or b""),
+        cut=cut,
     )
-    return record.key, record.value, letter.headers()
+    return key, value, [*headers, *letter.headers()]
 
 
 def _recommendation(

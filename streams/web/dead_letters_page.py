@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,12 @@ from confluent_kafka import KafkaException, Message
 
 from streams.kafka.reading import latest, record_at
 from streams.kafka.sending import Sender
-from streams.messages import REASONS, DeadLetter, Malformed, encode
+from streams.messages import MAX_TIME_MS, REASONS, DeadLetter, Malformed, encode, now_ms
 from streams.runtime.serving import Serving
-from streams.step.accept import decode
-from streams.step.clock import REPLAY_HEADER
+from streams.step.accept import decode, require_milliseconds
+from streams.step.clock import REPLAY_HEADER, arrival
+from streams.step.dead_letters import own_headers
+from streams.step.writes import Headers
 from streams.web.problem import RETRY_SOON, Problem
 from streams.web.security import authorize, form_fields
 from streams.web.single_flight import SingleFlight
@@ -41,17 +44,21 @@ class StoredDeadLetter:
     key: bytes | None
     value: bytes | None
     header: DeadLetter | None
+    own_headers: Headers
+    """The headers that the rejected record had."""
 
     @classmethod
     def from_message(cls, message: Message) -> "StoredDeadLetter":
         """The dead letter of a record that was read."""
-        headers: Any = message.headers() or []  # a list where a consumer read it
-        try:
-            header = DeadLetter.from_headers([(name, value) for name, value in headers if value is not None])
-        except (ValueError, UnicodeDecodeError):
-            header = None
+        header: DeadLetter | None = None
+        headers: list[Any] = []
+        # of another producer: not our headers, or a name that is not UTF-8, a SystemError of confluent-kafka
+        with suppress(ValueError, SystemError):
+            headers = list(message.headers() or [])
+            header = DeadLetter.from_headers(headers)
         offset = message.offset() or 0
-        return cls(message.partition() or 0, offset, message.key(), message.value(), header)
+        own = headers if header is None else own_headers(headers)
+        return cls(message.partition() or 0, offset, message.key(), message.value(), header, own)
 
     @property
     def at(self) -> str:
@@ -65,8 +72,8 @@ class StoredDeadLetter:
 
     @property
     def time(self) -> int | None:
-        """When the record came, ms."""
-        return self.header.time if self.header else None
+        """When the record came, ms; None if that is not known."""
+        return self.header.time if self.header and 0 < self.header.time <= MAX_TIME_MS else None
 
 
 class DeadLettersPage:
@@ -102,12 +109,16 @@ class DeadLettersPage:
 
     async def _send(self, dead_letter: StoredDeadLetter, value: bytes | None) -> dict[str, Any]:
         result = {"at": dead_letter.at, "sent": False, "why_not": None}
+        own, header, now = dead_letter.own_headers, dead_letter.header, now_ms()
+        if value is None and header is not None and header.cut:
+            return result | {"why_not": f"its {header.cut} was cut: send it with the whole event as `value`"}
         try:
             event = decode(dead_letter.value if value is None else value, self._serving.policy)
+            arrived = arrival(event.time_ms if header is None else header.time, own, now)
+            require_milliseconds(event, arrived)
         except Malformed as error:
             return result | {"why_not": f"{error.reason}: {error.detail}"}
-        arrived = event.time_ms if dead_letter.time is None else dead_letter.time
-        headers = [(REPLAY_HEADER, str(arrived).encode())]
+        headers = [*(h for h in own if h[0] != REPLAY_HEADER), (REPLAY_HEADER, str(arrived).encode())]
         try:
             await asyncio.to_thread(self._sender.send, "events", event.user.encode(), encode(event), headers)
         except KafkaException as error:
@@ -171,7 +182,8 @@ def excerpt(dead_letter: StoredDeadLetter, length: int) -> dict[str, Any]:
         else None,
         "key": None if key is None else escaped(key, length),
         "value": None if value is None else escaped(value, length),
-        "bytes": len(value or b""),
+        "bytes": len(value or b"") if header is None or header.value_bytes is None else header.value_bytes,
+        "cut": header.cut if header else "",
     }
 
 
