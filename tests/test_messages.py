@@ -117,6 +117,13 @@ def test_optional_fields_without_a_value_are_absent(line):
     assert decode_event(line.encode()) == decode_event(json.dumps(plain).encode())
 
 
+def test_an_id_may_be_an_escape_sequence():
+    line = (
+        rb'{"event_id":"7","user":"ann","type":"view","item":"\u001b[2J\u001b[31mred","time":1796000000000}'
+    )
+    assert decode_event(line).item == "\x1b[2J\x1b[31mred"
+
+
 @pytest.mark.parametrize("nothing", [None, True, False, ""])
 def test_what_stands_for_no_value_is_absent_in_every_optional_field(nothing):
     for name in ("session", "value", "recommendation_id", "context", "version"):

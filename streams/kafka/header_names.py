@@ -1,10 +1,12 @@
 """Read records whose header names are not UTF-8.
 
 Kafka's protocol calls a header's name a string, and no broker checks that it is one.  aiokafka refuses such a
-record and with it all that come after: the partition would stand still.
+record and with it all that come after: the partition would stand still.  confluent-kafka returns such headers
+with a null pointer as name, and raises later or ends the process.
 """
 
 from collections.abc import Iterator
+from operator import methodcaller
 from struct import Struct
 from typing import Any
 
@@ -12,6 +14,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
+from confluent_kafka import Message
 
 _LENGTH = Struct(">8xi")
 """Offset and length, with which each batch of a fetch begins."""
@@ -80,3 +83,17 @@ def _batch_with_any_names(data: memoryview) -> Iterator[Any]:
 def accept_any_header_names() -> None:
     """Have the consumers of this process read records with header names of any bytes."""
     fetcher.MemoryRecords = TolerantRecords
+
+
+_checked_headers = methodcaller("headers")
+"""Calls `headers()` so that an exception is raised by this call: where a line of Python calls a compiled
+function often, Python 3.11 does not look whether one is set beside the result."""
+
+
+def headers(message: Message) -> list[tuple[str, bytes | None]] | None:
+    """The headers of a record that confluent-kafka read; None where a name is not UTF-8."""
+    try:
+        return list(_checked_headers(message) or [])
+    except SystemError:
+        message.set_headers([])  # else the null pointer stays
+        return None

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from confluent_kafka import KafkaException, Message
 
+from streams.kafka.header_names import headers
 from streams.kafka.reading import latest, record_at
 from streams.kafka.sending import Sender
 from streams.messages import MAX_TIME_MS, REASONS, DeadLetter, Malformed, encode, now_ms
@@ -50,14 +51,11 @@ class StoredDeadLetter:
     @classmethod
     def from_message(cls, message: Message) -> "StoredDeadLetter":
         """The dead letter of a record that was read."""
-        header: DeadLetter | None = None
-        headers: list[Any] = []
-        # of another producer: not our headers, or a name that is not UTF-8, a SystemError of confluent-kafka
-        with suppress(ValueError, SystemError):
-            headers = list(message.headers() or [])
-            header = DeadLetter.from_headers(headers)
+        header, found = None, headers(message) or []
+        with suppress(ValueError):  # another producer's
+            header = DeadLetter.from_headers(found)
         offset = message.offset() or 0
-        own = headers if header is None else own_headers(headers)
+        own = found if header is None else own_headers(found)
         return cls(message.partition() or 0, offset, message.key(), message.value(), header, own)
 
     @property
@@ -118,9 +116,9 @@ class DeadLettersPage:
             require_milliseconds(event, arrived)
         except Malformed as error:
             return result | {"why_not": f"{error.reason}: {error.detail}"}
-        headers = [*(h for h in own if h[0] != REPLAY_HEADER), (REPLAY_HEADER, str(arrived).encode())]
+        sent = [*(h for h in own if h[0] != REPLAY_HEADER), (REPLAY_HEADER, str(arrived).encode())]
         try:
-            await asyncio.to_thread(self._sender.send, "events", event.user.encode(), encode(event), headers)
+            await asyncio.to_thread(self._sender.send, "events", event.user.encode(), encode(event), sent)
         except KafkaException as error:
             raise Problem(503, f"Kafka did not accept the record: {error.args[0].str()}") from None
         return result | {"sent": True}

@@ -12,10 +12,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from streams import topics
 from streams.clients.subscribe import follow, records
 from streams.kafka.client import confluent, producer_config
-from streams.messages import DeadLetter, Event, decode_example, encode, now_ms
+from streams.messages import DeadLetter, Event, decode_example, decode_recommendation, encode, now_ms
 from streams.step.dead_letters import CUT_BYTES, own_headers
+from streams.step.users import decode_user
 from tests.broker.cluster import Cluster, Process, wait_for
 from tests.raw_batch import CODECS, produce
 
@@ -65,8 +67,6 @@ def goes_on(cluster: Cluster, worker: Process, done: set[str]) -> None:
 
 def answered_events(cluster: Cluster) -> set[str]:
     """Ids of the events that were answered."""
-    from streams.messages import decode_recommendation
-
     return {decode_recommendation(m.value()).event_id for m in cluster.read("recommendations")}
 
 
@@ -81,11 +81,14 @@ def test_no_record_stops_a_partition(kafka, tmp_path):
         cluster.publish([event(f"key-{n}", user=FAUST_OFFSET_KEY) for n in range(2)])
         goes_on(cluster, worker, {"key-0", "key-1"})
         assert worker.stop() == 0
+        changelog = cluster.settings.topic(topics.USERS_CHANGELOG)
+        produce(kafka.brokers, changelog, 0, [(b"eve", b"not a user", [])], time_ms=now_ms())
         worker = cluster.start("worker")
         cluster.publish([event("key-2", user=FAUST_OFFSET_KEY)])
         wait_for(worker.ready, "worker ready again")
         goes_on(cluster, worker, {"key-2"})
-        assert cluster.users()[FAUST_OFFSET_KEY].events == 3
+        stored = {m.key(): m.value() for m in cluster.read(topics.USERS_CHANGELOG)}
+        assert decode_user(stored[FAUST_OFFSET_KEY.encode()]).events == 3
         assert worker.get("/users/__faust%00offset__")["user"] == FAUST_OFFSET_KEY
 
         # header names that are not UTF-8, compressed by every codec; a dead letter with one
@@ -119,19 +122,27 @@ def test_no_record_stops_a_partition(kafka, tmp_path):
         examples = [decode_example(m.value()) for m in cluster.read("examples")]
         assert all(now_ms() - example.time < 600_000 for example in examples), "no arrival in 1970"
 
+        # a user record that cannot be decoded: the step fails on that event alone
+        cluster.publish([event("eve", user="eve"), event("bob", user="bob")])
+        wait_for(lambda: "bob" in answered_events(cluster), "bob answered")
+        wait_for(lambda: cluster.lag() == 0, "every event committed")
+        ((letter, message),) = dead_letters(cluster)[3:]
+        assert (letter.reason, message.key()) == ("unprocessable", b"eve")
+        assert "ValidationError" in letter.detail
+        assert worker.ready()
+        wait_for(lambda: worker.get("/")["dead_letters"].get("unprocessable") == 1, "counted")
+
         # readers of the topics `events` and `dead-letter`, with foreign records on them
-        consumer = follow(cluster.settings, "events", "dead-letter", from_start=True)
-        seen = 0
-        while found := records(consumer, 5.0):
-            seen += len(found)
-            if seen == 3 + len(CODECS) + 6 + 3:
-                break
-        consumer.close()
+        for name in ("events", "dead-letter"):
+            consumer = follow(cluster.settings, name, from_start=True)
+            wait_for(lambda c=consumer: b"eve" in {m.key() for m in records(c, 0.2)}, f"{name} read")
+            consumer.close()
         foreign = [(b"detail", None), (b"reason", b"empty"), (b"time", b"9" * 30)]
-        odd_letters = [(None, b"v", foreign), (None, None, [(b"\xff", b"x")])]
+        odd_letters = [(None, b"v", foreign), *[(None, None, [(b"\xff", b"x"), (b"reason", b"x")])] * 40]
         letters = cluster.settings.topic("dead-letter")
         at = produce(kafka.brokers, letters, 0, odd_letters, time_ms=now_ms())
         listed = wait_for(lambda: worker.get("/dead-letters"), "the page of dead letters")["letters"]
-        assert len(listed) == 5
-        for offset in (at, at + 1):
+        assert len(listed) == 4 + 41
+        for offset in range(at, at + 10):
             assert worker.get(f"/dead-letters?at=0:{offset}")["letter"]["at"] == f"0:{offset}"
+        assert worker.ready()

@@ -167,7 +167,7 @@ class UnreadableHeaders(Message):
 
     def __init__(self, offset: int) -> None:
         super().__init__(b"ann", b"x", offset, None)
-        self.headers = self._fail
+        self.headers, self.set_headers = self._fail, lambda headers: None
 
     def _fail(self) -> None:
         raise SystemError("returned a result with an exception set") from UnicodeDecodeError(
