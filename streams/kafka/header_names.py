@@ -31,10 +31,12 @@ class TolerantRecords:
     def next_batch(self) -> Any:
         """The next batch; None: there is no other, or only a part of one."""
         batch = self._records.next_batch()
-        if not isinstance(batch, DefaultRecordBatch):
-            return batch  # of a format without headers, which ends before the first that has them
+        if batch is None:
+            return None
         start = self._at
         self._at += _LENGTH.size + _LENGTH.unpack_from(self._data, start)[0]
+        if not isinstance(batch, DefaultRecordBatch):
+            return batch  # of an older format, without headers
         return _TolerantBatch(batch, memoryview(self._data)[start : self._at])
 
 

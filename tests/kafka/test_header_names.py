@@ -5,6 +5,7 @@ import struct
 import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
@@ -47,6 +48,12 @@ def test_a_batch_that_is_cut_is_left_for_the_next_fetch():
     assert not records.has_next()
     assert records.next_batch() is None
     assert records.size_in_bytes() == len(whole + cut)
+
+
+def test_batches_of_the_formats_before_headers_are_left_alone():
+    old = LegacyRecordBatchBuilder(magic=1, compression_type=0, batch_size=1000)
+    old.append(0, timestamp=5, key=b"k", value=b"old")
+    assert read(bytes(old.build())) == ([(0, b"old", ())], 1)
 
 
 def test_what_is_damaged_still_raises():
