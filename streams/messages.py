@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields, replace
 
 from models.core import Example
+from streams.absent_fields import without_absent
 
 MAX_ID_BYTES = 256
 MAX_TIME_MS = 253_402_300_799_999
@@ -111,6 +112,13 @@ class Recommendation(Struct, frozen=True, kw_only=True, gc=False):
     time: Annotated[int, Meta(description="time at which it was made, ms since the epoch")]
     event_id: Annotated[str, Meta(description="the event that caused it")]
     event_type: str
+    offset: Annotated[
+        int,
+        Meta(
+            description="offset of that event in its partition of `events`: of two recommendations for a"
+            " user, the one with the higher offset is the newer; -1: an earlier version did not say it"
+        ),
+    ] = -1
     items: Annotated[list[Recommended], Meta(description="best first")]
     checkpoint: Annotated[
         int, Meta(description="checkpoint of the model that it came from; 0: nothing learnt yet")
@@ -244,26 +252,13 @@ def _decode_without_absent(value: bytes, error: msgspec.ValidationError) -> Even
     """The event of a value that failed with `error`, without fields that are as good as absent."""
     try:
         received = msgspec.json.decode(value)
-        if (event := _without_absent(received)) != received:
+        if (event := without_absent(received, _OPTIONAL)) != received:
             return msgspec.convert(event, Event)
     except msgspec.ValidationError as remaining:
         error = remaining
     except (ValueError, RecursionError):
         pass  # it is malformed behind the place of the error, too
     raise Malformed(_invalid(str(error)), str(error)) from None
-
-
-def _without_absent(event: Any) -> Any:
-    if not isinstance(event, dict):
-        return event
-    present = {name: v for name, v in event.items() if name not in _OPTIONAL or not _is_absent(v)}
-    if isinstance(context := present.get("context"), dict):
-        present["context"] = {name: v for name, v in context.items() if not _is_absent(v)}
-    return present
-
-
-def _is_absent(value: Any) -> bool:
-    return value is None or value is True or value is False or value == ""
 
 
 def _check_bytes(event: Event) -> None:
