@@ -19,6 +19,8 @@ from streams.step.serve import Recommender, serve
 from streams.topics import topics
 
 CHANGELOG = "changelog"
+CLOCK = 1_700_001_000_000
+"""Wall time of the worker, ms: after all records."""
 BATCH_RECORDS = 3
 """Records of a full batch: small, so that outputs are split into several."""
 
@@ -92,7 +94,7 @@ class Worker:
         settings: Settings,
         recommender: Recommender,
         life: Life,
-        clock: Callable[[], int] = lambda: 0,
+        clock: Callable[[], int] = lambda: CLOCK,
     ) -> None:
         self.disk, self.settings, self.recommender, self.clock = disk, settings, recommender, clock
         self.writes_left, self.transactions_left = life.crash_at, life.fenced_at
@@ -223,11 +225,11 @@ def run(
     recommender: Recommender,
     lives: Sequence[Life],
     chunk: int,
-    clock: Callable[[], int] = lambda: 0,
+    clock: Callable[[], int] = lambda: CLOCK,
 ) -> Disk:
     """Serve the records in these lives, and in a last one that ends with the last record.
 
-    `clock`: wall time, ms; by default no record waits.
+    `clock`: wall time, ms.
     """
     disk = Disk()
     for life in (*lives, Life()):

@@ -16,7 +16,14 @@ from tests.memory_loop import CHANGELOG, Disk, Life, Record, run
 ON_A_BUSY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 NOW = 1_700_000_000_000
 PARTITIONS = 2
-SETTINGS = Settings(partitions=PARTITIONS, grace_s=60, session_gap_s=30, history_length=6, dedupe_events=2)
+SETTINGS = Settings(
+    partitions=PARTITIONS,
+    grace_s=60,
+    session_gap_s=30,
+    history_length=6,
+    dedupe_events=2,
+    answer_all_within_s=0,
+)
 
 
 @dataclass

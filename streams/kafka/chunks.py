@@ -27,6 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.kafka.fetch_waits import FetchWaits
+from streams.kafka.header_names import accept_any_header_names
 from streams.kafka.loop_consumer import LoopConsumer
 from streams.kafka.producer import Producer
 
@@ -258,6 +259,7 @@ class ChunkApp(faust.App):
         self.whole_fetch_after_s = whole_fetch_after_s
         self.idempotent = idempotent
         self.transactional_id = transactional_id
+        accept_any_header_names()
         super().__init__(*args, **kwargs)
 
     def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: float) -> int:

@@ -4,11 +4,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from streams.kafka.client import consumer_config, is_end, is_no_record
+from streams.kafka.header_names import headers
 from streams.settings import Settings
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -21,8 +22,7 @@ T = TypeVar("T")
 
 def record(message: Message) -> tuple[Message, int]:
     """The record as it is, and its bytes: what `latest` keeps where whole records are wanted."""
-    headers: Any = message.headers() or []  # a list where a consumer read it
-    size = sum(len(name) + len(value or b"") for name, value in headers)
+    size = sum(len(name) + len(value or b"") for name, value in headers(message) or [])
     return message, size + len(message.key() or b"") + len(message.value() or b"")
 
 

@@ -7,10 +7,17 @@ standbys and the end of recovery stay Faust's.
 from typing import Any
 
 import faust
+from faust.types import TP
 from rocksdict import WriteBatch
 
-OFFSET_KEY = b"__faust\0offset__"
-"""The key under which Faust keeps the changelog offset that a partition's store includes."""
+from streams.messages import MAX_ID_BYTES
+
+OFFSET_KEY = b"changelog offset".ljust(MAX_ID_BYTES + 1, b"\0")
+"""The key under which a partition's store keeps the changelog offset that it includes.
+
+It is longer than any user id, and so no user's key; Faust's own, `FAUST_OFFSET_KEY`, is a valid user id.
+"""
+FAUST_OFFSET_KEY = b"__faust\0offset__"
 
 
 class ChunkTable(faust.Table):
@@ -19,6 +26,18 @@ class ChunkTable(faust.Table):
     def __init__(self, *args: Any, recovery_buffer_size: int = 2, **kwargs: Any) -> None:
         # a size of 1 has a special meaning to Faust
         super().__init__(*args, recovery_buffer_size=recovery_buffer_size, **kwargs)
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """The changelog offset that a partition's store includes; None: restore it from the beginning.
+
+        A store of a version that kept the offset under Faust's key is restored once, without that key, which
+        may be a user's by now.
+        """
+        database = self.data._db_for_partition(tp.partition)
+        offset: bytes | None = database.get(OFFSET_KEY)
+        if offset is None:
+            database.delete(FAUST_OFFSET_KEY)
+        return None if offset is None else int(offset)
 
     def open_partitions(self) -> list[int]:
         """The partitions whose stores are open here."""

@@ -25,6 +25,7 @@ from streams.runtime.faust_app import quiet_logs
 from streams.runtime.overrides import switched_on
 from streams.runtime.warm_up import warm_up_recommender, warm_up_replica
 from streams.settings import Settings
+from streams.step.in_parts import serve_in_parts
 from streams.step.policy import ServingPolicy
 from streams.step.serve import Recommender, Record, serve
 from streams.step.users import User, decode_user
@@ -115,14 +116,19 @@ class Serving:
     async def step(self, stream: Any, event: Any) -> None:
         """Serve one chunk and pass on what it writes."""
         records = event.message.chunk
-        writes = serve(
-            records, self.settings.topic("events"), self._writer.get, self.recommender, self.policy,
-            now_ms,
-        )  # fmt: skip
+        writes = self._serve(records)
         self._notify(records, writes)
         await self._writer.write(stream, event, writes.users, writes.outputs)
         for tp, end in event.message.ends.items():
             self.positions[tp.partition] = end + 1
+
+    def _serve(self, records: Sequence[Record]) -> Writes:
+        topic, stored = self.settings.topic("events"), self._writer.get
+        try:
+            return serve(records, topic, stored, self.recommender, self.policy, now_ms)
+        except Exception:
+            log.warning("the serving step failed; it is tried again with fewer records", exc_info=True)
+        return serve_in_parts(records, topic, stored, self.recommender, self.policy, now_ms)
 
     def subscribe(self, subscriber: Subscriber, keep: bool = False) -> None:
         """Call `subscriber` after each step.  One that raises is logged, and dropped unless `keep` is set."""

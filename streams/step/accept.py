@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from models.core import Example, Query, Shown
 from streams.messages import Event, Malformed, decode_event
-from streams.step.clock import safe_time
+from streams.step.clock import in_seconds, safe_time
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, advance, query
 
@@ -41,6 +41,12 @@ def decode(value: bytes | None, policy: ServingPolicy) -> Event:
     if not policy.accepts(event.type):
         raise Malformed("unknown-type", f"{event.type!r} is not in event_weights")
     return event
+
+
+def require_milliseconds(event: Event, arrived: int) -> None:
+    """Raise `Malformed` if an event that arrived at `arrived`, ms, has its time in seconds."""
+    if isinstance(event.time, int) and in_seconds(event.time, arrived):
+        raise Malformed("time-in-seconds", f"{event.time} is a time in seconds: expected milliseconds")
 
 
 def accept(

@@ -18,14 +18,12 @@ from streams.messages import (
     Recommended,
     encode,
 )
-from streams.step.accept import Accepted, accept, could_see, decode, example
-from streams.step.clock import arrival, is_replayed
+from streams.step.accept import Accepted, accept, could_see, decode, example, require_milliseconds
+from streams.step.clock import arrival, is_replayed, kafka_time
+from streams.step.dead_letters import DETAIL_LENGTH, fitted
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, decode_user, encode_user
 from streams.step.writes import Counts, OutputRecord, Writes, empty_outputs
-
-DETAIL_LENGTH = 1000
-"""Characters of a dead letter's detail."""
 
 
 class Record(Protocol):
@@ -36,7 +34,7 @@ class Record(Protocol):
     partition: int
     offset: int
     timestamp: int
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class Recommender(Protocol):
@@ -68,21 +66,24 @@ def serve(
     """Serve a micro-batch; records of one partition come in the order of their offsets.
 
     `stored` gives a user's encoded record by partition and key.  `clock` gives the wall time in ms: before
-    the lists are made, for what is answered; after that, for ages.  A record that cannot be used becomes a
-    dead letter; nothing that a record holds raises.
+    the lists are made, for what is answered and for records that Kafka has no likely time of; after that, for
+    ages.  A record that cannot be used becomes a dead letter; nothing that a record holds should raise, and
+    `serve_in_parts` is for what still does.
     """
-    counts, outputs = Counts(), empty_outputs()
+    began, counts, outputs = clock(), Counts(), empty_outputs()
     users: dict[int, dict[bytes, User]] = defaultdict(dict)
     new_users: dict[int, int] = defaultdict(int)
     accepted: list[tuple[Record, Accepted]] = []
     decoded: list[tuple[int, int, Event]] = []
     for record in records:
         partition, key = record.partition, record.key
+        arrived = arrival(record.timestamp, record.headers, began)
         try:
             event = _decode(record, policy)
+            require_milliseconds(event, arrived)
         except Malformed as error:
             counts.dead_letters[error.reason] = counts.dead_letters.get(error.reason, 0) + 1
-            outputs["dead-letter"][partition].append(_dead_letter(record, topic, error))
+            outputs["dead-letter"][partition].append(dead_letter(record, topic, error, policy))
             continue
         assert key is not None  # _decode compared it with the user's id
         user = users[partition].get(key)
@@ -94,7 +95,6 @@ def serve(
             continue
         decoded.append((partition, record.offset, event))
         new_users[partition] += user.offset < 0
-        arrived = arrival(record.timestamp, record.headers)
         user, verdict, usable = accept(user, event, record.offset, arrived, policy)
         users[partition][key] = user
         if usable is not None:
@@ -105,7 +105,7 @@ def serve(
         else:
             counts.late += 1
 
-    skipped = superseded(accepted, policy.answer_all_within_ms, clock())
+    skipped = superseded(accepted, policy.answer_all_within_ms, began)
     answered = [event.answered and (r.partition, r.offset) not in skipped for r, event in accepted]
     queries = [event.query for n, (_, event) in enumerate(accepted) if answered[n]]
     slates = iter(recommender.recommend(queries, policy.list_length))
@@ -126,7 +126,7 @@ def serve(
                 counts.recommended_hits += taught.shown is not None
                 counts.popular_hits += taught.item in popular
         if is_answered:
-            slate, age = next(slates), max(now - record.timestamp, 0)
+            slate, age = next(slates), max(now - kafka_time(record.timestamp, now), 0)
             recommendation = _recommendation(counted, partition, slate, recommender, age, now)
             recommendations[partition].append((key, encode(recommendation), []))
             answers[partition, record.offset] = recommendation
@@ -152,15 +152,17 @@ def superseded(
     """Partition and offset of the events that get no answer because their user's later one gets it.
 
     These are the ones that Kafka got more than `within_ms` before `now` (ms; 0: none): the worker is behind,
-    and the later list replaces theirs at once.  What counts is Kafka's timestamp, because an event's own time
-    may be wrong.  Nobody waits for the answers of a log that is replayed, and a replay is measured by them:
-    it is answered in full.
+    and the later list replaces theirs at once.  What counts is Kafka's time of the record, because an event's
+    own time may be wrong.  Nobody waits for the answers of a log that is replayed, and a replay is
+    measured by them: it is answered in full.
     """
     since = now - within_ms if within_ms else 0
     waited = [
         (record, event)
         for record, event in accepted
-        if event.answered and record.timestamp < since and not is_replayed(record.timestamp, record.headers)
+        if event.answered
+        and kafka_time(record.timestamp, now) < since
+        and not is_replayed(record.timestamp, record.headers, now)
     ]
     if not waited:
         return frozenset()
@@ -179,7 +181,10 @@ def _decode(record: Record, policy: ServingPolicy) -> Event:
     return event
 
 
-def _dead_letter(record: Record, topic: str, error: Malformed) -> OutputRecord:
+def dead_letter(record: Record, topic: str, error: Malformed, policy: ServingPolicy) -> OutputRecord:
+    """The dead letter of a record: its key, value and headers, cut if they are too large, and the reason."""
+    most = policy.max_event_bytes
+    (key, value, headers), cut = fitted(record.key, record.value, list(record.headers), most)
     letter = DeadLetter(
         reason=error.reason,
         detail=error.detail[:DETAIL_LENGTH],
@@ -187,8 +192,10 @@ def _dead_letter(record: Record, topic: str, error: Malformed) -> OutputRecord:
         partition=record.partition,
         offset=record.offset,
         time=record.timestamp,
+        value_bytes=len(record.value or b""),
+        cut=cut,
     )
-    return record.key, record.value, letter.headers()
+    return key, value, [*headers, *letter.headers()]
 
 
 def _recommendation(

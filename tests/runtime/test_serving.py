@@ -9,6 +9,7 @@ import pytest
 
 from streams.messages import Event, encode
 from streams.step.serve import Record
+from streams.step.users import User, encode_user
 from streams.step.writes import Writes
 from tests.web.worker import Worker
 
@@ -83,3 +84,17 @@ def test_what_counts_stays_although_it_raised(worker: Worker, caplog):
     assert calls == [1, 1]
     assert sum("ZeroDivisionError" in (r.exc_text or "") for r in caplog.records) == 2
     assert count in worker.serving.subscribers
+
+
+def test_an_event_that_fails_in_the_step_is_a_dead_letter_and_the_next_is_answered(worker: Worker, caplog):
+    received: list[Writes] = []
+    worker.serving.subscribe(lambda records, writes: received.append(writes))
+    worker.table.store(0, {b"eve": b"not a user"}, 1)
+    asyncio.run(worker.serving.step(None, Chunk(8)))
+    worker.table.store(0, {b"eve": encode_user(User())}, 2)
+    asyncio.run(worker.serving.step(None, Chunk(9)))
+    assert list(received[0].outputs) == ["dead-letter"]
+    assert received[1].counts.recommendations == 1
+    totals = worker.sampler.metrics.totals
+    assert (totals.dead_letters, totals.accepted) == ({"unprocessable": 1}, 1)
+    assert "Traceback" in caplog.text
