@@ -1,5 +1,6 @@
 """Read the `examples` topic, from where the model's checkpoint says."""
 
+import threading
 import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
@@ -44,8 +45,8 @@ class ExampleReader:
             ]
         )
 
-    def poll(self, count: int, gather_s: float) -> list[ExampleRecord]:
-        """The next records: what comes within `gather_s`, up to `count`.
+    def poll(self, count: int, gather_s: float, stop: threading.Event) -> list[ExampleRecord]:
+        """The next records: what comes within `gather_s` or until `stop` is set, up to `count`.
 
         They are gathered, because a step of torch costs a millisecond for one example as for a hundred.
 
@@ -55,7 +56,8 @@ class ExampleReader:
         end = time.monotonic() + gather_s
         messages = self._consumer.consume(count, 0)
         while len(messages) < count and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, GATHER_STEP_S))
+            if stop.wait(min(left, GATHER_STEP_S)):
+                break
             messages += self._consumer.consume(count - len(messages), 0)
         return self._records(messages)
 

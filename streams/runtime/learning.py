@@ -96,7 +96,7 @@ class Learning:
                     settings = self._current()
                     set_half_lives(settings, model, *copies)
                     self.half_lives_ms = model.half_lives_ms
-                records = reader.poll(self.settings.learn_batch, GATHER_S)
+                records = reader.poll(self.settings.learn_batch, GATHER_S, stop)
                 learn(records, decode_example, model, checkpoint, quality)
                 if checkpoint.read > published and time.monotonic() >= due:
                     self._publish(writer, model, quality, checkpoint)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from confluent_kafka import KafkaException
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import Service
 
 from models.core import Query, Slate
 from streams.kafka.chunks import ChunkApp
+from streams.kafka.group_reset import skipped
 from streams.kafka.losses import Losses
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
@@ -181,9 +183,19 @@ class Serving:
         while not (self.restored and self.model_loaded):
             self.replica.advance()
             await asyncio.sleep(POLL_S)
+        if not self.settings.embedded:  # nobody resets its groups
+            await asyncio.to_thread(self._count_skipped, self.assigned())
         gc.collect()
         gc.freeze()  # what lives now lives on: not to be walked again and again
         gc.set_threshold(50_000, 20, 50)
+
+    def _count_skipped(self, partitions: list[int]) -> None:
+        """Count the events that a reset of the group skipped; blocks."""
+        try:
+            for loss in skipped(self.settings, partitions, self._writer.get, self.policy):
+                self.losses.add(loss.partition, loss.events)
+        except KafkaException as error:
+            log.warning("cannot tell whether the group was reset: %s", error.args[0].str())
 
     @property
     def restored(self) -> bool:

@@ -2,13 +2,13 @@
 
 import urllib.request
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams.kafka.admin import create
 from streams.kafka.client import confluent
-from streams.messages import encode
-from tests.broker.cluster import Cluster, Process, clicks, wait_for
+from streams.messages import Event, encode
+from tests.broker.cluster import LONG_AGO, Cluster, Process, clicks, wait_for
 from tests.web.worker import samples
 
 WITHIN_S = 30
@@ -72,6 +72,50 @@ def test_what_retention_deletes_while_worker_and_learner_are_down_is_counted(kaf
         assert figures["lag"] == {"0": 0, "1": 0}
         assert "20 records of partition 1 were deleted before they were read" in worker.log.read_text()
         assert worker.ready()
+
+
+def test_events_that_a_reset_of_the_group_skips_are_counted(kafka, tmp_path):
+    """Dead letters, impressions and duplicates get no recommendation either, and are no loss."""
+    with Cluster(kafka.brokers, tmp_path, partitions=2) as cluster:
+        worker = cluster.start("worker")
+        wait_for(worker.ready, "worker ready")
+        cluster.publish(clicks(50))
+        cluster.publish(clicks(5), copies=2)
+        for n in range(10):
+            cluster.produce(b"{", f"u{n}".encode())
+            impression = Event(event_id=f"i{n}", user=f"u{n}", type="impression", item="i1", time=LONG_AGO)
+            cluster.produce(encode(impression), impression.user.encode())
+        cluster.flush()
+        wait_for(lambda: cluster.lag() == 0, "all committed")
+        worker.stop()
+        worker = cluster.start("worker")
+        wait_for(worker.ready, "worker ready")
+        cluster.publish(clicks(10, seed=2))
+        wait_for(lambda: cluster.lag() == 0, "all committed")
+        assert metric(worker, "freshet_lost_events_total") == 0
+        worker.stop()
+
+        cluster.publish(clicks(60, seed=3))
+        cluster.produce(b"{", b"u1")
+        cluster.flush()
+        with cluster._consumer() as consumer:
+            latest = [
+                TopicPartition(cluster.settings.topic("events"), partition, end)
+                for partition, end in ends(cluster, "events").items()
+            ]
+            wait_for(lambda: committed(consumer, latest), "the group is empty, and is reset")
+        worker = cluster.start("worker")
+        wait_for(lambda: metric(worker, "freshet_lost_events_total") == 60, "60 skipped events counted")
+        assert "was the group reset?" in worker.log.read_text()
+
+
+def committed(consumer: Consumer, offsets: list[TopicPartition]) -> bool:
+    """Whether a commit from outside the group was taken: it is refused while the group has members."""
+    try:
+        consumer.commit(offsets=offsets, asynchronous=False)
+    except KafkaException:
+        return False
+    return True
 
 
 def test_events_in_transactions_are_served_without_a_lag_or_a_loss(kafka, tmp_path):

@@ -1,5 +1,6 @@
 """The reader of examples: how it waits, and its lag behind markers of transactions, on a real broker."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +46,7 @@ def poll_until(reader: ExampleReader, checkpoint: Checkpoint, done: Callable[[],
     end = time.monotonic() + 20
     while not done():
         assert time.monotonic() < end, (checkpoint, reader.lag(checkpoint))
-        for record in reader.poll(100, 0.05):
+        for record in reader.poll(100, 0.05, threading.Event()):
             checkpoint.positions[record.partition] = record.offset + 1
 
 
@@ -112,6 +113,9 @@ def test_a_clock_that_is_set_back_stops_no_gathering(monkeypatch):
     monkeypatch.setattr(module, "Consumer", SetBack)
     reader = ExampleReader(Settings(), Checkpoint(), Losses())
     began = time.monotonic()
-    assert len(reader.poll(6, 60)) == 6, "as many as are wanted, without waiting any longer"
+    stop = threading.Event()
+    assert len(reader.poll(6, 60, stop)) == 6, "as many as are wanted, without waiting any longer"
     assert time.monotonic() - began < 30
-    assert reader.poll(6, 0.05) == []
+    assert reader.poll(6, 0.05, stop) == []
+    stop.set()
+    assert reader.poll(6, 60, stop) == []
