@@ -190,8 +190,10 @@ class ChunkConsumer(driver.Consumer):
         After a fetch it is also behind what is no record, such as the marker of a transaction.
         """
         consumer = self._thread._ensure_consumer()  # aiokafka's own `position` waits until it is known
-        state = consumer._subscription.subscription.assignment.state_value(tp)
-        return state.position if state is not None and state.has_valid_position else None
+        subscription = consumer._subscription.subscription
+        assignment = subscription and subscription.assignment  # None while partitions move
+        state = assignment and assignment.state_value(tp)
+        return state.position if state and state.has_valid_position else None
 
     def _chunk(self, tp: TP, records: list[Any]) -> Any:
         message = self._to_message(tp, records[-1])
