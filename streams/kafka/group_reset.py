@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 TAIL = 10
 """Offsets at the end of `recommendations` in which the latest is looked for: some are markers, no records."""
 TIMEOUT_S = 5.0
-"""Time for each of the readings."""
+"""Time for the answers, for the events, and for the committed offsets: it delays the start, at most."""
 BATCH = 1000
 MAX_EVENTS = 20_000
 """Events of a partition that are looked at; what is committed after them counts as skipped."""
@@ -65,12 +65,13 @@ def skipped(
     consumer = Consumer(consumer_config(settings, **config))
     try:  # it neither joins the group nor commits
         committed = consumer.committed([TopicPartition(events, p) for p in partitions], TIMEOUT_S)
-        found = []
+        found, deadline = [], time.monotonic() + TIMEOUT_S
         for tp in committed:
             first, after = answered.get(tp.partition, tp.offset), tp.offset
             if first >= after:
                 continue
-            if count := _unapplied(consumer, events, tp.partition, first, after, stored, policy):
+            count = _unapplied(consumer, tp, first, deadline, stored, policy)
+            if count:
                 found.append(Skipped(tp.partition, count, first, after))
                 log.warning(
                     "%s: the committed offset of partition %s was moved over %s events that no worker has"
@@ -94,17 +95,19 @@ def _after_latest_answer(settings: Settings) -> dict[int, int]:
 
 def _unapplied(
     consumer: Consumer,
-    topic: str,
-    partition: int,
+    committed: TopicPartition,
     first: int,
-    after: int,
+    deadline: float,
     stored: Stored,
     policy: ServingPolicy,
 ) -> int:
-    """Number of events from offset `first` to before `after` whose users' records have not come so far."""
+    """Events from offset `first` to the committed one whose users' records have not come so far.
+
+    As many as are found until `deadline`, a monotonic time.
+    """
     count = looked_at = 0
-    deadline = time.monotonic() + TIMEOUT_S
-    consumer.assign([TopicPartition(topic, partition, first)])
+    partition, after = committed.partition, committed.offset
+    consumer.assign([TopicPartition(committed.topic, partition, first)])
     while time.monotonic() < deadline and looked_at < MAX_EVENTS:
         for message in consumer.consume(BATCH, 0.1):
             if is_no_record(message):

@@ -196,6 +196,8 @@ class Serving:
                 self.losses.add(loss.partition, loss.events)
         except KafkaException as error:
             log.warning("cannot tell whether the group was reset: %s", error.args[0].str())
+        except Exception:  # partitions that move meanwhile, records of others: no reason not to serve
+            log.exception("cannot tell whether the group was reset")
 
     @property
     def restored(self) -> bool:
