@@ -11,7 +11,7 @@ from streams.kafka.table import ChunkTable
 from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.item_map import ItemMap
 from streams.monitor.sample import ServingSampler
-from streams.runtime.background import run_in_background
+from streams.runtime.background import run_in_background, thread
 from streams.runtime.faust_app import make_app, prepare
 from streams.runtime.live_settings import LiveSettings
 from streams.runtime.serving import Serving, keep_newest_recommendations, keep_replica_fresh
@@ -46,10 +46,13 @@ item_map = ItemMap(serving.model)
 run_in_background(
     app,
     [
-        status.background_task(sampler.take), live_settings.background_task(), item_map.background_task(),
+        status.background_task(sampler.take),
+        live_settings.background_task(),
+        item_map.background_task(),
         keep_newest_recommendations(app, serving),
+        thread(serving.topic_watch.start, serving.topic_watch.stop),
     ],
-)  # fmt: skip
+)
 keep_replica_fresh(app, serving)
 attach_serving_pages(app, serving, status, sampler, live_settings, item_map)
 

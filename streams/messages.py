@@ -10,7 +10,6 @@ A record holds no cycle, so the garbage collector need not walk those that a ste
 """
 
 import math
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from msgspec.structs import fields, replace
 
 from models.core import Example
 from streams.absent_fields import without_absent
+from streams.wall_clock import CLOCK
 
 MAX_ID_BYTES = 256
 MAX_TIME_MS = 253_402_300_799_999
@@ -29,7 +29,7 @@ MAX_TIME_MS = 253_402_300_799_999
 
 def now_ms() -> int:
     """Wall time as records carry it, ms since the epoch; only the outermost layers ask for it."""
-    return int(time.time() * 1000)
+    return CLOCK.now_ms()
 
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES, description="at most 256 bytes of UTF-8")]
@@ -167,6 +167,7 @@ class Process(Struct, frozen=True, kw_only=True):
     ready: bool
     waiting_for: Annotated[list[str], Meta(description="why it is not ready, in words")] = []
     partitions: Annotated[list[int], Meta(description="partitions of events assigned to it")] = []
+    problems: Annotated[list[str], Meta(description="what an operator has to set right, in words")] = []
 
 
 class MetricsRow(Struct, frozen=True, kw_only=True, omit_defaults=True):

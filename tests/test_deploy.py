@@ -56,6 +56,9 @@ METRICS = {
     "freshet_rebalances_total",
     "freshet_learner_active",
     "freshet_uncommitted_events",
+    "freshet_lost_events_total",
+    "freshet_lost_examples_total",
+    "freshet_clock_skew_seconds",
 }
 """Metrics that the dashboard shows: alerts and docs name no others, and the pages have all of them."""
 

@@ -17,7 +17,7 @@ from streams.web.rendering import number, percent, size, span
 from streams.web.rendering import state as state_word
 
 REFRESH_S = 2.0
-STYLES = {"ready": "green", "learns": "green", "silent": "bold red"}
+STYLES = {"ready": "green", "learns": "green", "not ready": "bold red", "silent": "bold red"}
 """Style by the state of a process."""
 
 

@@ -87,6 +87,8 @@ class ChunkConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._ends: dict[TP, deque[int]] = defaultdict(deque)  # last offsets of delivered chunks
         self._seek_lock, self._seeks = asyncio.Lock(), 0
+        self.fetched: dict[TP, int] = {}
+        """Offset after the last record fetched since the last seek, by chunked partition."""
         super().__init__(*args, **kwargs)
         self._chunked: Collection[str] = self.app.chunk_topics
         self._waits = FetchWaits(self.app.fetch_max_wait_ms)
@@ -128,6 +130,7 @@ class ChunkConsumer(driver.Consumer):
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if tp.topic in self._chunked:
                 source[tp] = fetched
+                self.fetched[tp] = fetched[-1].offset + 1
                 continue
             size = self.app.chunk_events if self._is_changelog_tp(tp) else 1
             for start in range(0, len(fetched), size):
@@ -150,6 +153,13 @@ class ChunkConsumer(driver.Consumer):
             message = self._chunk(tp, chunk)
             message.ends, message.member = ends, member
             yield tp, message
+
+    def fetch_position(self, tp: TP) -> int | None:
+        """Offset at which the next fetch of an assigned partition begins; None before it is known.
+
+        After a fetch it is also behind what is no record, such as the marker of a transaction.
+        """
+        return self._thread.position(tp)
 
     def _chunk(self, tp: TP, records: list[Any], offset: int | None = None) -> Any:
         """The message of a chunk; one without a record is at `offset`."""
@@ -218,6 +228,7 @@ class ChunkConsumer(driver.Consumer):
             self._seeks += 1
             await super().perform_seek()
             self._ends.clear()
+            self.fetched.clear()
             for tp in [tp for tp in self._acked if tp.topic in self._chunked]:
                 self._acked.pop(tp)
                 self._acked_index.pop(tp, None)

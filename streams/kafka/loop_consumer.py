@@ -73,8 +73,10 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
 
     def position(self, tp: TP) -> int | None:
         """The offset after the last record, or transaction marker, that a fetch returned; None: unknown."""
-        state = self._ensure_consumer()._subscription.subscription.assignment.state_value(tp)
-        return state.position if state is not None and state.has_valid_position else None
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription and subscription.assignment  # None while partitions move
+        state = assignment and assignment.state_value(tp)  # aiokafka's own `position` waits until it is known
+        return state.position if state and state.has_valid_position else None
 
     @property
     def member(self) -> Member:

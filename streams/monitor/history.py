@@ -102,6 +102,9 @@ class Recorder:
         new = {name: _increase(total, self._totals.get(name, 0)) for name, total in totals.items()}
         new = {name: count for name, count in new.items() if count}
         self._totals = dict(totals)
+        if self._latest and self._latest[-1][0] > now:  # the clock was set back
+            self._latest.clear()
+            self._written = dict.fromkeys(SPANS, 0)
         self._latest.append((now, new))
         while self._latest[0][0] <= now - WINDOW_MS:
             self._latest.popleft()

@@ -84,13 +84,21 @@ class Lag:
         return offsets
 
     def _positions(self) -> dict[int, int]:
-        """Offset of the next event to serve by partition, where it is known."""
-        committed = self._committed()
+        """Offset of the next event to serve by partition, where it is known.
+
+        Once all events that were fetched are served, it is where the next fetch begins: after what retention
+        deleted, and after the markers of transactions.
+        """
+        committed, consumer = self._committed(), self._serving.app.consumer
         positions = {}
         for tp in self._assigned():
             known = (committed.get(tp), self._serving.positions.get(tp.partition))
-            if offsets := [offset for offset in known if offset is not None]:
-                positions[tp.partition] = max(offsets)
+            served = max((offset for offset in known if offset is not None), default=None)
+            fetched, upcoming = consumer.fetched.get(tp), consumer.fetch_position(tp)
+            if upcoming is not None and (fetched is None or (served is not None and fetched <= served)):
+                served = max(upcoming, served or 0)
+            if served is not None:
+                positions[tp.partition] = served
         return positions
 
     async def _fetch(self) -> None:

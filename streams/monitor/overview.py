@@ -11,6 +11,8 @@ from streams.monitor.counts import Histogram
 from streams.monitor.history import SPANS, WINDOW_MS, Heartbeat, Point, add_up, labelled, total
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+LOST = ("lost_events", "lost_examples")
+"""Counts, by partition, of records that were deleted before they were read."""
 OUTCOMES = ("accepted", "duplicates", "late", "replayed")
 
 
@@ -43,8 +45,10 @@ def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str
         "counts": {
             name: counts.get(name, 0) for name in (*OUTCOMES, "recommendations", "skipped", "rebalances")
         }
-        | {"dead_letters": total(counts, "dead_letter"), "users": _sum(alive, "users")},
+        | {"dead_letters": total(counts, "dead_letter"), "users": _sum(alive, "users")}
+        | {name: total(counts, name) for name in LOST},
         "dead_letters": labelled(counts, "dead_letter"),
+        "lost": {name: labelled(counts, name) for name in LOST if total(counts, name)},
         "lag": _lag(alive),
         "memory_bytes": _sum((*alive, *learning), "memory_bytes"),
         "disk_bytes": _sum((*alive, *learning), "disk_bytes"),
@@ -62,8 +66,9 @@ def process(heartbeat: Heartbeat) -> dict[str, Any]:
         "url": about.url,
         "state": _state(heartbeat, about),
         "waiting_for": about.waiting_for,
+        "problems": about.problems,
         "silent_s": round(heartbeat.age_s, 1),
-        "uptime_s": round((heartbeat.row.until - about.started) / 1000, 1),
+        "uptime_s": round(max(heartbeat.row.until - about.started, 0) / 1000, 1),
         "partitions": about.partitions,
         "events_per_s": per_s(events(heartbeat.row.counts)),
         "lag": sum(labelled(gauges, "lag").values()) + gauges.get("learner_lag", 0),
@@ -93,7 +98,7 @@ def _state(heartbeat: Heartbeat, about: Process) -> str:
     if not heartbeat.alive:
         return "silent"
     if not about.ready:
-        return "starting"
+        return "not ready" if about.problems else "starting"
     if about.kind == "learning":
         return "learns" if heartbeat.row.gauges.get("learner_active") else "stands by"
     return "ready"

@@ -64,6 +64,12 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
         "Age of a recommendation, from the event's arrival in Kafka",
         Histogram.from_counts(totals),
     )
+    yield _counter(
+        "freshet_lost_events",
+        "Events that retention deleted, or that a reset of the group skipped, before they were served",
+        "partition",
+        labelled(totals, "lost_events"),
+    )
     yield from _model(gauges)
     yield _gauge("freshet_users", "Users in this worker's partitions", gauges.get("users"))
     lag = GaugeMetricFamily("freshet_lag_events", "Events in Kafka not served yet", labels=["partition"])
@@ -88,7 +94,9 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
     )
     yield _counter("freshet_rebalances", "Rebalances of this worker", value=totals["rebalances"])
     yield _gauge(
-        "freshet_ready", "1 when the users table and the model are loaded, else 0", sample.process.ready
+        "freshet_ready",
+        "1 when users and model are loaded and the topics are as at the start, else 0",
+        sample.process.ready,
     )
     yield from _process(gauges)
 
@@ -99,6 +107,12 @@ def learner_metrics(sample: Sample) -> Iterator[Metric]:
     active = gauges["learner_active"]
     yield _gauge("freshet_learner_active", "1 for the active learner, 0 for a standby", active)
     yield from _process(gauges)
+    yield _counter(
+        "freshet_lost_examples",
+        "Examples that retention deleted before they were learnt",
+        "partition",
+        labelled(totals, "lost_examples"),
+    )
     if active:
         yield _counter("freshet_examples", "Examples learnt, each counted once", value=totals["examples"])
         yield _counter(
@@ -129,6 +143,11 @@ def _model(gauges: Mapping[str, float]) -> Iterator[Metric]:
 
 def _process(gauges: Mapping[str, float]) -> Iterator[Metric]:
     yield _gauge("freshet_disk_bytes", "Size of the data folder, bytes", gauges["disk_bytes"])
+    yield _gauge(
+        "freshet_clock_skew_seconds",
+        "How far the machine's clock is ahead of Kafka's; of a clock that was set, if Kafka's is not known",
+        gauges["clock_skew_s"],
+    )
 
 
 def _counter(

@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 from faust.utils.terminal import SpinnerHandler
@@ -151,19 +153,19 @@ def quiet_logs() -> None:
 class Repeats(logging.Filter):
     """Lets the same warning pass once in `every_s` seconds; errors, and levels below a warning, always."""
 
-    def __init__(self, every_s: float = 10.0) -> None:
+    def __init__(self, every_s: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._every_s = every_s
+        self._every_s, self._monotonic = every_s, monotonic  # the wall time of records may be set back
         self._last: dict[tuple[str, int, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged."""
         if record.levelno != logging.WARNING:
             return True
-        message = (record.pathname, record.lineno, record.getMessage())
-        if record.created - self._last.get(message, float("-inf")) < self._every_s:
+        message, now = (record.pathname, record.lineno, record.getMessage()), self._monotonic()
+        if now - self._last.get(message, float("-inf")) < self._every_s:
             return False
         if len(self._last) > 1000:
             self._last.clear()
-        self._last[message] = record.created
+        self._last[message] = now
         return True

@@ -14,8 +14,10 @@ from models.evaluation.live import LiveQuality
 from models.learning import learn
 from models.model import Model
 from streams.kafka.examples import ExampleReader
+from streams.kafka.losses import Losses
 from streams.kafka.model_reader import restore
 from streams.kafka.model_writer import ModelWriter
+from streams.kafka.topic_watch import TopicWatch
 from streams.messages import decode_example, now_ms
 from streams.runtime.factory import make_model, make_quality, set_half_lives
 from streams.runtime.faust_app import quiet_logs
@@ -55,13 +57,21 @@ class Learning:
         """Whether this process leads; None before the group of learners has decided."""
         self.active = False
         """Whether it leads and has read the published model."""
+        self.losses = Losses()
+        """Examples that were deleted before a learner read them."""
+        self.topic_watch = TopicWatch(settings, "examples", self.losses, self._assigned)
 
     @property
     def waiting_for(self) -> list[str]:
         """Why the learner is not ready, in words; empty when it is active or a standby."""
         if self.leads is None:
-            return ["the learners are electing a leader"]
-        return ["the published model is being read"] if self.leads and not self.active else []
+            return ["the learners are electing a leader", *self.topic_watch.problems]
+        reading = ["the published model is being read"] if self.leads and not self.active else []
+        return reading + self.topic_watch.problems
+
+    def _assigned(self) -> range:
+        """Partitions of `examples` that this process reads: all of them while it is active."""
+        return range(self.settings.partitions if self.active else 0)
 
     def run(self, stop: threading.Event) -> None:
         """Take over, learn and publish until `stop` is set; blocks.
@@ -77,7 +87,7 @@ class Learning:
         checkpoint = restore(self.settings, [model, *copies], stop)
         self.checkpoint = checkpoint.copy()
         self.began = self.began or self.checkpoint
-        reader = ExampleReader(self.settings, checkpoint)
+        reader = ExampleReader(self.settings, checkpoint, self.losses)
         self.active = not stop.is_set()
         try:
             due, published, settings = time.monotonic(), checkpoint.read, None
@@ -86,7 +96,7 @@ class Learning:
                     settings = self._current()
                     set_half_lives(settings, model, *copies)
                     self.half_lives_ms = model.half_lives_ms
-                records = reader.poll(self.settings.learn_batch, GATHER_S)
+                records = reader.poll(self.settings.learn_batch, GATHER_S, stop)
                 learn(records, decode_example, model, checkpoint, quality)
                 if checkpoint.read > published and time.monotonic() >= due:
                     self._publish(writer, model, quality, checkpoint)

@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from confluent_kafka import KafkaException
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import Service
 
 from models.core import Query, Slate
 from streams.kafka.chunks import ChunkApp
+from streams.kafka.group_reset import skipped
 from streams.kafka.late_writes import LateWrites, read_repair
+from streams.kafka.losses import Losses
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
+from streams.kafka.topic_watch import TopicWatch
 from streams.kafka.writer import BatchWriter
 from streams.messages import now_ms
 from streams.runtime.background import BackgroundTask
@@ -90,14 +95,17 @@ class Serving:
 
     def __init__(self, app: ChunkApp, table: ChunkTable, settings: Settings) -> None:
         self.app, self.table, self.settings = app, table, settings
-        self.started = time.time()
-        """Wall time of the start, s."""
+        self._started = time.monotonic()
         self.policy = ServingPolicy.from_settings(settings)
         self.model = make_model(settings)
         self.replica = Replica(settings, self.model)
         self.recommender: Recommender = self._make_recommender(settings)
         self.positions: dict[int, int] = {}
         """Offset after the last event served by this process, by partition of `events`."""
+        self.losses = Losses(self._committed)
+        """Events that were deleted before a worker read them."""
+        self.topic_watch = TopicWatch(settings, "events", self.losses, self.assigned)
+        self._events = settings.topic("events")
         self._subscribers: dict[Subscriber, bool] = {}
         """Subscribers of the step, and whether one stays that raises."""
         self._model_loaded = False
@@ -107,6 +115,7 @@ class Serving:
             partial(read_repair, settings),
         )
         self._writer = BatchWriter(app, table, topics(settings), late_writes=self.late_writes)
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)
 
     async def _recommendation_ends(self, partitions: Iterable[int]) -> dict[int, int]:
         topic = self.settings.topic("recommendations")
@@ -116,6 +125,9 @@ class Serving:
     async def step(self, stream: Any, event: Any) -> None:
         """Serve one chunk and pass on what it writes."""
         records = event.message.chunk
+        firsts = {record.partition: record.offset for record in reversed(records)}
+        for tp, end in event.message.ends.items():
+            self.losses.read(tp.partition, firsts[tp.partition], end + 1)
         writes = self._serve(records)
         self._notify(records, writes)
         await self._writer.write(stream, event, writes.users, writes.outputs)
@@ -123,12 +135,17 @@ class Serving:
             self.positions[tp.partition] = end + 1
 
     def _serve(self, records: Sequence[Record]) -> Writes:
-        topic, stored = self.settings.topic("events"), self._writer.get
+        topic, stored = self._events, self._writer.get
         try:
             return serve(records, topic, stored, self.recommender, self.policy, now_ms)
         except Exception:
             log.warning("the serving step failed; it is tried again with fewer records", exc_info=True)
         return serve_in_parts(records, topic, stored, self.recommender, self.policy, now_ms)
+
+    @property
+    def uptime_ms(self) -> int:
+        """Time since the start, ms."""
+        return int((time.monotonic() - self._started) * 1000)
 
     def subscribe(self, subscriber: Subscriber, keep: bool = False) -> None:
         """Call `subscriber` after each step.  One that raises is logged, and dropped unless `keep` is set."""
@@ -184,12 +201,24 @@ class Serving:
 
         Until then nothing else advances the replica: Faust starts services last.
         """
-        while not self.ready:
+        while not (self.restored and self.model_loaded):
             self.replica.advance()
             await asyncio.sleep(POLL_S)
+        if not self.settings.embedded:  # nobody resets its groups
+            await asyncio.to_thread(self._count_skipped, self.assigned())
         gc.collect()
         gc.freeze()  # what lives now lives on: not to be walked again and again
         gc.set_threshold(50_000, 20, 50)
+
+    def _count_skipped(self, partitions: list[int]) -> None:
+        """Count the events that a reset of the group skipped; blocks."""
+        try:
+            for loss in skipped(self.settings, partitions, self._writer.get, self.policy):
+                self.losses.add(loss.partition, loss.events)
+        except KafkaException as error:
+            log.warning("cannot tell whether the group was reset: %s", error.args[0].str())
+        except Exception:  # partitions that move meanwhile, records of others: no reason not to serve
+            log.exception("cannot tell whether the group was reset")
 
     @property
     def restored(self) -> bool:
@@ -204,8 +233,8 @@ class Serving:
 
     @property
     def ready(self) -> bool:
-        """Whether users and model are there to answer from."""
-        return self.restored and self.model_loaded
+        """Whether users and model are there to answer from, and the topics are those of the start."""
+        return not self.waiting_for
 
     @property
     def waiting_for(self) -> list[str]:
@@ -217,7 +246,24 @@ class Serving:
             reasons.append("the users table is being restored")
         if not self.model_loaded:
             reasons.append("the model is being read")
-        return reasons
+        return reasons + self.topic_watch.problems
+
+    def assigned(self) -> list[int]:
+        """Partitions of `events` that this worker has; none before Faust's consumer has started."""
+        try:
+            assignment = self.app.consumer.assignment()
+        except ConsumerNotStarted:
+            return []
+        return [tp.partition for tp in assignment if tp.topic == self._events]
+
+    def _committed(self, partition: int) -> int | None:
+        """Committed offset of a partition of `events`; None if there is none, or before it is known."""
+        consumer: Any = self.app.consumer  # Faust has no public name for the offsets
+        offset: int | None = consumer._committed_offset.get(TP(self._events, partition))
+        return offset
+
+    async def _on_revoked(self, app: Any, revoked: Any, **kwargs: Any) -> None:
+        self.losses.reassigned()
 
     def unsaved(self, partition: int) -> list[bytes]:
         """Keys of the users whose newest record is not in the table yet."""

@@ -109,6 +109,17 @@ def test_old_rows_and_rows_of_a_wrong_clock_are_ignored():
     assert history.points("15min", now) == []
 
 
+def test_a_clock_that_is_set_back_stops_no_history_and_no_rate():
+    topic, recorder = Topic(), Recorder("serving/a")
+    for start in (BEGAN + DAY, BEGAN):
+        run(topic, recorder, start, start + 10 * MINUTE, 5)
+    assert recorder.window() == {"accepted": 25}, "of ten seconds"
+    history = topic.history(BEGAN + 10 * MINUTE)
+    for span in SPANS:
+        points = history.points(span, BEGAN + 10 * MINUTE)
+        assert add_up(point for point in points if point.time < BEGAN + HOUR)["accepted"] > 1000
+
+
 @pytest.mark.parametrize("key", ["", "/", "serving/a", "serving/a/year/1", "a/b/c/d/e", "serving/a/"])
 def test_a_key_of_another_version_is_ignored(key):
     history = History()

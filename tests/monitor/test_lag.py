@@ -21,6 +21,11 @@ class OffsetsConsumer:
         self.ends, self.starts, self.asked = ends, starts, 0
         self._committed_offset = {self.tps[p]: offset for p, offset in committed.items()}
         self.delay_s = 0.0
+        self.fetched: dict[TP, int] = {}
+        self.positions: dict[int, int] = {}
+
+    def fetch_position(self, tp: TP) -> int | None:
+        return self.positions.get(tp.partition)
 
     def assignment(self) -> set[TP]:
         return {*self.tps.values(), TP("freshet-serving-users-changelog", 0)}
@@ -57,6 +62,18 @@ def test_lag_is_what_kafka_has_and_the_worker_has_not_served(tmp_path, monkeypat
         assert await lag.by_partition() == {1: 990, 2: 0, 3: 0}
 
     asyncio.run(run())
+
+
+def test_what_is_no_record_or_was_deleted_is_no_lag(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.app.consumer = consumer = OffsetsConsumer(
+        {0: 370, 1: 11, 2: 11, 3: 11}, dict.fromkeys(range(4), 0), {0: 100, 1: 10, 2: 4, 3: None}
+    )
+    consumer.positions = {0: 370, 1: 11, 2: 11, 3: 11}
+    consumer.fetched = {consumer.tps[1]: 10, consumer.tps[2]: 10, consumer.tps[3]: 10}
+    assert asyncio.run(Lag(worker.serving).by_partition()) == {0: 0, 1: 0, 2: 7, 3: 11}, (
+        "deleted before they were read; a marker at the end; fetched and not served yet"
+    )
 
 
 def test_a_broker_that_does_not_answer_holds_no_page_up(tmp_path, monkeypatch):

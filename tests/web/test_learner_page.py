@@ -7,6 +7,8 @@ from aiohttp import web
 
 from models.checkpoint import Checkpoint
 from streams import topics
+from streams.kafka.losses import Losses
+from streams.kafka.topic_watch import TopicWatch
 from streams.monitor.sample import LearnerSampler
 from streams.runtime.faust_app import make_app
 from streams.settings import Settings
@@ -24,6 +26,8 @@ class Learning:
         self.waiting_for = list(waiting_for)
         self.lag, self.items, self.quality = 4, 12, None
         self.half_lives_ms = {"trending": 7_200_000.0}
+        self.settings, self.losses = Settings(), Losses()
+        self.topic_watch = TopicWatch(self.settings, "examples", self.losses, lambda: range(0))
 
 
 def learner(folder: Path, learning: Learning) -> web.Application:

@@ -7,7 +7,7 @@ import pytest
 from streams.messages import MetricsRow, Process, encode
 from streams.monitor.history import SPANS
 from streams.step.writes import Counts
-from tests.web.worker import BROWSER, Page, Worker, get, get_json, writes
+from tests.web.worker import BROWSER, Page, Worker, get, get_json, samples, writes
 
 
 def test_the_overview_has_every_figure_as_json(worker: Worker):
@@ -22,7 +22,7 @@ def test_the_overview_has_every_figure_as_json(worker: Worker):
     assert set(figures["hits"]) == {"predictions", "recommended", "popularity"}
     assert set(figures["counts"]) == {
         "accepted", "duplicates", "late", "replayed", "recommendations", "skipped", "rebalances",
-        "dead_letters", "users",
+        "dead_letters", "users", "lost_events", "lost_examples",
     }  # fmt: skip
     assert figures["lag"] == {}
     assert figures["learner"] is None
@@ -64,7 +64,7 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path):
     assert figures["hits"] == {"predictions": 20, "recommended": 9, "popularity": 4}
     assert figures["counts"] | {"users": 0} == {
         "accepted": 50, "duplicates": 3, "late": 2, "replayed": 1, "recommendations": 40, "dead_letters": 4,
-        "skipped": 7, "rebalances": 0, "users": 0,
+        "skipped": 7, "rebalances": 0, "users": 0, "lost_events": 0, "lost_examples": 0,
     }  # fmt: skip
     assert figures["dead_letters"] == {"empty": 4}
     text = Page(get(worker, "/", BROWSER)[1]).text
@@ -111,3 +111,25 @@ def test_the_overview_refreshes_until_it_is_paused(worker: Worker):
     paused = Page(get(worker, "/?pause", BROWSER)[1])
     assert not any(e.get("http-equiv") == "refresh" or "hx-get" in e for _, e in paused.elements)
     assert ("form", {"action": "/users", "role": "search"}) in paused.elements
+
+
+def test_what_was_lost_and_what_has_to_be_set_right_is_said(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.send_heartbeat()
+    worker.serving.losses.add(0, 30)
+    worker.serving.losses.add(2, 4)
+    worker.serving.topic_watch.problems = ["events: was deleted: <b>"]
+    worker.send_heartbeat()
+    figures = get_json(worker, "/")
+    assert figures["lost"] == {"lost_events": {"0": 30, "2": 4}}
+    assert figures["counts"]["lost_events"] == 34
+    (process,) = figures["processes"]
+    assert (process["state"], process["problems"]) == ("not ready", ["events: was deleted: <b>"])
+    assert figures["answered_by"]["waiting_for"] == ["events: was deleted: <b>"]
+    text = " ".join(Page(get(worker, "/", BROWSER)[1]).text.split())
+    assert "Worker w: events: was deleted: <b>" in text
+    assert "34 events were lost before they were served, in the last 15 min, in partition 0, 2" in text
+    assert get(worker, "/health/ready")[0] == 503
+    metrics = samples(get(worker, "/metrics")[1])
+    assert metrics["freshet_lost_events_total"] == {(("partition", "0"),): 30, (("partition", "2"),): 4}
+    assert metrics["freshet_ready"] == {(): 0}
