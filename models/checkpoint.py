@@ -32,6 +32,12 @@ class Checkpoint:
     """Examples skipped because they had been learnt before."""
     unusable: int = 0
     """Examples skipped because they could not be decoded."""
+    layouts: dict[str, dict[str, Any]] | None = None
+    """Key, layout and parameters by component (`models.layouts`); None: published before there were any."""
+    max_items: int = 0
+    """Largest number of items in the learner; 0: not known."""
+    item_rows: int = 0
+    """Rows of items that were ever used."""
 
     @property
     def read(self) -> int:

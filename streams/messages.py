@@ -147,6 +147,9 @@ class Process(Struct, frozen=True, kw_only=True):
     ready: bool
     waiting_for: Annotated[list[str], Meta(description="why it is not ready, in words")] = []
     partitions: Annotated[list[int], Meta(description="partitions of events assigned to it")] = []
+    differences: Annotated[
+        list[str], Meta(description="how the published model differs from its settings, in words")
+    ] = []
 
 
 class MetricsRow(Struct, frozen=True, kw_only=True, omit_defaults=True):

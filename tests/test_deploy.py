@@ -56,6 +56,9 @@ METRICS = {
     "freshet_rebalances_total",
     "freshet_learner_active",
     "freshet_uncommitted_events",
+    "freshet_model_components_not_updated",
+    "freshet_model_differences",
+    "freshet_model_unread_rows",
 }
 """Metrics that the dashboard shows: alerts and docs name no others, and the pages have all of them."""
 

@@ -60,6 +60,7 @@ def process(heartbeat: Heartbeat) -> dict[str, Any]:
         "url": about.url,
         "state": _state(heartbeat, about),
         "waiting_for": about.waiting_for,
+        "differences": about.differences,
         "silent_s": round(heartbeat.age_s, 1),
         "uptime_s": round((heartbeat.row.until - about.started) / 1000, 1),
         "partitions": about.partitions,

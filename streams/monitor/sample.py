@@ -53,6 +53,8 @@ class ServingSampler:
             "model_age_ms": max(now - current.time, 0) if current.number else None,
             "model_items": len(serving.model.items),
             "model_torn": serving.replica.torn,
+            "model_not_updated": len(serving.replica.not_updated),
+            "model_differences": len(serving.replica.differences),
             "users": self._user_count.users(),
             "uncommitted": self._lag.uncommitted(),
             "memory_bytes": memory_bytes(),
@@ -68,6 +70,7 @@ class ServingSampler:
                 ready=serving.ready,
                 waiting_for=serving.waiting_for,
                 partitions=serving.table.open_partitions(),
+                differences=serving.replica.differences,
             ),
         )
 
@@ -85,7 +88,7 @@ class LearnerSampler:
     def __init__(self, app: Any, learning: Learning, settings: Settings) -> None:
         self._app, self._learning = app, learning
         self._started, self._disk = now_ms(), DiskUsage(settings.data_dir)
-        self._totals = dict.fromkeys(_EXAMPLE_COUNTS, 0.0)
+        self._totals = dict.fromkeys((*_EXAMPLE_COUNTS, "model_deleted_rows"), 0.0)
 
     async def take(self) -> Sample:
         """The current sample."""
@@ -98,6 +101,7 @@ class LearnerSampler:
         if learning.active:
             current = learning.checkpoint
             self._count_examples(current, learning.began or current)
+            self._totals["model_deleted_rows"] = learning.deleted
             if learning.quality is not None:
                 self._totals |= as_counters(learning.quality.totals)
                 gauges |= learning.quality.gauges()
@@ -105,6 +109,7 @@ class LearnerSampler:
                 "learner_lag": learning.lag,
                 "model_checkpoint": current.number,
                 "model_items": learning.items,
+                "model_unread_rows": sum(learning.unread.values()),
                 "model_age_ms": max(now - current.time, 0) if current.number else None,
             }
         return Sample(
@@ -116,6 +121,7 @@ class LearnerSampler:
                 started=self._started,
                 ready=not learning.waiting_for,
                 waiting_for=learning.waiting_for,
+                differences=learning.differences if learning.active else [],
             ),
         )
 

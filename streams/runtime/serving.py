@@ -12,6 +12,7 @@ from mode import Service
 
 from models.core import Query, Slate
 from streams.kafka.chunks import ChunkApp
+from streams.kafka.model_reader import last_checkpoint
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
 from streams.kafka.writer import BatchWriter
@@ -149,6 +150,21 @@ class Serving:
         recommender = self._make_recommender(settings)
         warm_up_recommender(recommender, settings.list_length)
         return recommender
+
+    def take_max_items(self) -> None:
+        """Take the learner's `max_items`, if there is a checkpoint that has it; before the start.
+
+        Lists then equal those of the learner, and the model always has room here.  `KafkaException` if Kafka
+        does not answer.
+        """
+        if self.replica.started:  # Faust announces a worker twice
+            return
+        last, own = last_checkpoint(self.settings), self.model.items.capacity
+        if last is not None and last.max_items not in (0, own):
+            log.warning("max_items: this worker has %s, the learner %s, which is used", own, last.max_items)
+            self.model.resize(last.max_items)
+            set_half_lives(self.settings, self.model)
+            self.recommender = self._make_recommender(self.settings)
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""

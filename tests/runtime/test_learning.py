@@ -80,7 +80,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def published(settings: Settings) -> tuple[Model, Checkpoint]:
     """The model and the checkpoint on the topic."""
     model = make_model(settings)
-    return model, restore(settings, [model], threading.Event())
+    return model, restore(settings, [model], threading.Event()).checkpoint
 
 
 def slates(settings: Settings, model: Model) -> list[Any]:
