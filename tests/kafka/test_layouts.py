@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.core import Example
 from models.model import Model
-from streams.kafka import model_reader
+from streams.kafka import model_reader, replica_store
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.model_reader import last_checkpoint, restore
 from streams.kafka.replica import Replica
@@ -131,7 +131,8 @@ def test_a_restart_from_disk_reads_what_it_understands(settings):
         stop(again)
 
 
-def test_a_model_that_outgrows_a_worker_is_not_updated_and_the_next_start_has_room(settings):
+def test_a_model_that_outgrows_a_worker_is_not_updated_and_the_next_start_has_room(settings, monkeypatch):
+    monkeypatch.setattr(replica_store, "LOADED_ROWS", 10)
     learner = Learner(settings, model(capacity=200))
     learner.publish(items=30)
     replica = Replica(settings, model())

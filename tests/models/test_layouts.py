@@ -136,7 +136,7 @@ def test_a_component_that_is_understood_again_begins_with_what_is_published_then
     """Downgrade: between, another learner published rows that this replica could not read."""
     first, between, last = model(), model(next={"neighbours": 8}), model()
     replica, fresh = model(), model()
-    first.learn(clicks(0))
+    first.learn(clicks(0, items=30))
     publish(first, replica)
     for number, (before, learner) in enumerate([(first, between), (between, last)], 1):
         learner.parts.follow(before.parts.published())
