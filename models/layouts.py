@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from models.registry import RANKERS
 from models.state import Table
 
 ITEMS_VERSION = 1
 """Version of the item rows, to which the rows of all components refer."""
 ABSENT = "none"
 """Value of a parameter that one of two processes does not have."""
-SETTINGS = frozenset({"generators", "context_key", "vectors"})
+SETTINGS = frozenset({"generators", "ranker", "context_key", "vectors"})
 """Parameters that do not come from `model_parameters`."""
 
 Published = Mapping[str, Mapping[str, Any]]
@@ -76,7 +77,8 @@ def differences(own: Mapping[str, Layout], published: Published) -> list[Differe
     for name, layout in own.items():
         other = published.get(name)
         if other is None:
-            found.append(Difference(name, False, {"generators": (name, ABSENT)}))
+            setting = "ranker" if name in RANKERS else "generators"
+            found.append(Difference(name, False, {setting: (name, ABSENT)}))
             continue
         there = other.get("parameters", {})
         parameters = {

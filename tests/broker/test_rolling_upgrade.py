@@ -3,7 +3,10 @@
 import threading
 import time
 
-from models.checkpoint import CHECKPOINT_KEY
+from models.checkpoint import CHECKPOINT_KEY, Checkpoint
+from streams.kafka import model_reader
+from streams.kafka.model_reader import last_checkpoint
+from streams.kafka.model_writer import ModelWriter
 from streams.messages import now_ms
 from tests.broker.cluster import Cluster, clicks, wait_for
 
@@ -77,6 +80,25 @@ def test_two_workers_and_the_learner_are_replaced_one_by_one(kafka, tmp_path):
         left = [key for key, value in keys.items() if value is not None and key.startswith(b"next/")]
         assert left == [], "the learner deleted the rows of the old layout"
         assert any(key.startswith(b"next.") for key in keys)
+
+
+def test_a_transaction_that_is_still_open_does_not_hide_the_last_checkpoint(kafka, tmp_path, monkeypatch):
+    """A learner that was killed while it published leaves one, for as long as a minute."""
+    monkeypatch.setattr(model_reader, "TAIL", 3)
+    monkeypatch.setattr(model_reader, "TAIL_PATIENCE_S", 0.5)
+    with Cluster(kafka.brokers, tmp_path) as cluster:
+        writer = ModelWriter(cluster.settings)
+        rows = {b"items/%d" % n: b"0000i" for n in range(40)}
+        writer.publish(rows, Checkpoint(number=7, rows=40))
+        writer._producer.begin_transaction()
+        for key, value in rows.items():
+            writer._produce(key, value)
+        writer._producer.flush()
+        began = time.monotonic()
+        last = last_checkpoint(cluster.settings)
+        assert last is not None
+        assert last.number == 7
+        assert time.monotonic() - began < 20
 
 
 def learnt(worker) -> int:

@@ -87,7 +87,7 @@ def test_a_parameter_of_how_rows_are_read_is_said_and_the_rows_are_applied():
 
 
 def test_the_setting_is_named_and_where_none_differs_the_version():
-    own = model(rankers=["mlp"], next={"neighbours": 8})
+    own = model(rankers=["mlp", "linear"], next={"neighbours": 8})
     published = model(generators=("next",), rankers=["mlp"]).parts.published()
     published["statistics"]["layout"] = "of tomorrow"
     texts = {
@@ -100,6 +100,7 @@ def test_the_setting_is_named_and_where_none_differs_the_version():
     assert texts["popularity"] == (
         "popularity is not updated: generators: this worker has popularity, the learner none"
     )
+    assert texts["linear"] == "linear is not updated: ranker: this worker has linear, the learner none"
     assert texts["statistics"].endswith("this worker and the learner are of different versions")
 
 
