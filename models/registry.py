@@ -31,8 +31,8 @@ class GeneratorRow(NamedTuple):
     defaults: Mapping[str, Any] = NO_ARGUMENTS
     """Keyword arguments whose defaults differ from those of the class."""
     version: int = 1
-    """To be raised when rows of the same fields mean something else: see `models.layouts`.  1: the rows from
-    before checkpoints had layouts are understood."""
+    """Version of the rows, raised when rows of the same fields mean something else (`models.layouts`); those
+    from before checkpoints had layouts are of version 1."""
     meaning: tuple[str, ...] = ()
     """Parameters that change what a row means, though not its fields."""
 
@@ -56,8 +56,8 @@ class RankerRow(NamedTuple):
     learns: bool = True
     """Whether it learns what comes next; its scores are then probabilities."""
     version: int = 1
-    """To be raised when rows of the same fields mean something else: see `models.layouts`.  1: the rows from
-    before checkpoints had layouts are understood."""
+    """Version of the rows, raised when rows of the same fields mean something else (`models.layouts`); those
+    from before checkpoints had layouts are of version 1."""
 
     def arguments(self, vectors: Any, seed: int, **parameters: Any) -> dict[str, Any]:
         """The keyword arguments of the constructor."""

@@ -27,9 +27,6 @@ RESTORE_SLICE = 2_000
 TAIL = 1_000
 """Offsets at the end of the topic in which the last checkpoint is looked for first; then ten times as many,
 and so on."""
-TAIL_PATIENCE_S = 2.0
-"""Time without a message after which more of the end is looked through: an open transaction may be all that
-the last offsets hold, and its end may be a minute away."""
 IDLE_TIMEOUT_S = 60.0
 """Time without a message from Kafka after which a restore fails."""
 
@@ -132,7 +129,7 @@ def last_checkpoint(settings: Settings) -> Checkpoint | None:
         low, end = reader.bounds(settings.topic("model"), 0)
         while low < end:
             start = max(end - tail, low)
-            last = _last_from(reader, start, IDLE_TIMEOUT_S if start == low else TAIL_PATIENCE_S)
+            last = _last_from(reader, start)
             if last is not None or start == low:
                 return last
             tail *= 10
@@ -141,16 +138,14 @@ def last_checkpoint(settings: Settings) -> Checkpoint | None:
         reader.close()
 
 
-def _last_from(reader: ModelReader, offset: int, patience_s: float) -> Checkpoint | None:
-    """The last checkpoint from this offset on; None if there is none, or no message for `patience_s`."""
+def _last_from(reader: ModelReader, offset: int) -> Checkpoint | None:
+    """The last checkpoint from this offset on; None if there is none."""
     last, last_message = None, time.monotonic()
     reader.caught_up = False
     reader.start(offset)
     while not reader.caught_up:
         for part in reader.read(RESTORE_SLICE, 0.2):
             last, last_message = part.checkpoint or last, time.monotonic()
-        if patience_s < IDLE_TIMEOUT_S and time.monotonic() - last_message > patience_s:
-            return None
         _require_messages(last_message)
     return last
 

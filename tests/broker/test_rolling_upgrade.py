@@ -85,7 +85,6 @@ def test_two_workers_and_the_learner_are_replaced_one_by_one(kafka, tmp_path):
 def test_a_transaction_that_is_still_open_does_not_hide_the_last_checkpoint(kafka, tmp_path, monkeypatch):
     """A learner that was killed while it published leaves one, for as long as a minute."""
     monkeypatch.setattr(model_reader, "TAIL", 3)
-    monkeypatch.setattr(model_reader, "TAIL_PATIENCE_S", 0.5)
     with Cluster(kafka.brokers, tmp_path) as cluster:
         writer = ModelWriter(cluster.settings)
         rows = {b"items/%d" % n: b"0000i" for n in range(40)}
