@@ -22,8 +22,14 @@ from models.published import Prepared, Row, encode, prepare
 from models.registry import NO_ARGUMENTS
 from models.state import Records
 
-NO_PARAMETERS = frozenset({"seed", "vectors"})
-"""Arguments of constructors on which no published row depends."""
+ONLY_LEARNING = frozenset(
+    {
+        "seed", "vectors", "batch", "redraw", "replay", "window", "dropout", "max_norm",
+        "learning_rate", "learning_rate_linear", "tower_rate",
+    }
+)  # fmt: skip
+"""Arguments of constructors that only the learner uses: neither what a row means depends on them, nor the
+lists of a replica."""
 
 
 class Part:
@@ -60,7 +66,7 @@ class Part:
         self._construct: Callable[[], None] = partial(constructor, component, first, **arguments)
         accepted = list(inspect.signature(type(component)).parameters.values())[1:]
         parameters = {
-            p.name: arguments.get(p.name, p.default) for p in accepted if p.name not in NO_PARAMETERS
+            p.name: arguments.get(p.name, p.default) for p in accepted if p.name not in ONLY_LEARNING
         }
         self.layout = make_layout(version, component.state, {**parameters, **others}, meaning)
         self.understood = True

@@ -86,6 +86,15 @@ def test_a_parameter_of_how_rows_are_read_is_said_and_the_rows_are_applied():
     )
 
 
+def test_a_parameter_of_the_learner_alone_is_no_difference():
+    own = model(**ALL)
+    learner = Model(
+        ALL["generators"], 60, seed=7, rankers=ALL["rankers"],
+        parameters={"embedding": {"learning_rate": 0.2, "replay": 0}, "mlp": {"learning_rate_linear": 0.2}},
+    )  # fmt: skip
+    assert differences(own.parts.layouts, learner.parts.published()) == []
+
+
 def test_the_setting_is_named_and_where_none_differs_the_version():
     own = model(rankers=["mlp", "linear"], next={"neighbours": 8})
     published = model(generators=("next",), rankers=["mlp"]).parts.published()

@@ -103,7 +103,8 @@ def test_a_worker_without_heartbeats_is_shown_as_silent(tmp_path):
     assert "Worker other is silent: its last heartbeat was" in Page(get(worker, "/", BROWSER)[1]).text
 
 
-def test_a_worker_that_differs_from_the_learner_says_in_what(worker: Worker):
+def test_a_worker_that_differs_from_the_learner_says_in_what(tmp_path):
+    worker = Worker(tmp_path / "data")
     worker.serving.replica.differences = ["next is not updated: neighbours: this worker has 8, the learner 9"]
     worker.serving.model.parts.follow({})
     worker.send_heartbeat()
