@@ -13,6 +13,8 @@ from tests.broker.cluster import Cluster, clicks, wait_for
 EVENTS_PER_S = 100
 OLD, NEW = ({"next": {"neighbours": n}} for n in (16, 24))
 SAID = "next is not updated: model_parameters.next.neighbours: this worker has 16, the learner 24"
+FEWER = 200
+"""Items that the new workers are set to: fewer than there are, so they have to take the learner's number."""
 ITEMS = [f"i{n}" for n in range(0, 300, 30)]
 
 
@@ -60,7 +62,7 @@ def test_two_workers_and_the_learner_are_replaced_one_by_one(kafka, tmp_path):
                 wait_for(lambda w=worker, n=before: learnt(w) > n, "other components are updated")
             for name in workers:
                 assert workers[name].stop() == 0
-                workers[name] = cluster.start("worker", name, model_parameters=NEW)
+                workers[name] = cluster.start("worker", name, model_parameters=NEW, max_items=FEWER)
                 wait_for(workers[name].ready, "the new worker is ready")
                 left = [SAID] if name == "one" else []
                 for worker in workers.values():
