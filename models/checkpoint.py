@@ -1,7 +1,7 @@
 """The checkpoint: which examples a published model includes.  It is the last row of each transaction."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 CHECKPOINT_KEY = b"checkpoint"
@@ -50,7 +50,7 @@ class Checkpoint:
 
     def encode(self) -> bytes:
         """The value of the checkpoint's row on the model topic: JSON."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> "Checkpoint":
