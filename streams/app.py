@@ -61,6 +61,7 @@ attach_serving_pages(app, serving, status, sampler, live_settings, item_map)
 def begin(*args: Any, **kwargs: Any) -> None:
     """Refuse to start against topics that would break the state; read the model while Faust starts."""
     prepare(settings)
+    serving.take_max_items()
     serving.start()
 
 

@@ -168,6 +168,7 @@ class Process(Struct, frozen=True, kw_only=True):
     waiting_for: Annotated[list[str], Meta(description="why it is not ready, in words")] = []
     partitions: Annotated[list[int], Meta(description="partitions of events assigned to it")] = []
     problems: Annotated[list[str], Meta(description="what an operator has to set right, in words")] = []
+    differences: Annotated[list[str], Meta(description="how model and settings differ, in words")] = []
 
 
 class MetricsRow(Struct, frozen=True, kw_only=True, omit_defaults=True):

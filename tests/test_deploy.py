@@ -59,6 +59,9 @@ METRICS = {
     "freshet_lost_events_total",
     "freshet_lost_examples_total",
     "freshet_clock_skew_seconds",
+    "freshet_model_components_not_updated",
+    "freshet_model_differences",
+    "freshet_model_unread_rows",
 }
 """Metrics that the dashboard shows: alerts and docs name no others, and the pages have all of them."""
 

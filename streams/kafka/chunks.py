@@ -159,7 +159,8 @@ class ChunkConsumer(driver.Consumer):
 
         After a fetch it is also behind what is no record, such as the marker of a transaction.
         """
-        return self._thread.position(tp)
+        position: int | None = self._thread.position(tp)
+        return position
 
     def _chunk(self, tp: TP, records: list[Any], offset: int | None = None) -> Any:
         """The message of a chunk; one without a record is at `offset`."""

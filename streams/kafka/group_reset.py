@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.kafka.reading import latest
@@ -31,6 +31,8 @@ TAIL = 10
 """Offsets at the end of `recommendations` in which the latest is looked for: some are markers, no records."""
 TIMEOUT_S = 5.0
 """Time for the answers, for the events, and for the committed offsets: it delays the start, at most."""
+ANSWERED_BYTES = 100
+"""Memory of a partition and an offset, about."""
 BATCH = 1000
 MAX_EVENTS = 20_000
 """Events of a partition that are looked at; what is committed after them counts as skipped."""
@@ -86,11 +88,16 @@ def skipped(
 def _after_latest_answer(settings: Settings) -> dict[int, int]:
     """Offset after the latest event that was answered, by partition of `events`."""
     after: dict[int, int] = {}
-    for message in latest(settings, "recommendations", TAIL, TIMEOUT_S):
-        if value := message.value():
-            partition, offset = map(int, decode_recommendation(value).recommendation_id.split("-"))
-            after[partition] = max(offset + 1, after.get(partition, 0))
+    for partition, offset in latest(settings, "recommendations", TAIL, TIMEOUT_S, _answered):
+        after[partition] = max(offset + 1, after.get(partition, 0))
     return after
+
+
+def _answered(message: Message) -> tuple[tuple[int, int], int]:
+    """Partition and offset of the event that a recommendation answers, -1 if unknown, and their bytes."""
+    value = message.value()
+    offset = -1 if not value else decode_recommendation(value).offset
+    return (message.partition() or 0, offset), ANSWERED_BYTES
 
 
 def _unapplied(

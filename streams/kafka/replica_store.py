@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from models.checkpoint import CHECKPOINT_KEY
-from streams.kafka.model_reader import Row
+from models.published import Row
 
 INTERVAL_S = 5.0
 """Interval between writes: a row that changes at every click is written once in it."""

@@ -67,6 +67,7 @@ def process(heartbeat: Heartbeat) -> dict[str, Any]:
         "state": _state(heartbeat, about),
         "waiting_for": about.waiting_for,
         "problems": about.problems,
+        "differences": about.differences,
         "silent_s": round(heartbeat.age_s, 1),
         "uptime_s": round(max(heartbeat.row.until - about.started, 0) / 1000, 1),
         "partitions": about.partitions,

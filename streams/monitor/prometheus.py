@@ -71,6 +71,16 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
         labelled(totals, "lost_events"),
     )
     yield from _model(gauges)
+    yield _gauge(
+        "freshet_model_components_not_updated",
+        "Components of the model that keep an earlier state, because the learner's have another layout",
+        gauges["model_not_updated"],
+    )
+    yield _gauge(
+        "freshet_model_differences",
+        "Components and settings of the model in which this worker differs from the learner",
+        gauges["model_differences"],
+    )
     yield _gauge("freshet_users", "Users in this worker's partitions", gauges.get("users"))
     lag = GaugeMetricFamily("freshet_lag_events", "Events in Kafka not served yet", labels=["partition"])
     for partition, events in labelled(gauges, "lag").items():
@@ -126,6 +136,16 @@ def learner_metrics(sample: Sample) -> Iterator[Metric]:
         )
         yield _gauge(
             "freshet_learner_lag_examples", "Examples in Kafka not learnt yet", gauges["learner_lag"]
+        )
+        yield _gauge(
+            "freshet_model_unread_rows",
+            "Rows on the topic model that no component reads, to be deleted",
+            gauges["model_unread_rows"],
+        )
+        yield _counter(
+            "freshet_model_deleted_rows",
+            "Rows deleted because no component read them",
+            value=totals["model_deleted_rows"],
         )
         yield from _model(gauges)
 

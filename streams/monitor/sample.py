@@ -55,6 +55,8 @@ class ServingSampler:
             "model_age_ms": max(now - current.time, 0) if current.number else None,
             "model_items": len(serving.model.items),
             "model_torn": serving.replica.torn,
+            "model_not_updated": len(serving.replica.not_updated),
+            "model_differences": len(serving.replica.differences),
             "users": self._user_count.users(),
             "uncommitted": self._lag.uncommitted(),
             "memory_bytes": memory_bytes(),
@@ -74,6 +76,7 @@ class ServingSampler:
                 waiting_for=serving.waiting_for,
                 problems=serving.topic_watch.problems + self._clock_watch.problems(),
                 partitions=partitions,
+                differences=serving.replica.differences,
             ),
         )
 
@@ -91,7 +94,7 @@ class LearnerSampler:
     def __init__(self, app: Any, learning: Learning, settings: Settings) -> None:
         self._app, self._learning = app, learning
         self._started, self._disk = time.monotonic(), DiskUsage(settings.data_dir)
-        self._totals = dict.fromkeys(_EXAMPLE_COUNTS, 0.0)
+        self._totals = dict.fromkeys((*_EXAMPLE_COUNTS, "model_deleted_rows"), 0.0)
         self._clock_watch = ClockWatch()
 
     async def take(self) -> Sample:
@@ -106,6 +109,7 @@ class LearnerSampler:
         if learning.active:
             current = learning.checkpoint
             self._count_examples(current, learning.began or current)
+            self._totals["model_deleted_rows"] = learning.deleted
             if learning.quality is not None:
                 self._totals |= as_counters(learning.quality.counts())
                 gauges |= learning.quality.gauges()
@@ -113,6 +117,7 @@ class LearnerSampler:
                 "learner_lag": learning.lag,
                 "model_checkpoint": current.number,
                 "model_items": learning.items,
+                "model_unread_rows": sum(learning.unread.values()),
                 "model_age_ms": max(now - current.time, 0) if current.number else None,
             }
         lost = dict.fromkeys(range(learning.settings.partitions), 0) | learning.losses.counts
@@ -126,6 +131,7 @@ class LearnerSampler:
                 ready=not learning.waiting_for,
                 waiting_for=learning.waiting_for,
                 problems=learning.topic_watch.problems + self._clock_watch.problems(),
+                differences=learning.differences if learning.active else [],
             ),
         )
 

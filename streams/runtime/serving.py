@@ -14,20 +14,21 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import Service
 
-from models.core import Query, Slate
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.group_reset import skipped
 from streams.kafka.late_writes import LateWrites, read_repair
 from streams.kafka.losses import Losses
+from streams.kafka.model_reader import last_checkpoint
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
 from streams.kafka.topic_watch import TopicWatch
 from streams.kafka.writer import BatchWriter
 from streams.messages import now_ms
 from streams.runtime.background import BackgroundTask
-from streams.runtime.factory import make_model, make_recommender, set_half_lives
+from streams.runtime.factory import make_model, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.overrides import switched_on
+from streams.runtime.recommenders import ConstantRecommender, ModelRecommender
 from streams.runtime.warm_up import warm_up_recommender, warm_up_replica
 from streams.settings import Settings
 from streams.step.in_parts import serve_in_parts
@@ -51,43 +52,6 @@ ADVANCE_S = 0.004
 POLL_S = 0.01
 LATE_WRITES_S = 2.0
 """Interval at which the end of `recommendations` is compared with what this worker wrote."""
-
-
-class ModelRecommender:
-    """Recommends from the replica, at its checkpoint."""
-
-    def __init__(self, replica: Replica, settings: Settings) -> None:
-        self._replica = replica
-        self._recommender = make_recommender(settings, replica.model, settings.ranking_threads)
-        self.recommend, self.popular = self._recommender.recommend, self._recommender.popular
-
-    @property
-    def checkpoint(self) -> int:
-        """Number of the checkpoint; 0 before the first."""
-        return self._replica.current.number
-
-    @property
-    def checkpoint_time(self) -> int | None:
-        """Wall time at which the checkpoint was published, ms; None before the first."""
-        return self._replica.current.time or None
-
-
-class ConstantRecommender:
-    """Recommends the same list for every query: measures the plumbing alone."""
-
-    checkpoint = 0
-    checkpoint_time: int | None = None
-
-    def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
-        """K items that are always the same."""
-        slate = Slate(
-            tuple(f"item-{n}" for n in range(k)), tuple(1.0 - n / k for n in range(k)), ("constant",) * k
-        )
-        return [slate] * len(queries)
-
-    def popular(self, k: int) -> frozenset[str]:
-        """No item is popular."""
-        return frozenset()
 
 
 class Serving:
@@ -188,6 +152,21 @@ class Serving:
         recommender = self._make_recommender(settings)
         warm_up_recommender(recommender, settings.list_length)
         return recommender
+
+    def take_max_items(self) -> None:
+        """Take the learner's `max_items`, if there is a checkpoint that has it; before the start.
+
+        Lists then equal those of the learner, and the model always has room here.  `KafkaException` if Kafka
+        does not answer.
+        """
+        if self.replica.started:  # Faust announces a worker twice
+            return
+        last, own = last_checkpoint(self.settings), self.model.items.capacity
+        if last is not None and last.max_items not in (0, own):
+            log.warning("max_items: this worker has %s, the learner %s, which is used", own, last.max_items)
+            self.model.resize(last.max_items)
+            set_half_lives(self.settings, self.model)
+            self.recommender = self._make_recommender(self.settings)
 
     def start(self) -> None:
         """Compile the kernels, so that no event waits for them, and begin to read the model."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.core import HISTORY, Batch, Query, QueryBatch
-from models.model import Model, Prepared
+from models.model import Model
+from models.published import Prepared
 from models.recommender import AT_ONCE, OWN, POPULAR, Recommender
 from models.registry import GENERATORS
 from models.small_batches import query_batch

@@ -104,6 +104,21 @@ def test_a_worker_without_heartbeats_is_shown_as_silent(tmp_path):
     assert "Worker other is silent: its last heartbeat was" in Page(get(worker, "/", BROWSER)[1]).text
 
 
+def test_a_worker_that_differs_from_the_learner_says_in_what(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.serving.replica.differences = ["next is not updated: neighbours: this worker has 8, the learner 9"]
+    worker.serving.model.parts.follow({})
+    worker.send_heartbeat()
+    (process,) = get_json(worker, "/")["processes"]
+    assert process["differences"] == worker.serving.replica.differences
+    text = Page(get(worker, "/", BROWSER)[1]).text
+    assert "Worker w: next is not updated: neighbours: this worker has 8, the learner 9." in text
+    metrics = samples(get(worker, "/metrics")[1])
+    assert metrics["freshet_model_differences"] == {(): 1}
+    not_updated = metrics["freshet_model_components_not_updated"]
+    assert not_updated == {(): len(worker.serving.model.parts.layouts)}
+
+
 def test_the_overview_refreshes_until_it_is_paused(worker: Worker):
     page = Page(get(worker, "/", BROWSER)[1])
     assert ("meta", {"http-equiv": "refresh", "content": "5"}) in page.elements
