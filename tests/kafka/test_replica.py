@@ -89,12 +89,13 @@ def test_it_catches_up_in_a_thread_and_goes_on_without(settings):
 class Restoring(Serving):
     """Serves as soon as `users_there`."""
 
-    def __init__(self, replica: Replica) -> None:
-        self.replica, self.users_there = replica, False
+    def __init__(self, replica: Replica, settings: Settings) -> None:
+        self.replica, self.settings, self.users_there = replica, settings, False
+        self._model_loaded = False
 
     @property
-    def ready(self) -> bool:
-        return self.users_there and self.replica.ready
+    def restored(self) -> bool:
+        return self.users_there
 
 
 def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
@@ -103,7 +104,7 @@ def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
     topic, replica = Topic(settings), Replica(settings, model())
     topic.publish()
     replica.start()
-    serving = Restoring(replica)
+    serving = Restoring(replica, settings)
 
     async def restore() -> None:
         loading = asyncio.create_task(serving.loaded())
