@@ -24,6 +24,7 @@ from faust.types import TP
 from mode.utils.futures import maybe_async
 
 from streams.kafka.fetch_waits import FETCH_MIN_BYTES, FetchWaits, Wait
+from streams.step.clock import is_replayed
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):
@@ -281,8 +282,10 @@ class ChunkApp(faust.App):
 
     def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: float) -> int:
         """Records of a chunk of this fetch, at most; `now` is the wall time, s."""
-        oldest = min((records[0].timestamp / 1000 for records in fetched.values() if records), default=now)
-        return sys.maxsize if now - oldest > self.whole_fetch_after_s else self.chunk_events
+        first = (records[0] for records in fetched.values() if records)
+        live = (r.timestamp for r in first if not is_replayed(r.timestamp, r.headers))  # a replay is no delay
+        waited_s = now - min(live, default=1000 * now) / 1000
+        return sys.maxsize if waited_s > self.whole_fetch_after_s else self.chunk_events
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
