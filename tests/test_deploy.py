@@ -44,6 +44,7 @@ SERVICES = {name: service for name, service in COMPOSE["services"].items() if se
 METRICS = {
     "freshet_events_total",
     "freshet_recommendations_total",
+    "freshet_recommendations_skipped_total",
     "freshet_event_age_seconds_bucket",
     "freshet_model_age_seconds",
     "freshet_lag_events",
