@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 
-from streams.kafka.chunks import _OnLoop
 from streams.kafka.fetch_waits import FETCH_MIN_BYTES, QUIET_WAIT_MS, FetchWaits, Wait
+from streams.kafka.loop_consumer import LoopConsumer
 
 
 def latest(per_s: float, seconds: float = 3.0, more: bool = False) -> Wait:
@@ -44,6 +44,6 @@ def test_a_fetch_waits_long_where_nothing_comes():
 def test_aiokafka_has_the_attributes_that_are_set():
     fetcher = SimpleNamespace()
     consumer = SimpleNamespace(_fetcher=fetcher)
-    _OnLoop.expect(SimpleNamespace(_ensure_consumer=lambda: consumer), Wait(7, 9))
+    LoopConsumer.expect(SimpleNamespace(_ensure_consumer=lambda: consumer), Wait(7, 9))
     assert vars(fetcher) == {"_fetch_max_wait_ms": 7, "_fetch_min_bytes": 9}
     assert vars(fetcher).keys() <= set(Fetcher._get_actions_per_node.__code__.co_names)  # what it asks by
