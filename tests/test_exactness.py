@@ -167,7 +167,7 @@ BEHIND = SETTINGS.model_copy(update={"answer_all_within_s": 60})
 )
 @settings(max_examples=200, **ON_A_BUSY_MACHINE)
 def test_a_worker_that_is_behind_skips_answers_and_nothing_else(records, ended, chunk, ahead_s):
-    """Also with crashes: lists are cut into other micro-batches then, and other answers are skipped."""
+    """Also with crashes and fences: micro-batches are others then, and other answers are skipped."""
     behind = run(records, BEHIND, Newest(), ended, chunk, lambda: NOW + 1000 * ahead_s)
     plain = run(records, SETTINGS, Newest(), [], chunk)
     after, everything = answers(behind), answers(plain)

@@ -30,6 +30,8 @@ from streams.kafka.fetch_waits import FetchWaits
 from streams.kafka.header_names import accept_any_header_names
 from streams.kafka.loop_consumer import LoopConsumer
 from streams.kafka.producer import Producer
+from streams.messages import now_ms
+from streams.step.clock import is_replayed, kafka_time
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):
@@ -142,7 +144,7 @@ class ChunkConsumer(driver.Consumer):
                 if not fresh():
                     return
                 yield tp, self._chunk(tp, [], self._thread.position(tp) - 1)
-        for ends, chunk in chunks(source, self.app.chunk_size(source, time.time())):
+        for ends, chunk in chunks(source, self.app.chunk_size(source, now_ms())):
             while self.app.rebalancing and fresh():  # noqa: ASYNC110  Faust has a flag, and no event
                 await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
             if not fresh():
@@ -274,10 +276,15 @@ class ChunkApp(faust.App):
         accept_any_header_names()
         super().__init__(*args, **kwargs)
 
-    def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: float) -> int:
-        """Records of a chunk of this fetch, at most; `now` is the wall time, s."""
-        oldest = min((records[0].timestamp / 1000 for records in fetched.values() if records), default=now)
-        return sys.maxsize if now - oldest > self.whole_fetch_after_s else self.chunk_events
+    def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: int) -> int:
+        """Records of a chunk of this fetch, at most; `now` is the wall time, ms.
+
+        Records of a log that is replayed do not wait.
+        """
+        first = (records[0] for records in fetched.values() if records)
+        live = [r.timestamp for r in first if not is_replayed(r.timestamp, r.headers, now)]
+        oldest = min((kafka_time(timestamp, now) for timestamp in live), default=now)
+        return sys.maxsize if now - oldest > 1000 * self.whole_fetch_after_s else self.chunk_events
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)

@@ -44,7 +44,7 @@ class ServingPolicy:
     """An event stamped further ahead of its arrival gets its arrival as time."""
     list_length: int
     answer_all_within_ms: int
-    """Waiting time above which only each user's latest event is answered, ms; 0: every event is."""
+    """Time after which only the latest event of a user in a micro-batch is answered, ms; 0: all are."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ServingPolicy":
