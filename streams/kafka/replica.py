@@ -16,15 +16,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator
-from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING
 
 from models.checkpoint import Checkpoint
 from models.model import Model, Prepared
+from streams.errors import UserError
 from streams.kafka.admin import START_OVER
+from streams.kafka.damage import StoreDamaged
+from streams.kafka.local_state import MODEL_CACHE
 from streams.kafka.model_reader import ModelReader
+from streams.kafka.repairs import Repairs
 from streams.kafka.replica_store import ReplicaStore
 from streams.settings import Settings
 
@@ -47,15 +51,17 @@ class _Queued(NamedTuple):
     rows: int
 
 
-class TopicRecreated(Exception):
+class TopicRecreated(UserError):
     """A topic was deleted and created again, and no longer fits what is held; the message says which."""
 
 
 class Replica:
     """Keeps `model` up to date, from `start` to `stop`."""
 
-    def __init__(self, settings: Settings, model: Model) -> None:
+    def __init__(self, settings: Settings, model: Model, repairs: Repairs | None = None) -> None:
         self.model = model
+        self._repairs = repairs or Repairs()
+        self._folder = settings.data_dir
         self.current = Checkpoint()
         """The checkpoint that `model` is at; number 0 before the first."""
         self.error: BaseException | None = None
@@ -82,9 +88,13 @@ class Replica:
         """Whether everything published before the start is applied."""
         return self._caught_up.is_set() and not self._queue
 
-    def start(self) -> None:
-        """Begin reading; a second call does nothing (Faust announces a worker twice)."""
+    def start(self, folder: Path | None = None) -> None:
+        """Begin reading; a second call does nothing (Faust announces a worker twice).
+
+        The rows are kept in `folder`, by default the data folder.
+        """
         if self._thread.ident is None:
+            self._folder = folder or self._folder
             self._thread.start()
 
     async def stop(self) -> None:
@@ -149,7 +159,7 @@ class Replica:
 
     def _read(self) -> Generator[bool]:
         """Read slice by slice, and yield after each whether there was something to do."""
-        store = ReplicaStore(self._settings.data_dir / "model-cache")
+        store = ReplicaStore(self._folder / MODEL_CACHE, self._repairs)
         self._reader = reader = ModelReader(self._settings, self.model.prepare)
         try:
             latest, offset = Checkpoint(), OFFSET_BEGINNING
@@ -157,9 +167,13 @@ class Replica:
             if saved is not None:
                 low, end = reader.bounds(self._topic, 0)
                 if low <= saved.next_offset <= end:
-                    with suppress(ValueError):  # rows of another layout: the topic is read from its beginning
+                    try:  # else the topic is read from its beginning
                         yield from self._load(store)
                         latest, offset = Checkpoint.decode(saved.checkpoint), saved.next_offset
+                    except ValueError:  # rows of another layout
+                        pass
+                    except StoreDamaged:
+                        store.set_aside()
             if offset == OFFSET_BEGINNING:
                 store.clear()
             self._enqueue(latest, self.model.prepare(()), 0)

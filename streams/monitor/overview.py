@@ -6,6 +6,7 @@ Rates and ages are of the last ten seconds, counts of the requested span.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from streams.kafka.repairs import KINDS
 from streams.messages import Process
 from streams.monitor.counts import Histogram
 from streams.monitor.history import SPANS, WINDOW_MS, Heartbeat, Point, add_up, labelled, total
@@ -43,6 +44,10 @@ def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str
         "counts": {name: counts.get(name, 0) for name in (*OUTCOMES, "recommendations", "rebalances")}
         | {"dead_letters": total(counts, "dead_letter"), "users": _sum(alive, "users")},
         "dead_letters": labelled(counts, "dead_letter"),
+        "repairs": [
+            {"kind": kind, "what": KINDS.get(kind, kind), "count": count}
+            for kind, count in labelled(counts, "repairs").items()
+        ],
         "lag": _lag(alive),
         "memory_bytes": _sum((*alive, *learning), "memory_bytes"),
         "disk_bytes": _sum((*alive, *learning), "disk_bytes"),

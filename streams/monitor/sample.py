@@ -59,7 +59,7 @@ class ServingSampler:
             "disk_bytes": await self._disk.bytes(),
         } | {f"lag:{partition}": events for partition, events in (await self._lag.by_partition()).items()}
         return Sample(
-            self.metrics.counts(),
+            self.metrics.counts() | serving.table.repairs.counts(),
             {name: value for name, value in gauges.items() if value is not None},
             Process(
                 kind="serving",

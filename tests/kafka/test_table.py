@@ -4,7 +4,8 @@ import faust
 import pytest
 
 from streams import topics
-from streams.kafka.table import OFFSET_KEY, ChunkTable
+from streams.kafka.changelog import OFFSET_KEY
+from streams.kafka.table import ChunkTable
 from streams.step.users import decode_user
 from tests.step.test_serve import NOW, record, step
 
