@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ imports it without __all__
     AdminClient,
     OffsetSpec,
@@ -82,8 +82,14 @@ def describe(admin: AdminClient, settings: Settings) -> Changelog | None:
 
     def offsets(spec: OffsetSpec) -> dict[int, int]:
         asked = {TopicPartition(name, partition): spec for partition in range(settings.partitions)}
-        answers = admin.list_offsets(asked, request_timeout=METADATA_TIMEOUT_S)
-        return {tp.partition: answer.result().offset for tp, answer in answers.items()}
+        found = {}
+        for tp, answer in admin.list_offsets(asked, request_timeout=METADATA_TIMEOUT_S).items():
+            try:
+                found[tp.partition] = answer.result().offset
+            except KafkaException as error:  # recreated by a broker that creates topics with one partition
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+        return found
 
     return Changelog(topic_id, offsets(EARLIEST), offsets(LATEST))
 
@@ -105,7 +111,7 @@ def plan(changelog: Changelog, partition: int, offset: int | None, mark: Mark | 
     >>> plan(log, 1, 40, Mark("new", 0)).lost, plan(log, 1, None, None).lost
     (9, 50)
     """
-    first, end = changelog.first[partition], changelog.end[partition]
+    first, end = changelog.first.get(partition, 0), changelog.end.get(partition, 0)
     now = Mark(changelog.topic_id, first)
     cut = f"its records before {first} were deleted"
     if offset is None:
@@ -125,5 +131,5 @@ def change(before: Mapping[int, Mark], now: Changelog | None) -> str:
         return "was deleted"
     if any(mark.topic_id != now.topic_id for mark in before.values()):
         return "was recreated"
-    cut = sorted(partition for partition, mark in before.items() if now.first[partition] > mark.first)
+    cut = sorted(partition for partition, mark in before.items() if now.first.get(partition, 0) > mark.first)
     return f"was cut in partition {', '.join(map(str, cut))}" if cut else ""

@@ -23,7 +23,7 @@ from streams.step.users import decode_user
 
 log = logging.getLogger(__name__)
 
-CHECK_S = 10.0
+CHECK_S = 5.0
 """Interval at which a running worker looks whether the changelog is still the same."""
 BATCHES_IN_FLIGHT = 8
 """Batches that are sent before the first of them is waited for."""

@@ -10,7 +10,8 @@ then restored without need, which takes seconds and is right, too.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ class StoreDamaged(StoreFailed):
     """A local store is damaged, which was noted: it is set aside when it is opened again."""
 
 
-def open_store(path: Path, open_at: Callable[[Path], Rdict]) -> tuple[Rdict, str | None]:
-    """Open the store in `path`; a damaged one is set aside first.
+def open_store(
+    path: Path, open_at: Callable[[Path], Rdict], needed: Iterable[bytes] = ()
+) -> tuple[Rdict, str | None]:
+    """Open the store in `path`; a damaged one, or one whose `needed` keys cannot be read, is set aside first.
 
     The second value is the damage; None if there was none.  `StoreFailed` if the folder cannot be used.
     """
@@ -47,11 +50,11 @@ def open_store(path: Path, open_at: Callable[[Path], Rdict]) -> tuple[Rdict, str
                 raise failure(path, error) from None
             damage = str(error)
         else:
-            missing = names - {os.path.basename(file["name"]) for file in store.live_files()}
-            if not missing:
+            damage = _damage(store, names, needed)
+            if damage is None:
                 return store, None
-            damage = f"its MANIFEST does not name {', '.join(sorted(missing))}"
-            store.close()
+            with suppress(Exception):  # it repeats the damage
+                store.close()
     set_aside(path)
     _note_path(path).unlink(missing_ok=True)
     try:
@@ -98,6 +101,19 @@ def set_aside(path: Path) -> Path:
     if path.exists():
         path.rename(aside)
     return aside
+
+
+def _damage(store: Rdict, names: set[str], needed: Iterable[bytes]) -> str | None:
+    """The damage of an open store that had SST files of these names before."""
+    missing = names - {os.path.basename(file["name"]) for file in store.live_files()}
+    if missing:
+        return f"its MANIFEST does not name {', '.join(sorted(missing))}"
+    try:
+        for key in needed:
+            store.get(key)
+    except Exception as error:  # noqa: BLE001  rocksdict has no class of its own
+        return str(error)
+    return None
 
 
 def _tables(path: Path) -> set[str]:

@@ -6,7 +6,7 @@ A topic that is deleted and created again has another id, and offsets of the for
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from streams.kafka.client import METADATA_TIMEOUT_S, confluent
@@ -66,7 +66,7 @@ def topic_ids(admin: AdminClient, settings: Settings, *names: str) -> dict[str, 
         try:
             ids[full[topic]] = str(answer.result().topic_id)
         except KafkaException as error:
-            if error.args[0].code() != error.args[0].UNKNOWN_TOPIC_OR_PART:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
     return ids
 

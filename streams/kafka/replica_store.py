@@ -119,7 +119,7 @@ class ReplicaStore:
         self._store.close()
 
     def _open(self) -> Rdict:
-        store, damage = open_store(self._path, _open)
+        store, damage = open_store(self._path, _open, (CHECKPOINT_KEY, _NEXT))
         if damage is not None:
             self._repairs.add(MODEL, f"{self._path}: {damage}")
         return store

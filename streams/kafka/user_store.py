@@ -5,6 +5,7 @@ from typing import Any
 
 from faust.stores.rocksdb import Store
 
+from streams.kafka.changelog import OWN_KEYS
 from streams.kafka.damage import StoreFailed, failure, open_store
 from streams.kafka.repairs import USERS, Repairs
 
@@ -18,7 +19,7 @@ class UserStore(Store):
 
     def _open_for_partition(self, partition: int) -> Any:
         path = self.partition_path(partition)
-        store, damage = open_store(path, self.rocksdb_options.open)
+        store, damage = open_store(path, self.rocksdb_options.open, OWN_KEYS)
         if damage is not None:
             self._repairs.add(USERS, f"{path}: {damage}")
         return store

@@ -36,9 +36,9 @@ def started(cluster: Cluster, name: str = "worker") -> Process:
     return worker
 
 
-def publish(cluster: Cluster, first: int, last: int) -> None:
+def publish(cluster: Cluster, first: int, last: int, users: int = 40) -> None:
     """Publish a part of the log, and wait until all of it is applied."""
-    cluster.publish(list(clicks(last, users=40))[first:], at_event_time=True)
+    cluster.publish(list(clicks(last, users))[first:], at_event_time=True)
     wait_for(lambda: cluster.lag() == 0, "every event committed")
 
 
@@ -165,22 +165,47 @@ def test_damaged_users_and_a_damaged_copy_of_the_model_are_restored(cluster):
     }
 
 
+def test_damage_that_is_met_while_running_ends_the_worker_with_a_line(cluster):
+    worker = started(cluster)
+    publish(cluster, 0, 2_000, users=1_000)
+    assert worker.stop() == 0
+    worker = started(cluster)  # a store is written to SST files when it is opened again
+    assert worker.stop() == 0
+    (store,) = (cluster.folder / "worker").rglob("users-2.db")
+    (file,) = store.glob("*.sst")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    worker = started(cluster)
+    cluster.publish(list(clicks(4_000, users=1_000))[2_000:], at_event_time=True)
+    assert worker.wait(60) == 1
+    assert "is damaged: start again" in last_line(worker)
+    worker = started(cluster)
+    wait_for(lambda: cluster.lag() == 0, "every event committed")
+    assert cluster.events_applied() == 4_000
+    wait_for(lambda: repairs(worker, "users") == 1, "the repair is on the overview")
+
+
 def test_a_second_worker_on_a_folder_and_a_taken_port_end_with_a_line(cluster):
     worker = started(cluster)
     port = int(worker.url.rpartition(":")[2])
-    second = cluster.start("worker", "second", data_dir=str(cluster.folder / "worker"))
-    assert second.wait(60) == 1
-    assert last_line(second).startswith(f"freshet: data_dir: {cluster.folder / 'worker'}")
-    assert "is in use by another process" in last_line(second)
-    for command in ("worker", "learner"):
-        third = cluster.start(command, f"third-{command}", web_port=port)
-        assert third.wait(60) == 1
-        assert last_line(third).startswith(f"freshet: web_port: the pages cannot listen on 127.0.0.1:{port}")
-        (cluster.folder / "file").write_text("")
-        fourth = cluster.start(command, f"fourth-{command}", data_dir=str(cluster.folder / "file"))
-        assert fourth.wait(60) == 1
-        assert last_line(fourth).startswith(f"freshet: data_dir: {cluster.folder / 'file'}")
-        assert len(fourth.log.read_text().splitlines()) == 1
+    folder, file = cluster.folder / "worker", cluster.folder / "file"
+    file.write_text("")
+    refused = {
+        f"data_dir: {folder}": [cluster.start("worker", "second", data_dir=str(folder))],
+        f"web_port: the pages cannot listen on 127.0.0.1:{port}": [
+            cluster.start(command, f"port-{command}", web_port=port) for command in ("worker", "learner")
+        ],
+        f"data_dir: {file}": [
+            cluster.start(command, f"file-{command}", data_dir=str(file)) for command in ("worker", "learner")
+        ],
+    }
+    for line, processes in refused.items():
+        for process in processes:
+            assert process.wait(60) == 1
+            assert last_line(process).startswith(f"freshet: {line}")
+            assert len(process.log.read_text().splitlines()) == 1
+    assert worker.ready()
 
 
 def test_a_disk_that_fills_up_while_running_ends_the_worker_with_a_line(cluster):

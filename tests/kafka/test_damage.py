@@ -133,3 +133,14 @@ def test_a_copy_of_the_model_that_is_damaged_inside_is_not_loaded_in_part(tmp_pa
     store.set_aside()
     assert store.saved is None
     assert table.repairs.counts()["repairs:model"] == 1
+
+
+def test_a_store_whose_offset_cannot_be_read_is_set_aside_at_once(tmp_path):
+    path = filled_users(tmp_path)
+    for file in path.glob("*.sst"):
+        content = bytearray(file.read_bytes())
+        content[0] ^= 0xFF  # the offset's key comes first
+        file.write_bytes(content)
+    table = users(tmp_path)
+    assert table.offset(0) is None
+    assert table.repairs.counts()["repairs:users"] == 1
