@@ -1,5 +1,6 @@
 """A folder belongs to one deployment and one process, and what is of other topics is set aside."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -126,3 +127,12 @@ def test_the_folders_of_a_former_version_are_found(settings):
     assert unused_folders(settings) == []
     (settings.data_dir / APP).mkdir()
     assert unused_folders(settings) == [settings.data_dir / APP]
+
+
+def test_a_full_disk_is_named_with_its_setting(settings, monkeypatch):
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(FolderUnusable, match=r"^data_dir: .* cannot be written \(No space left on device\)"):
+        open_folder(settings, APP, NOW)

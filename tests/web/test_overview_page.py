@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from streams.kafka.repairs import KINDS, USERS
 from streams.messages import MetricsRow, Process, encode
 from streams.monitor.history import SPANS
 from streams.step.writes import Counts
@@ -110,3 +111,17 @@ def test_the_overview_refreshes_until_it_is_paused(worker: Worker):
     paused = Page(get(worker, "/?pause", BROWSER)[1])
     assert not any(e.get("http-equiv") == "refresh" or "hx-get" in e for _, e in paused.elements)
     assert ("form", {"action": "/users", "role": "search"}) in paused.elements
+
+
+def test_repairs_of_local_state_are_shown(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.table.repairs.add(USERS, "users-0.db: Corruption")
+    worker.send_heartbeat()
+    assert get_json(worker, "/")["repairs"] == [{"kind": USERS, "what": KINDS[USERS], "count": 1}]
+    assert KINDS[USERS] in get(worker, "/", BROWSER)[1]
+
+
+def test_without_repairs_the_overview_says_nothing_of_them(worker: Worker):
+    worker.send_heartbeat()
+    assert get_json(worker, "/")["repairs"] == []
+    assert "Local state" not in get(worker, "/", BROWSER)[1]
