@@ -80,6 +80,19 @@ def last_line(worker: Process) -> str:
     return log.strip().splitlines()[-1]
 
 
+def test_a_trial_in_the_same_data_folder_has_users_of_its_own(kafka, cluster):
+    """Under another prefix offsets begin at 0 again, and would be taken for replayed ones."""
+    worker = started(cluster)
+    publish(cluster, 0, 400)
+    assert worker.stop() == 0
+    prefix = f"trial-{cluster.settings.topic_prefix}"
+    with Cluster(kafka.brokers, cluster.folder, topic_prefix=prefix, **PLAIN) as trial:
+        started(trial)
+        publish(trial, 0, 100)
+        assert trial.events_applied() == 100
+        assert len(trial.answers()) == 100
+
+
 def test_a_changelog_that_was_recreated_while_the_worker_was_stopped_gets_its_users_again(cluster):
     worker = started(cluster)
     publish(cluster, 0, 400)
