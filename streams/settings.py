@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     )
 
     # Worker
-    data_dir: Path = Field(Path("data"), description="folder of the local state; each worker has its own")
+    data_dir: Path = Field(Path("data"), description="folder of the local state; each process has its own")
     worker_id: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]+$",

@@ -55,6 +55,7 @@ METRICS = {
     "freshet_disk_bytes",
     "freshet_ready",
     "freshet_rebalances_total",
+    "freshet_local_state_repairs_total",
     "freshet_learner_active",
     "freshet_uncommitted_events",
     "freshet_lost_events_total",

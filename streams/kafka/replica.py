@@ -18,9 +18,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Generator
-from typing import NamedTuple
+from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING
 
@@ -28,8 +27,13 @@ from models.checkpoint import Checkpoint
 from models.layouts import differences
 from models.model import Model
 from models.published import Prepared
+from streams.errors import UserError
 from streams.kafka.admin import START_OVER
+from streams.kafka.damage import StoreDamaged
+from streams.kafka.local_state import MODEL_CACHE
 from streams.kafka.model_reader import ModelReader, last_checkpoint
+from streams.kafka.repairs import Repairs
+from streams.kafka.replica_queue import Queued, ReplicaQueue
 from streams.kafka.replica_store import ReplicaStore
 from streams.settings import Settings
 
@@ -49,24 +53,17 @@ QUEUED_ROWS = 200_000
 JOIN_TIMEOUT_S = 10
 
 
-class _Queued(NamedTuple):
-    checkpoint: Checkpoint | None
-    """The checkpoint that is complete with these rows; None: more of it follows."""
-    prepared: Prepared
-    rows: int
-    layouts_of: Checkpoint
-    """The checkpoint that has the layouts of these rows."""
-
-
-class TopicRecreated(Exception):
+class TopicRecreated(UserError):
     """A topic was deleted and created again, and no longer fits what is held; the message says which."""
 
 
 class Replica:
     """Keeps `model` up to date, from `start` to `stop`."""
 
-    def __init__(self, settings: Settings, model: Model) -> None:
+    def __init__(self, settings: Settings, model: Model, repairs: Repairs | None = None) -> None:
         self.model = model
+        self._repairs = repairs or Repairs()
+        self._folder = settings.data_dir
         self.current = Checkpoint()
         """The checkpoint that `model` is at; number 0 before the first."""
         self.error: BaseException | None = None
@@ -80,10 +77,7 @@ class Replica:
         """Whether rows are applied whose checkpoint follows, which happens before the worker serves."""
         self._settings, self._topic = settings, settings.topic("model")
         self._reader: ModelReader | None = None
-        self._queue: deque[_Queued] = deque()
-        self._queued_rows = 0
-        self._applied = threading.Condition()
-        """Guards `_queued_rows`, and wakes the thread when rows were applied."""
+        self._queue = ReplicaQueue()
         self._caught_up, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._catch_up, name="replica", daemon=True)
         self._reading: Generator[bool] | None = None
@@ -111,9 +105,13 @@ class Replica:
         """Whether it has begun to read."""
         return self._thread.ident is not None
 
-    def start(self) -> None:
-        """Begin reading; a second call does nothing (Faust announces a worker twice)."""
+    def start(self, folder: Path | None = None) -> None:
+        """Begin reading; a second call does nothing (Faust announces a worker twice).
+
+        The rows are kept in `folder`, by default the data folder.
+        """
         if not self.started:
+            self._folder = folder or self._folder
             self._thread.start()
 
     async def stop(self) -> None:
@@ -147,15 +145,11 @@ class Replica:
 
     def _apply(self) -> None:
         while self._queue:
-            queued = self._queue[0]
             if not self.held_back:
-                self._apply_rows(queued)
-            self._queue.popleft()
-            with self._applied:
-                self._queued_rows -= queued.rows
-                self._applied.notify()
+                self._apply_rows(self._queue.first())
+            self._queue.take()
 
-    def _apply_rows(self, queued: _Queued) -> None:
+    def _apply_rows(self, queued: Queued) -> None:
         parts, before, layouts_of = self.model.parts, self.not_updated, queued.layouts_of
         changed = layouts_of.number > 0 and _settings_of(layouts_of) != _settings_of(self._layouts_of)
         if changed:
@@ -193,9 +187,7 @@ class Replica:
     def _enqueue(
         self, checkpoint: Checkpoint | None, prepared: Prepared, rows: int, layouts_of: Checkpoint
     ) -> None:
-        with self._applied:
-            self._queued_rows += rows
-        self._queue.append(_Queued(checkpoint, prepared, rows, layouts_of))
+        self._queue.put(Queued(checkpoint, prepared, rows, layouts_of))
 
     def _catch_up(self) -> None:
         reading = self._read()
@@ -207,15 +199,13 @@ class Replica:
                 if self._caught_up.is_set():
                     self._reading = reading
                     return
-                with self._applied:
-                    while self._queued_rows > QUEUED_ROWS and not self._stopping.is_set():
-                        self._applied.wait(CATCH_UP_WAIT_S)
+                self._queue.wait_for_room(QUEUED_ROWS, self._stopping)
         except BaseException as error:  # noqa: BLE001  raised again by `advance`, on the loop
             self.error = error
 
     def _read(self) -> Generator[bool]:
         """Read slice by slice, and yield after each whether there was something to do."""
-        store = ReplicaStore(self._settings.data_dir / "model-cache")
+        store = ReplicaStore(self._folder / MODEL_CACHE, self._repairs)
         self._reader = reader = ModelReader(self._settings, self.model.prepare)
         try:
             last = last_checkpoint(self._settings) or Checkpoint()
@@ -224,8 +214,11 @@ class Replica:
             if saved is not None:
                 low, end = reader.bounds(self._topic, 0)
                 if low <= saved.next_offset <= end:
-                    yield from self._load(store, last)
-                    latest, offset = Checkpoint.decode(saved.checkpoint), saved.next_offset
+                    try:  # else the topic is read from its beginning
+                        yield from self._load(store, last)
+                        latest, offset = Checkpoint.decode(saved.checkpoint), saved.next_offset
+                    except StoreDamaged:
+                        store.set_aside()
             if offset == OFFSET_BEGINNING:
                 store.clear()
             self._enqueue(latest, self.model.prepare(()), 0, last)

@@ -6,6 +6,7 @@ Rates and ages are of the last ten seconds, counts of the requested span.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from streams.kafka.repairs import KINDS
 from streams.messages import Process
 from streams.monitor.counts import Histogram
 from streams.monitor.history import SPANS, WINDOW_MS, Heartbeat, Point, add_up, labelled, total
@@ -49,6 +50,10 @@ def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str
         | {name: total(counts, name) for name in LOST},
         "dead_letters": labelled(counts, "dead_letter"),
         "lost": {name: labelled(counts, name) for name in LOST if total(counts, name)},
+        "repairs": [
+            {"kind": kind, "what": KINDS.get(kind, kind), "count": count}
+            for kind, count in labelled(counts, "repairs").items()
+        ],
         "lag": _lag(alive),
         "memory_bytes": _sum((*alive, *learning), "memory_bytes"),
         "disk_bytes": _sum((*alive, *learning), "disk_bytes"),

@@ -102,6 +102,12 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
         "Events served whose offsets are not committed yet",
         gauges["uncommitted"],
     )
+    yield _counter(
+        "freshet_local_state_repairs",
+        "Local state that was set aside and restored from Kafka, or written to Kafka again, by kind",
+        "kind",
+        labelled(totals, "repairs"),
+    )
     yield _counter("freshet_rebalances", "Rebalances of this worker", value=totals["rebalances"])
     yield _gauge(
         "freshet_ready",

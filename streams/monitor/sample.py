@@ -66,7 +66,7 @@ class ServingSampler:
         partitions = serving.table.open_partitions()
         lost = dict.fromkeys(partitions, 0) | serving.losses.counts
         return Sample(
-            self.metrics.counts() | _labelled("lost_events", lost),
+            self.metrics.counts() | _labelled("lost_events", lost) | serving.table.repairs.counts(),
             {name: value for name, value in gauges.items() if value is not None},
             Process(
                 kind="serving",

@@ -2,23 +2,31 @@
 
 import logging
 import os
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 from confluent_kafka import KafkaException
 from faust.utils.terminal import SpinnerHandler
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from streams.errors import USAGE
+from streams.errors import USAGE, UserError
 from streams.kafka.admin import TopicsDiffer, require
 from streams.kafka.assignor import MovableAssignor
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.client import credentials, faust_brokers
+from streams.kafka.identity import identify
+from streams.kafka.local_state import LocalFolder, check_identity, open_folder, unused_folders
+from streams.kafka.repairs import Repairs
 from streams.kafka.table import ChunkTable
 from streams.settings import Settings
+
+log = logging.getLogger(__name__)
 
 FETCH_WAIT_MS = 2
 """Long poll of a serving worker: what a quiet topic may add to the age of a recommendation."""
@@ -43,12 +51,19 @@ class FreshetApp(ChunkApp):
     def _new_web(self) -> Web:
         return _Web(self)
 
+    folder: LocalFolder | None = None
+    """The folder of this process, from `prepare` on."""
+
     async def crash(self, reason: BaseException) -> None:
         """Crash as Faust does, but end after `CRASH_S`: Faust waits for chunks that will never be acked.
 
         Ending so is like being killed, and the state survives that.  A thread does it, because the loop may
-        be closed while another thread still holds the process.
+        be closed while another thread still holds the process.  For an error that the user can correct, the
+        process ends at once, and its message is the last line.
         """
+        if isinstance(reason, UserError):
+            print(f"freshet: {reason}", file=sys.__stderr__, flush=True)
+            os._exit(reason.exit_code)
         end = threading.Timer(CRASH_S, os._exit, [1])
         end.daemon = True
         end.start()
@@ -113,25 +128,59 @@ def run(module: str, settings: Settings) -> None:
     cli(["-A", module, "worker", "--loglevel", level, "--web-port", str(settings.web_port)])
 
 
-def prepare(settings: Settings) -> None:
-    """Create the data folder, and check the topics; called before a process starts.
+def prepare(app: FreshetApp, settings: Settings, app_id: str, repairs: Repairs | None = None) -> Path:
+    """Check topics, port and data folder before a process starts; returns its folder.
 
-    Exits with 2 and a line on what is wrong and how to fix it.
+    With `repairs`, the folder holds state, and what is of other topics is set aside.  Exits with a line on
+    what is wrong and how to fix it: with 2 if it is about Kafka, else with 1.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if app.folder is not None:  # Faust announces a worker twice
+        return app.folder.path
     try:
         require(settings)
+        require_port(settings)
+        identity = identify(settings)
+        app.folder = open_folder(settings, app_id, identity)
+        if repairs is not None:
+            check_identity(settings, app.folder.path, identity, repairs)
+            for folder in unused_folders(settings):
+                log.warning("%s is of a former version and not used any more: it can be deleted", folder)
+        app.conf.datadir = app.folder.path
+        return app.folder.path
     except TopicsDiffer as error:
-        for line in str(error).splitlines():
-            print(f"freshet: {line}", file=sys.stderr)
-        raise SystemExit(USAGE) from None
+        _exit(USAGE, *str(error).splitlines())
     except KafkaException as error:
-        print(
-            f"freshet: no Kafka at {settings.brokers} ({error.args[0].str()}): set FRESHET_BROKERS,"
+        _exit(
+            USAGE,
+            f"no Kafka at {settings.brokers} ({error.args[0].str()}): set FRESHET_BROKERS,"
             " or start one with `make kafka`",
-            file=sys.stderr,
         )
-        raise SystemExit(USAGE) from None
+    except UserError as error:
+        _exit(error.exit_code, str(error))
+
+
+def require_port(settings: Settings) -> None:
+    """`PortTaken` unless the pages can listen on their port."""
+    try:
+        address = socket.getaddrinfo(settings.web_host, settings.web_port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address[4][:2], family=address[0]):
+            pass
+    except OSError as error:
+        raise PortTaken(
+            f"web_port: the pages cannot listen on {settings.web_host}:{settings.web_port}"
+            f" ({os.strerror(error.errno or 0)}):"
+            " choose another port with --web-port or FRESHET_WEB_PORT; 0 is any free one"
+        ) from None
+
+
+class PortTaken(UserError):
+    """The pages cannot listen; the message names the setting."""
+
+
+def _exit(code: int, *lines: str) -> NoReturn:
+    for line in lines:
+        print(f"freshet: {line}", file=sys.stderr)
+    raise SystemExit(code) from None
 
 
 def quiet_logs() -> None:

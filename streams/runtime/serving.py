@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -14,6 +15,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import Service
 
+from streams.errors import UserError
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.group_reset import skipped
 from streams.kafka.late_writes import LateWrites, read_repair
@@ -62,7 +64,7 @@ class Serving:
         self._started = time.monotonic()
         self.policy = ServingPolicy.from_settings(settings)
         self.model = make_model(settings)
-        self.replica = Replica(settings, self.model)
+        self.replica = Replica(settings, self.model, table.repairs)
         self.recommender: Recommender = self._make_recommender(settings)
         self.positions: dict[int, int] = {}
         """Offset after the last event served by this process, by partition of `events`."""
@@ -168,12 +170,15 @@ class Serving:
             set_half_lives(self.settings, self.model)
             self.recommender = self._make_recommender(self.settings)
 
-    def start(self) -> None:
-        """Compile the kernels, so that no event waits for them, and begin to read the model."""
+    def start(self, folder: Path | None = None) -> None:
+        """Compile the kernels, so that no event waits for them, and begin to read the model.
+
+        Its copy is kept in `folder`; by default in the data folder.
+        """
         sys.setswitchinterval(SWITCH_S)
         warm_up_recommender(self.recommender, self.settings.list_length)
         warm_up_replica(self.settings)
-        self.replica.start()
+        self.replica.start(folder)
 
     async def loaded(self) -> None:
         """Return when the model published before the start is applied, and users are restored.
@@ -279,7 +284,11 @@ def keep_replica_fresh(app: ChunkApp, serving: Serving) -> None:
         @Service.task
         async def _advance(self) -> None:
             while not self.should_stop:
-                serving.replica.advance()
+                try:
+                    serving.replica.advance()
+                except UserError as error:
+                    await app.crash(error)
+                    raise
                 await asyncio.sleep(ADVANCE_S)
 
         async def on_stop(self) -> None:

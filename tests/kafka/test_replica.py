@@ -162,12 +162,12 @@ def test_a_long_checkpoint_is_never_held_whole(settings, monkeypatch):
 
     def watch_enqueue(replica, *args):
         enqueue(replica, *args)
-        held.append((0, replica._queued_rows))
+        held.append((0, replica._queue.rows))
 
     monkeypatch.setattr(replica_store.ReplicaStore, "add", watch_add)
     monkeypatch.setattr(Replica, "_enqueue", watch_enqueue)
     replica.start()
-    asyncio.run(until(lambda: replica._queued_rows > 70))  # and there the thread waits
+    asyncio.run(until(lambda: replica._queue.rows > 70))  # and there the thread waits
     assert not replica.ready
     follow(replica, 1)
     assert max(unsaved for unsaved, _ in held) < 60 + 20

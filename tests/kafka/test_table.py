@@ -5,7 +5,8 @@ import pytest
 from faust.types import TP
 
 from streams import topics
-from streams.kafka.table import FAUST_OFFSET_KEY, OFFSET_KEY, ChunkTable
+from streams.kafka.changelog import OFFSET_KEY
+from streams.kafka.table import ChunkTable
 from streams.messages import MAX_ID_BYTES
 from streams.step.users import decode_user
 from tests.step.test_serve import NOW, record, step
@@ -109,17 +110,3 @@ def test_any_user_id_is_a_key_of_its_own(tmp_path, user):
         assert serve(table, [record(offset, user=user)]).counts.accepted == 1
     assert table.persisted_offset(TP("changelog", 0)) == 7
     assert decode_user(table.stored(0, user.encode())).events == 2
-
-
-def test_a_store_of_an_older_version_is_restored_once(tmp_path):
-    """The old key of the offset may be a user's now: what it holds is not a user."""
-    table, tp = rocksdb_table(tmp_path), TP("changelog", 0)
-    table.store(0, {b"u": b"1"}, 41)
-    database = table.data._db_for_partition(0)
-    database.put(FAUST_OFFSET_KEY, b"41")
-    database.delete(OFFSET_KEY)
-    assert table.persisted_offset(tp) is None, "restore from the beginning"
-    assert table.stored(0, FAUST_OFFSET_KEY) is None
-    table.store(0, {FAUST_OFFSET_KEY: b"a user"}, 42)
-    assert table.persisted_offset(tp) == 42
-    assert table.stored(0, FAUST_OFFSET_KEY) == b"a user"

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from streams.kafka.repairs import KINDS, USERS
 from streams.messages import MetricsRow, Process, encode
 from streams.monitor.history import SPANS
 from streams.step.writes import Counts
@@ -148,3 +149,17 @@ def test_what_was_lost_and_what_has_to_be_set_right_is_said(tmp_path):
     metrics = samples(get(worker, "/metrics")[1])
     assert metrics["freshet_lost_events_total"] == {(("partition", "0"),): 30, (("partition", "2"),): 4}
     assert metrics["freshet_ready"] == {(): 0}
+
+
+def test_repairs_of_local_state_are_shown(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.table.repairs.add(USERS, "users-0.db: Corruption")
+    worker.send_heartbeat()
+    assert get_json(worker, "/")["repairs"] == [{"kind": USERS, "what": KINDS[USERS], "count": 1}]
+    assert KINDS[USERS] in get(worker, "/", BROWSER)[1]
+
+
+def test_without_repairs_the_overview_says_nothing_of_them(worker: Worker):
+    worker.send_heartbeat()
+    assert get_json(worker, "/")["repairs"] == []
+    assert "Local state" not in get(worker, "/", BROWSER)[1]
