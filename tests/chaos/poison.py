@@ -130,7 +130,7 @@ def _letters(deployment: Deployment) -> list[dict[str, Any]]:
     return letters
 
 
-def _answered(*ids: str) -> Callable[[Deployment, Process], list[str]]:
+def _answered(*ids: str) -> Callable[[Deployment, Process | None], list[str]]:
     def faults(deployment: Deployment, worker: Process) -> list[str]:
         answered = {entry["event_id"] for entry in _recommendations(deployment)}
         return [f"{name} is not answered" for name in ids if name not in answered]
@@ -142,7 +142,10 @@ def _answered(*ids: str) -> Callable[[Deployment, Process], list[str]]:
 
 
 def _reserved(deployment: Deployment) -> None:
-    deployment.shop.produce(RESERVED.encode(), event(RESERVED, event_id="reserved"))
+    for name in ("reserved", "reserved again"):  # the second one reads what the first one stored
+        deployment.shop.produce(RESERVED.encode(), event(RESERVED, event_id=name))
+        within(5, lambda name=name: not _answered(name)(deployment, None))
+        time.sleep(1)  # until the first one is stored
 
 
 def _header_name(deployment: Deployment) -> None:
@@ -196,17 +199,18 @@ def _large_faults(user: str) -> Callable[[Deployment, Process], list[str]]:
 
 
 def _letter_header(deployment: Deployment) -> None:
-    headers = {"reason": "empty", "detail": "", "topic": "t", "partition": "0", "offset": "0", "time": "0"}
+    headers = {"reason": "empty", "detail": None, "topic": "t", "partition": "0", "offset": "0", "time": "0"}
     producer = Producer({"bootstrap.servers": deployment.broker.brokers})
-    sent = [*headers.items(), ("trace", None)]
-    producer.produce(deployment.topic("dead-letter"), b"", b"by hand", headers=sent)
+    for sent in ([*headers.items()], [("trace", None)], []):
+        producer.produce(deployment.topic("dead-letter"), b"", b"by hand", headers=sent)
     assert not producer.flush(30)
 
 
 def _letter_page(deployment: Deployment, worker: Process) -> list[str]:
-    if page(worker, "/dead-letters") is None:
-        return [f"the page answers: {text_page(worker, '/dead-letters')[:80]}"]
-    return []
+    letters = read(deployment.broker.brokers, deployment.topic("dead-letter"))
+    places = [f"{letter.partition}:{letter.offset}" for letter in letters if letter.key == b"by hand"]
+    paths = ["/dead-letters", *(f"/dead-letters?at={place}" for place in places)]
+    return [f"{path} answers: {text_page(worker, path)[:80]}" for path in paths if page(worker, path) is None]
 
 
 def _replay(deployment: Deployment) -> None:
@@ -288,7 +292,12 @@ def _absent(deployment: Deployment) -> None:
 
 
 KINDS = (
-    Poison("an event of the user `__faust\\0offset__`", "answered", _reserved, _answered("reserved")),
+    Poison(
+        "two events of the user `__faust\\0offset__`",
+        "answered",
+        _reserved,
+        _answered("reserved", "reserved again"),
+    ),
     Poison("a header name that is no UTF-8", "answered, or a dead letter", _header_name, _header_name_faults),
     Poison("headers without a value", "answered", _header_value, _answered("header-value")),
     Poison(
