@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tests.bench.process import Process
 from tests.chaos.chaos import Chaos
 from tests.chaos.deployment import SESSION_TIMEOUT_S, Deployment
-from tests.chaos.pages import is_ready, last_line, wait_ready
+from tests.chaos.pages import is_ready, wait_ready, why_ended
 from tests.chaos.report import Row, judged
 from tests.chaos.waiting import within
 
@@ -102,7 +102,7 @@ def stall(chaos: Chaos) -> Iterator[Row]:
             worker.signal(signal.SIGCONT)
             time.sleep(SESSION_TIMEOUT_S)
         status = worker.exit_status()
-        wrong = [] if status is None else [f"it ended with {status}: {last_line(worker)}"]
+        wrong = [] if status is None else [f"it ended with {status}: {why_ended(worker)}"]
         done = f"the only worker suspended for {seconds:.1f} s under load"
         yield judged(done, "it goes on", wrong)
         if status is None:

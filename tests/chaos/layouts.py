@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.bench.process import Ended, Process
 from tests.chaos.chaos import Chaos
 from tests.chaos.deployment import Deployment
-from tests.chaos.pages import NotSeen, last_line, text_page, wait_ready
+from tests.chaos.pages import NotSeen, text_page, wait_ready, why_ended
 from tests.chaos.records import read
 from tests.chaos.report import Row, judged
 from tests.chaos.shop import event
@@ -33,7 +33,7 @@ def layouts(chaos: Chaos) -> Iterator[Row]:
         with deployment.shop.open(100):
             time.sleep(SECONDS)
         status = worker.exit_status()
-        wrong = [] if status is None else [f"it ended with {status}: {last_line(worker)}"]
+        wrong = [] if status is None else [f"it ended with {status}: {why_ended(worker)}"]
         yield judged(done, "the worker stays up", wrong)
         yield _ended_late(learner)
         if status is None:
@@ -47,7 +47,7 @@ def layouts(chaos: Chaos) -> Iterator[Row]:
 
 def _ended_late(learner: Process) -> Row:
     status = learner.exit_status()
-    wrong = [] if status is None else [f"it ended with {status}: {last_line(learner)}"]
+    wrong = [] if status is None else [f"it ended with {status}: {why_ended(learner)}"]
     return judged("the learner itself", "it runs", wrong)
 
 
@@ -59,7 +59,7 @@ def _newcomer(deployment: Deployment) -> Row:
         wrong = deployment.settle()
         newcomer.check()
     except (Ended, NotSeen):
-        wrong = [f"not ready: {last_line(newcomer)}"]
+        wrong = [f"not ready: {why_ended(newcomer)}"]
     newcomer.stop()
     return judged("a worker of the old settings that starts now", "ready, all answered", wrong)
 

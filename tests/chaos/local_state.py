@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.bench.process import Ended, Process
 from tests.chaos.chaos import Chaos
 from tests.chaos.deployment import Deployment
-from tests.chaos.pages import NotSeen, last_line, page, page_faults, wait_ready
+from tests.chaos.pages import NotSeen, last_line, page, page_faults, wait_ready, why_ended
 from tests.chaos.report import Row, judged
 from tests.chaos.seen import CHANGELOG
 from tests.chaos.waiting import within
@@ -42,7 +42,7 @@ def _after_start(worker: Process, deployment: Deployment) -> list[str]:
         wait_ready(worker)
         return deployment.settle() + page_faults(worker, deployment.expected())
     except (Ended, NotSeen):
-        return [f"not ready: {last_line(worker)}"]
+        return [f"not ready: {why_ended(worker)}"]
 
 
 # Damaged stores

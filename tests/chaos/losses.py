@@ -9,7 +9,7 @@ from confluent_kafka.admin import NewPartitions
 from tests.bench.process import Process
 from tests.chaos.chaos import Chaos
 from tests.chaos.deployment import PARTITIONS, Deployment
-from tests.chaos.pages import last_line, metrics, page, page_faults, text_page, wait_ready
+from tests.chaos.pages import metrics, page, page_faults, text_page, wait_ready, why_ended
 from tests.chaos.records import end_offsets
 from tests.chaos.report import Row, judged
 from tests.chaos.waiting import within
@@ -114,7 +114,7 @@ def _noticed(done: str, worker: Process, deployment: Deployment) -> Row:
     def notice() -> str:
         if worker.exit_status() is not None:
             said = worker.log.read_text(errors="replace")
-            return f"it ended: {last_line(worker)}" if topic in said[-3000:] else ""
+            return f"it ended: {why_ended(worker)}" if topic in said[-3000:] else ""
         ready = text_page(worker, "/health/ready.json") or text_page(worker, "/health/ready")
         return f"not ready: {ready}" if topic in ready and '"ready":false' in ready.replace(" ", "") else ""
 
@@ -124,6 +124,6 @@ def _noticed(done: str, worker: Process, deployment: Deployment) -> Row:
         return Row(done, expected, f"after {time.monotonic() - began:.0f} s {said}", True)
     ended = worker.exit_status()
     state = (
-        text_page(worker, "/health/ready") if ended is None else f"it ended with {ended}: {last_line(worker)}"
+        text_page(worker, "/health/ready") if ended is None else f"it ended with {ended}: {why_ended(worker)}"
     )
     return Row(done, expected, f"after {NOTICED_S} s: {state}", False)

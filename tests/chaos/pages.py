@@ -12,7 +12,8 @@ from tests.chaos.faults import user_faults
 from tests.chaos.seen import StoredUser
 from tests.chaos.waiting import within
 
-READY_S = 90
+READY_S = 240
+"""Time for a start: the first one compiles kernels, which takes a minute or two on a busy machine."""
 
 
 class NotSeen(Exception):
@@ -73,3 +74,10 @@ def last_line(process: Process) -> str:
     """The last line of a process's log that is not blank."""
     lines = [line for line in process.log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip()[-200:] if lines else "(empty log)"
+
+
+def why_ended(process: Process) -> str:
+    """The last error that a process's log names, otherwise its last line."""
+    log = process.log.read_text(errors="replace")
+    errors = re.findall(r"^[\w.]*(?:Error|Exception|Recreated|Fenced|Differ)\b: .+", log, re.MULTILINE)
+    return errors[-1][:200] if errors else last_line(process)

@@ -13,7 +13,7 @@ from tests.bench.process import Ended, Process
 from tests.chaos.broker import LARGEST_BYTES
 from tests.chaos.chaos import Chaos
 from tests.chaos.deployment import Deployment
-from tests.chaos.pages import NotSeen, last_line, page, text_page, wait_ready
+from tests.chaos.pages import NotSeen, page, text_page, wait_ready, why_ended
 from tests.chaos.raw_produce import produce as produce_raw
 from tests.chaos.records import read
 from tests.chaos.report import Row
@@ -73,7 +73,7 @@ def _row(kind: Poison, deployment: Deployment, worker: Process) -> Row:
 
     within(EFFECT_S, right, 0.5)
     if (status := worker.exit_status()) is not None:
-        wrong[:] = [f"the worker ended with {status}: {last_line(worker)}"]
+        wrong[:] = [f"the worker ended with {status}: {why_ended(worker)}"]
     return Row(
         kind.done,
         f"{kind.expected}; the events after it answered",
