@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 BATCH_S = 0.02
-USERS, ITEMS = 40, 60
+USERS, ITEMS = 40, 300
 UNUSABLE: tuple[bytes | None, ...] = (
     None,
     b'{"event_id": "1", "us',
