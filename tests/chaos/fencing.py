@@ -24,7 +24,8 @@ def pause(chaos: Chaos) -> Iterator[Row]:
         steady = deployment.worker("steady")
         wait_ready(steady)
         for cycle in range(1 if chaos.quick else 3):
-            sleeper = deployment.worker("sleeper", brokers=chaos.broker.slow_brokers)
+            name = chaos.rng.choice(("sleeper", None))
+            sleeper = deployment.worker("sleeper", worker_id=name, brokers=chaos.broker.slow_brokers)
             yield from _suspended(deployment, chaos.rng, sleeper, f"cycle {cycle + 1}, 120 ms of network")
         yield _restored(deployment, steady)
 
@@ -35,7 +36,8 @@ def broker_pause(chaos: Chaos) -> Iterator[Row]:
         steady = deployment.worker("steady")
         wait_ready(steady)
         for _ in range(1 if chaos.quick else 2):
-            sleeper, seconds = deployment.worker("sleeper"), chaos.rng.uniform(0.15, 2)
+            sleeper = deployment.worker("sleeper", worker_id=chaos.rng.choice(("sleeper", None)))
+            seconds = chaos.rng.uniform(0.15, 2)
             done = f"broker paused for {seconds:.2f} s, the worker suspended meanwhile"
             yield from _suspended(deployment, chaos.rng, sleeper, done, seconds)
         yield _restored(deployment, steady)
