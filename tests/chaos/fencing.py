@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tests.bench.process import Process
 from tests.chaos.chaos import Chaos
 from tests.chaos.deployment import SESSION_TIMEOUT_S, Deployment
-from tests.chaos.pages import is_ready, wait_ready, why_ended
+from tests.chaos.pages import is_ready, not_up, wait_ready
 from tests.chaos.report import Row, judged
 from tests.chaos.waiting import within
 
@@ -26,7 +26,9 @@ def pause(chaos: Chaos) -> Iterator[Row]:
         for cycle in range(1 if chaos.quick else 3):
             name = chaos.rng.choice(("sleeper", None))
             sleeper = deployment.worker("sleeper", worker_id=name, brokers=chaos.broker.slow_brokers)
-            yield from _suspended(deployment, chaos.rng, sleeper, f"cycle {cycle + 1}, 120 ms of network")
+            yield from _suspended(
+                deployment, chaos.rng, steady, sleeper, f"cycle {cycle + 1}, 120 ms of network"
+            )
         yield _restored(deployment, steady)
 
 
@@ -39,12 +41,17 @@ def broker_pause(chaos: Chaos) -> Iterator[Row]:
             sleeper = deployment.worker("sleeper", worker_id=chaos.rng.choice(("sleeper", None)))
             seconds = chaos.rng.uniform(0.15, 2)
             done = f"broker paused for {seconds:.2f} s, the worker suspended meanwhile"
-            yield from _suspended(deployment, chaos.rng, sleeper, done, seconds)
+            yield from _suspended(deployment, chaos.rng, steady, sleeper, done, seconds)
         yield _restored(deployment, steady)
 
 
 def _suspended(
-    deployment: Deployment, rng: random.Random, sleeper: Process, what: str, broker_pause_s: float = 0
+    deployment: Deployment,
+    rng: random.Random,
+    steady: Process,
+    sleeper: Process,
+    what: str,
+    broker_pause_s: float = 0,
 ) -> Iterator[Row]:
     wait_ready(sleeper)
     with deployment.shop.open():
@@ -56,11 +63,11 @@ def _suspended(
         if broker_pause_s:
             deployment.broker.resume()
         time.sleep(SESSION_TIMEOUT_S)
-    wrong = deployment.settle()
+    wrong = not_up(steady) + deployment.settle()
     yield judged(f"SIGSTOP under 300 events/s, {what}", f"the successor does all: {ALL_RIGHT}", wrong)
     sleeper.signal(signal.SIGCONT)
     status = sleeper.exit_status(ZOMBIE_S)
-    wrong = deployment.settle()
+    wrong = not_up(steady) + deployment.settle()
     outcome = "it went on" if status is None else f"it ended with {status}"
     sleeper.stop()
     yield judged(f"SIGCONT ({what}); {outcome}", ALL_RIGHT, wrong)
@@ -103,11 +110,10 @@ def stall(chaos: Chaos) -> Iterator[Row]:
             time.sleep(seconds)
             worker.signal(signal.SIGCONT)
             time.sleep(SESSION_TIMEOUT_S)
-        status = worker.exit_status()
-        wrong = [] if status is None else [f"it ended with {status}: {why_ended(worker)}"]
         done = f"the only worker suspended for {seconds:.1f} s under load"
-        yield judged(done, "it goes on", wrong)
-        if status is None:
+        ended = not_up(worker)
+        yield judged(done, "it goes on", ended)
+        if not ended:
             wrong = deployment.settle()
             if not within(20, lambda: is_ready(worker)):
                 wrong.append("the worker is not ready")

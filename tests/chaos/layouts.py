@@ -8,7 +8,7 @@ from typing import Any
 from tests.bench.process import Ended, Process
 from tests.chaos.chaos import Chaos
 from tests.chaos.deployment import Deployment
-from tests.chaos.pages import NotSeen, page, text_page, wait_ready, why_ended
+from tests.chaos.pages import NotSeen, not_up, page, text_page, wait_ready, why_ended
 from tests.chaos.records import read
 from tests.chaos.report import Row, judged
 from tests.chaos.shop import event
@@ -37,7 +37,7 @@ def layouts(chaos: Chaos) -> Iterator[Row]:
         with deployment.shop.open(100):
             time.sleep(SECONDS)
         done = "a learner with another embedding size beside a running worker"
-        yield judged(done, "the learner learns", _not_up(learner) or _not_active(learner))
+        yield judged(done, "the learner learns", not_up(learner) or _not_active(learner))
         yield judged(
             done, "the worker answers, with items, all exactly once", _not_answering(deployment, worker)
         )
@@ -63,12 +63,7 @@ def _newcomer(deployment: Deployment, what: str, settings: dict[str, Any]) -> Ro
 
 
 def _not_answering(deployment: Deployment, worker: Process) -> list[str]:
-    return _not_up(worker) or deployment.settle() + _lists_without_items(deployment)
-
-
-def _not_up(process: Process) -> list[str]:
-    status = process.exit_status()
-    return [] if status is None else [f"it ended with {status}: {why_ended(process)}"]
+    return not_up(worker) or deployment.settle() + _lists_without_items(deployment)
 
 
 def _is_active(learner: Process) -> bool:

@@ -76,6 +76,12 @@ def last_line(process: Process) -> str:
     return lines[-1].strip()[-200:] if lines else "(empty log)"
 
 
+def not_up(process: Process) -> list[str]:
+    """What is wrong with a process that should run: that it ended, and why; nothing if it runs."""
+    status = process.exit_status()
+    return [] if status is None else [f"it ended with {status}: {why_ended(process)}"]
+
+
 def why_ended(process: Process) -> str:
     """The last error that a process's log names, otherwise its last line."""
     log = process.log.read_text(errors="replace")

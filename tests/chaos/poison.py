@@ -10,7 +10,7 @@ from tests.bench.process import Ended, Process
 from tests.chaos.broker import LARGEST_BYTES
 from tests.chaos.chaos import Chaos
 from tests.chaos.deployment import Deployment
-from tests.chaos.pages import NotSeen, page, wait_ready, why_ended
+from tests.chaos.pages import NotSeen, not_up, page, wait_ready
 from tests.chaos.poison_kinds import KINDS, Poison, recommendations
 from tests.chaos.report import Row, judged
 from tests.chaos.shop import event
@@ -55,9 +55,7 @@ def _row(kind: Poison, deployment: Deployment, worker: Process) -> Row:
         return not wrong or worker.exit_status() is not None
 
     within(EFFECT_S, right, 0.5)
-    if (status := worker.exit_status()) is not None:
-        wrong[:] = [f"the worker ended with {status}: {why_ended(worker)}"]
-    return judged(kind.done, f"{kind.expected}; the events after it answered", wrong)
+    return judged(kind.done, f"{kind.expected}; the events after it answered", not_up(worker) or wrong)
 
 
 def _restarted(deployment: Deployment, worker: Process) -> Row:
