@@ -14,7 +14,7 @@ from tests.chaos.waiting import within
 
 ALL_RIGHT = "users, examples, dead letters exactly once; last recommendations newest"
 RESTORED = "a worker with an empty folder has every user right"
-ZOMBIE_S = 12
+ZOMBIE_S = 9
 """Time for a worker that lost its partitions to notice: to end, or to join again."""
 
 

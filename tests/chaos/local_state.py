@@ -86,7 +86,7 @@ def damage(chaos: Chaos) -> Iterator[Row]:
         learner.stop()
         _to_tables(deployment)
         yield judged(f"{EVENTS} events, the worker stopped", "all right", wrong)
-        for whose, what in cases[: 2 if chaos.quick else None]:
+        for whose, what in cases[: 1 if chaos.quick else None]:
             stores = _stores(deployment.folder / "worker", whose)
             wrong = [] if stores else [f"no store of the {whose} was found"]
             for store in stores:
