@@ -14,7 +14,7 @@ from streams.monitor.sample import ServingSampler
 from streams.runtime.background import run_in_background
 from streams.runtime.faust_app import make_app, prepare
 from streams.runtime.live_settings import LiveSettings
-from streams.runtime.serving import Serving, keep_replica_fresh
+from streams.runtime.serving import Serving, keep_newest_recommendations, keep_replica_fresh
 from streams.settings import load_or_exit
 from streams.web.routes import attach_serving_pages
 
@@ -44,8 +44,12 @@ live_settings = LiveSettings(settings, serving.use)
 status, sampler = ProcessStatus(settings, "serving"), ServingSampler(app, serving)
 item_map = ItemMap(serving.model)
 run_in_background(
-    app, [status.background_task(sampler.take), live_settings.background_task(), item_map.background_task()]
-)
+    app,
+    [
+        status.background_task(sampler.take), live_settings.background_task(), item_map.background_task(),
+        keep_newest_recommendations(app, serving),
+    ],
+)  # fmt: skip
 keep_replica_fresh(app, serving)
 attach_serving_pages(app, serving, status, sampler, live_settings, item_map)
 

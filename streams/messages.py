@@ -107,6 +107,13 @@ class Recommendation(Struct, frozen=True, kw_only=True, gc=False):
     time: Annotated[int, Meta(description="time at which it was made, ms since the epoch")]
     event_id: Annotated[str, Meta(description="the event that caused it")]
     event_type: str
+    offset: Annotated[
+        int,
+        Meta(
+            description="offset of that event in its partition of `events`: of two recommendations for a"
+            " user, the one with the higher offset is the newer; -1: an earlier version did not say it"
+        ),
+    ] = -1
     items: Annotated[list[Recommended], Meta(description="best first")]
     checkpoint: Annotated[
         int, Meta(description="checkpoint of the model that it came from; 0: nothing learnt yet")

@@ -1,15 +1,17 @@
 """A serving worker without Kafka: records in, `serve`, the real `BatchWriter`, a dict as store; and crashes.
 
 A crash comes before any write, and takes with it everything but what Kafka and the disk hold.  A restart
-restores the store from the changelog and continues from the committed offsets, as a worker does.
+restores the store from the changelog and continues from the committed offsets, as a worker does.  A worker
+may also be fenced from a transaction on: it goes on while it has events, and what it writes is refused.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from streams.kafka.fenced_producer import Fenced
 from streams.kafka.writer import BatchWriter
 from streams.settings import Settings
 from streams.step.policy import ServingPolicy
@@ -70,14 +72,24 @@ class Batch:
         """Nothing is compressed."""
 
 
+class Life(NamedTuple):
+    """How a worker's life ends: crashed before the write of a number, and fenced from a transaction on."""
+
+    crash_at: int = 10**9
+    fenced_at: int = 10**9
+    transactional: bool = True
+    """Whether it writes transactions; not so on the embedded broker."""
+
+
 class Worker:
-    """One life of a worker, which ends with the write numbered `crash_at` or after the last record."""
+    """One life of a worker."""
 
     changelog_topic_name = CHANGELOG
 
-    def __init__(self, disk: Disk, settings: Settings, recommender: Recommender, crash_at: int) -> None:
+    def __init__(self, disk: Disk, settings: Settings, recommender: Recommender, life: Life) -> None:
         self.disk, self.settings, self.recommender = disk, settings, recommender
-        self.writes_left = crash_at
+        self.writes_left, self.transactions_left = life.crash_at, life.fenced_at
+        self.transactions = self if life.transactional else None
         self.policy = ServingPolicy.from_settings(settings)
         for partition in range(settings.partitions):
             for key, value, _ in disk.topics[CHANGELOG, partition][disk.stored_to[partition] + 1 :]:
@@ -85,7 +97,7 @@ class Worker:
             disk.stored_to[partition] = len(disk.topics[CHANGELOG, partition]) - 1
 
     def run(self, records: Iterable[Record], chunk: int) -> bool:
-        """Serve what is not committed, `chunk` records at a time; whether the life ended without a crash."""
+        """Serve what is not committed, `chunk` records at a time; whether without crash and fence."""
         pending = [record for record in records if record.offset >= self.disk.committed[record.partition]]
         chunks = [pending[at : at + chunk] for at in range(0, len(pending), chunk)]
         return asyncio.run(self._run(chunks))
@@ -93,9 +105,8 @@ class Worker:
     async def _run(self, chunks: list[list[Record]]) -> bool:
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         app = SimpleNamespace(
-            conf=SimpleNamespace(broker_session_timeout=10.0),
             on_partitions_revoked=SimpleNamespace(connect=lambda *args, **kwargs: None),
-            producer=SimpleNamespace(_producer=self),
+            producer=SimpleNamespace(_producer=self, transactions=self.transactions),
             crash=self._crash,
         )
         self._in_flight: deque[tuple[Batch, str, int, asyncio.Future[Any]]] = deque()
@@ -104,7 +115,8 @@ class Worker:
         try:
             for records in chunks:
                 writes = serve(records, "events", batch_writer.get, self.recommender, self.policy, lambda: 0)
-                write = asyncio.ensure_future(batch_writer.write(self, records, writes.users, writes.outputs))
+                event = SimpleNamespace(message=SimpleNamespace(member=None, ends=_ends(records)))
+                write = asyncio.ensure_future(batch_writer.write(self, event, writes.users, writes.outputs))
                 await asyncio.wait([write, self.crashed], return_when=asyncio.FIRST_COMPLETED)
                 if self.crashed.done() or not write.done():
                     write.cancel()
@@ -119,7 +131,7 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return not self.crashed.done()
+        return not self.crashed.done() and self.transactions_left >= 0
 
     async def _crash(self, error: BaseException) -> None:
         if not isinstance(error, Crash):
@@ -156,6 +168,22 @@ class Worker:
                 sent.set_result(SimpleNamespace(offset=len(log)))
                 log += batch.records
 
+    # The transactions
+
+    async def write(
+        self, records: Mapping[tuple[str, int], list[Any]], offsets: Mapping[int, int], member: None
+    ) -> dict[tuple[str, int], int]:
+        """Write records and offsets, all or nothing; returns the last offset by topic and partition."""
+        self._write()
+        self.transactions_left -= 1
+        await asyncio.sleep(0)
+        if self.transactions_left < 0:
+            raise Fenced
+        for place, part in records.items():
+            self.disk.topics[place] += part
+        self.disk.committed.update(offsets)
+        return {place: len(self.disk.topics[place]) - 1 for place in records}
+
     # The table
 
     def stored(self, partition: int, key: bytes) -> bytes | None:
@@ -170,24 +198,28 @@ class Worker:
 
     # The stream
 
-    async def ack(self, records: list[Record]) -> None:
-        """Commit a chunk: the last thing that is written of it."""
+    async def ack(self, event: Any) -> None:
+        """Commit a chunk that no transaction has committed: the last thing that is written of it."""
         self._write()
-        for record in records:
-            self.disk.committed[record.partition] = record.offset + 1
+        if self.transactions is None:
+            self.disk.committed.update({partition: end + 1 for partition, end in event.message.ends.items()})
+
+
+def _ends(records: Iterable[Record]) -> dict[int, int]:
+    """The last offset of a chunk by partition."""
+    return {record.partition: record.offset for record in records}
 
 
 def run(
     records: Sequence[Record],
     settings: Settings,
     recommender: Recommender,
-    crashes: Sequence[int],
+    lives: Sequence[Life],
     chunk: int,
 ) -> Disk:
-    """Serve the records; each life but the last crashes before its write of that number."""
+    """Serve the records in these lives, and in a last one that ends with the last record."""
     disk = Disk()
-    for crash_at in (*crashes, 10**9):
-        worker = Worker(disk, settings, recommender, crash_at)
-        if worker.run(records, chunk):
+    for life in (*lives, Life()):
+        if Worker(disk, settings, recommender, life).run(records, chunk):
             return disk
-    raise AssertionError("the last life crashed")
+    raise AssertionError("the last life ended before the last record")

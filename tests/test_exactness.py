@@ -10,7 +10,7 @@ from streams.messages import Event, decode_example, decode_recommendation, encod
 from streams.settings import Settings
 from streams.step.policy import SessionLimits
 from streams.step.users import User, Verdict, advance, decode_user
-from tests.memory_loop import CHANGELOG, Disk, Record, run
+from tests.memory_loop import CHANGELOG, Disk, Life, Record, run
 
 ON_A_BUSY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 NOW = 1_700_000_000_000
@@ -56,6 +56,13 @@ def logs(draw) -> list[Record]:
     return records
 
 
+def lives(transactional: bool, longest: int = 4):
+    """Lives that end with a crash or a fence, or both, or neither."""
+    writes = st.integers(0, 25) | st.just(10**9)
+    fenced = st.integers(0, 4) | st.just(10**9) if transactional else st.just(10**9)
+    return st.lists(st.builds(Life, writes, fenced, st.just(transactional)), max_size=longest)
+
+
 def answers(disk: Disk) -> dict[str, bytes]:
     """The recommendations by id; all of one id list the same."""
     by_id: dict[str, bytes] = {}
@@ -93,13 +100,13 @@ def dead_letters(disk: Disk) -> set[tuple[bytes, ...]]:
 
 @given(
     records=logs(),
-    crashes=st.lists(st.integers(0, 25), max_size=4),
+    ended=st.booleans().flatmap(lives),
     chunk=st.integers(1, 6),
     chunk_without=st.integers(1, 6),
 )
-@settings(max_examples=300, **ON_A_BUSY_MACHINE)
-def test_a_crash_before_any_write_changes_nothing(records, crashes, chunk, chunk_without):
-    crashed = run(records, SETTINGS, Newest(), crashes, chunk)
+@settings(max_examples=400, **ON_A_BUSY_MACHINE)
+def test_a_crash_before_any_write_and_a_fence_change_nothing(records, ended, chunk, chunk_without):
+    crashed = run(records, SETTINGS, Newest(), ended, chunk)
     plain = run(records, SETTINGS, Newest(), [], chunk_without)
     for partition in range(PARTITIONS):
         assert crashed.stores[partition] == plain.stores[partition]
@@ -113,11 +120,26 @@ def test_a_crash_before_any_write_changes_nothing(records, crashes, chunk, chunk
         assert decode_recommendation(after_crashes[name]).items == decode_recommendation(value).items
 
 
-@given(records=logs(), crashes=st.lists(st.integers(0, 25), max_size=3), chunk=st.integers(1, 6))
+@given(records=logs(), ended=lives(transactional=True), chunk=st.integers(1, 6))
+@settings(max_examples=200, **ON_A_BUSY_MACHINE)
+def test_with_transactions_examples_and_dead_letters_are_written_once(records, ended, chunk):
+    """And the values in the changelog only advance, whoever wrote them."""
+    disk = run(records, SETTINGS, Newest(), ended, chunk)
+    plain = run(records, SETTINGS, Newest(), [], chunk)
+    for partition in range(PARTITIONS):
+        for topic in ("examples", "dead-letter"):
+            assert disk.topics[topic, partition] == plain.topics[topic, partition]
+        newest: dict[bytes, int] = {}
+        for key, value, _ in disk.topics[CHANGELOG, partition]:
+            assert decode_user(value).offset > newest.get(key, -1)
+            newest[key] = decode_user(value).offset
+
+
+@given(records=logs(), ended=st.booleans().flatmap(lives), chunk=st.integers(1, 6))
 @settings(max_examples=100, **ON_A_BUSY_MACHINE)
-def test_a_value_in_the_changelog_means_that_its_answers_are_in_kafka(records, crashes, chunk):
-    """The order of writing is outputs, changelog, store, commit, whichever write a life ends before."""
-    disk = run(records, SETTINGS, Newest(), crashes, chunk)
+def test_a_value_in_the_changelog_means_that_its_answers_are_in_kafka(records, ended, chunk):
+    """The order of writing is outputs, changelog, store, whichever write a life ends before."""
+    disk = run(records, SETTINGS, Newest(), ended, chunk)
     ids = answers(disk).keys()
     for partition in range(PARTITIONS):
         for _, value, _ in disk.topics[CHANGELOG, partition]:

@@ -7,26 +7,25 @@ partition, see `ChunkTable`.
 
     app = ChunkApp("id", chunk_topics={"events"}, ...)
 
+With a `transactional_id` the app reads what is committed only, and offsets of chunk topics are committed by
+`app.producer.transactions`, with what was written of their records.
+
 It also fixes three faults of faust-streaming 0.15: acks dropped before the commit at a rebalance, records
 dropped when a fetch races with a seek, and a partition without a commit that is not rewound.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from mode.utils.futures import maybe_async
 
-FETCH_MIN_BYTES = 16 * 1024
-"""A fetch returns when it has this many bytes, or after the long poll.  At 1 a broker that gets 1,000 events
-a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
-QUIET_WAIT_MS = 50
-"""After a tenth of a second without a record, a fetch returns with the first one or after this long: an idle
-worker should cost little."""
+from streams.kafka.loop_consumer import LoopConsumer
+from streams.kafka.producer import Producer
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):
@@ -43,55 +42,6 @@ class _ReadOffsets(defaultdict[TP, int | None]):
     def __setitem__(self, tp: TP, offset: int | None) -> None:
         if tp.topic not in self._exempt:
             super().__setitem__(tp, offset)
-
-
-class _OnLoop(driver.AIOKafkaConsumerThread):
-    """Faust's consumer on the app's loop, instead of on a loop in a thread of its own.
-
-    Two threads would pass the interpreter's lock to each other, and each fetch, several times a chunk.  At
-    1,000 events a second that takes more time than the events do.
-
-    The long poll is settable (Faust: 1500 ms).  aiokafka keeps one fetch in flight to a broker, and a
-    partition drained meanwhile waits until it returns: so the long poll bounds what a quiet topic adds to the
-    latency.
-    """
-
-    wait_for_shutdown = False
-
-    def __init__(self, *args: Any, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
-        super().__init__(*args, loop=loop, thread_loop=loop, **kwargs)
-
-    async def start(self) -> None:
-        self._thread_started.set()
-        await self._default_start()
-
-    async def on_stop(self) -> None:
-        await self.on_thread_stop()
-
-    async def call_thread(self, fun: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-        return await maybe_async(fun(*args, **kwargs))
-
-    async def _stop_children(self) -> None:
-        await self._default_stop_children()
-
-    async def _stop_futures(self) -> None:
-        await self._default_stop_futures()
-
-    async def _stop_exit_stacks(self) -> None:
-        await self._default_stop_exit_stacks()
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = self.app.fetch_max_wait_ms
-        consumer._fetch_min_bytes = FETCH_MIN_BYTES
-        return consumer
-
-    def expect(self, quiet: bool) -> None:
-        """Set how long the next fetches wait, by whether the latest one returned nothing."""
-        fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
-        quiet = quiet and self.app.waits_when_quiet
-        fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
-        fetcher._fetch_min_bytes = 1 if quiet else FETCH_MIN_BYTES
 
 
 def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dict[TP, int], list[Any]]]:
@@ -119,6 +69,14 @@ def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dic
         yield ends, chunk
 
 
+def _marker(tp: TP, offset: int | None) -> Any:
+    """Stands in for the last record of a chunk that has none."""
+    return SimpleNamespace(
+        topic=tp.topic, partition=tp.partition, offset=offset, timestamp=0, timestamp_type=0, headers=(),
+        key=None, value=None, checksum=None, serialized_key_size=0, serialized_value_size=0,
+    )  # fmt: skip
+
+
 class ChunkConsumer(driver.Consumer):
     """Delivers chunks, and commits up to the last chunk of an unbroken run of acked ones."""
 
@@ -129,8 +87,8 @@ class ChunkConsumer(driver.Consumer):
         self._chunked: Collection[str] = self.app.chunk_topics
         self._read_offset = _ReadOffsets(self._chunked)
 
-    def _new_consumer_thread(self) -> _OnLoop:
-        return _OnLoop(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> LoopConsumer:
+        return LoopConsumer(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109  as in Faust
         """Yield (tp, message); `message.chunk` holds the records."""
@@ -151,7 +109,7 @@ class ChunkConsumer(driver.Consumer):
             except Exception as error:  # noqa: BLE001  the next rebalance seeks again
                 self.log.warning("seek while the flow is stopped: %r", error)
             return
-        generation = self.app.consumer_generation_id
+        generation, member = self.app.consumer_generation_id, self._thread.member
 
         def fresh() -> bool:
             return self.flow_active and self._seeks == seeks and self.app.consumer_generation_id == generation
@@ -169,6 +127,11 @@ class ChunkConsumer(driver.Consumer):
                 if not fresh():
                     return
                 yield tp, self._chunk(tp, fetched[start : start + size])
+        if self.app.transactional_id:
+            for tp in self._changelogs_behind_a_marker(active):
+                if not fresh():
+                    return
+                yield tp, self._chunk(tp, [], self._thread.position(tp) - 1)
         for ends, chunk in chunks(source, self.app.chunk_events):
             while self.app.rebalancing and fresh():  # noqa: ASYNC110  Faust has a flag, and no event
                 await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
@@ -178,13 +141,26 @@ class ChunkConsumer(driver.Consumer):
                 self._ends[tp].append(end)
             tp = next(reversed(ends))
             message = self._chunk(tp, chunk)
-            message.ends = ends
+            message.ends, message.member = ends, member
             yield tp, message
 
-    def _chunk(self, tp: TP, records: list[Any]) -> Any:
-        message = self._to_message(tp, records[-1])
+    def _chunk(self, tp: TP, records: list[Any], offset: int | None = None) -> Any:
+        """The message of a chunk; one without a record is at `offset`."""
+        message = self._to_message(tp, records[-1] if records else _marker(tp, offset))
         message.chunk = records
         return message
+
+    def _changelogs_behind_a_marker(self, active: Collection[TP] | None) -> Iterator[TP]:
+        """The changelog partitions whose position is behind a transaction marker.
+
+        Faust restores up to the end of a changelog, and no record is there, but a marker.
+        """
+        for tp in active or ():
+            if not self._is_changelog_tp(tp):
+                continue
+            position, delivered = self._thread.position(tp), self._read_offset[tp]
+            if position is not None and position - 1 > (-1 if delivered is None else delivered):
+                yield tp
 
     def ack(self, message: Any) -> bool:
         """Ack all records of a chunk, in each of its partitions."""
@@ -210,6 +186,12 @@ class ChunkConsumer(driver.Consumer):
             acked.discard(last)
         self._acked[tp].clear()  # the index alone is our record of acks
         return None if last is None else last + 1
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets, but those that transactions commit."""
+        if self.app.transactional_id:
+            offsets = {tp: offset for tp, offset in offsets.items() if tp.topic not in self._chunked}
+        return not offsets or await super()._commit(offsets)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish and commit the chunks in progress before Faust's own steps.
@@ -242,20 +224,9 @@ class ChunkConsumer(driver.Consumer):
         return offsets
 
 
-class _Producer(driver.Producer):
-    """An idempotent producer.
-
-    Otherwise aiokafka gives up a batch after a while and sends the one behind it, and a reader that skips
-    what is not after the last offset that it read would skip the first batch permanently.
-    """
-
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True} if self.app.idempotent else {}
-
-
 class _Transport(driver.Transport):
     Consumer = ChunkConsumer
-    Producer = _Producer
+    Producer = Producer
 
 
 class ChunkApp(faust.App):
@@ -269,11 +240,13 @@ class ChunkApp(faust.App):
         fetch_max_wait_ms: int = 5,
         waits_when_quiet: bool = True,
         idempotent: bool = True,
+        transactional_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
         self.waits_when_quiet, self.idempotent = waits_when_quiet, idempotent
+        self.transactional_id = transactional_id
         super().__init__(*args, **kwargs)
 
     def _new_transport(self) -> Any:

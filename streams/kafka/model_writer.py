@@ -57,10 +57,21 @@ class ModelWriter:
             self._produce(CHECKPOINT_KEY, checkpoint.encode())
             producer.commit_transaction(COMMIT_TIMEOUT_S)
         except KafkaException as error:
-            cause = error.args[0]  # of a produce after the fatal error: _FATAL, not marked as fatal itself
+            cause = self._cause(error)
+            # a produce after the fatal error gets _FATAL, which is not marked as fatal itself
             if cause.fatal() or cause.code() == KafkaError._FATAL:
                 raise Fenced(f"another learner took over ({cause.str()})") from error
             raise
+
+    def _cause(self, error: KafkaException) -> KafkaError:
+        """Why a transaction failed: a produce into one that has failed meanwhile does not say so itself."""
+        cause: KafkaError = error.args[0]
+        if cause.code() == KafkaError._STATE:
+            try:
+                self._producer.abort_transaction(COMMIT_TIMEOUT_S)
+            except KafkaException as failed:
+                cause = failed.args[0]
+        return cause
 
     def _produce(self, key: bytes, value: bytes | None) -> None:
         while True:

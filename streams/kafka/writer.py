@@ -1,11 +1,15 @@
 """Write what the step returns: few large record batches, many chunks at once.
 
-In this order: (1) the outputs; (2) once Kafka has them, the changed values to the changelog; (3) once Kafka
-has those, one RocksDB batch a partition, which also holds the changelog offset; (4) the acks.
+In this order: (1) the recommendations; (2) once Kafka has them, one transaction with everything else: other
+outputs, the changed values to the changelog, and the offsets of the events; (3) once it is committed, one
+RocksDB batch a partition, which also holds the changelog offset; (4) the acks.
 
-So a value in the changelog means that its outputs are in Kafka, RocksDB is never ahead of the changelog and
-the commit never ahead of RocksDB.  A crash replays chunks, and the source offset inside each value skips
-what was applied: state is exact, no output is lost, and only outputs in flight can appear twice.
+So a value in the changelog means that its outputs are in Kafka, once, and RocksDB is never ahead of the
+changelog.  A crash replays what is not committed, and the source offset inside each value skips what was
+applied: state, examples and dead letters are exact, no output is lost, and only recommendations in flight
+can appear twice.  Kafka refuses the transaction of a worker that has lost its partitions, however long ago it
+began: what a successor wrote stays.  The embedded broker has no transactions: there the outputs come first,
+then the changelog, and Faust commits the offsets after the acks.
 
 Records of urgent topics are sent at once.  The rest is a group commit (DeWitt et al. 1984, "Implementation
 Techniques for Main Memory Database Systems"): while one group is being written the next one gathers, so a
@@ -13,22 +17,25 @@ thousand events a second in twelve partitions do not cost a thousand batches for
 """
 
 import asyncio
-import time
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import faust
 
+from streams.kafka.batches import send
+from streams.kafka.fenced_producer import Fenced
+from streams.kafka.late_writes import LateWrites
 from streams.kafka.table import ChunkTable
 from streams.step.writes import OutputRecord, Outputs, UserRecords
 from streams.topics import Topic
 
+log = logging.getLogger(__name__)
+
 GATHER_S = 0.05
 """Time for which a group gathers: it adds no latency, and a crash replays a commit interval anyway."""
-
-Sent = list[tuple[Any, int]]
-"""The future and the number of records of each batch sent."""
 
 
 class _Chunk(NamedTuple):
@@ -39,15 +46,23 @@ class _Chunk(NamedTuple):
     users: UserRecords
     outputs: Outputs
     """Its outputs that are not urgent."""
-    sent: Sent
+    sent: "list[_Urgent]"
     """Its urgent outputs."""
-    began: float
+
+
+class _Urgent(NamedTuple):
+    """A batch of urgent records on its way."""
+
+    partition: int
+    delivery: Any
+    size: int
 
 
 class BatchWriter:
     """Pipelined writer for one `ChunkTable` and the output topics, given by short name.
 
-    `depth` chunks may wait to be durable; a group gathers for `gather_s`.
+    `depth` chunks may wait to be durable; a group gathers for `gather_s`.  `late_writes` hears of every batch
+    of the urgent topic, `recommendations`.
     """
 
     def __init__(
@@ -57,12 +72,12 @@ class BatchWriter:
         topics: Mapping[str, Topic],
         depth: int = 24,
         gather_s: float = GATHER_S,
+        late_writes: LateWrites | None = None,
     ) -> None:
         self._app, self._table, self._topics = app, table, topics
         self._pending: dict[int, dict[bytes, bytes]] = defaultdict(dict)  # not yet in RocksDB
         self._slots = asyncio.Semaphore(depth)  # chunks that are not durable
-        self._gather_s = gather_s
-        self._patience_s = app.conf.broker_session_timeout
+        self._gather_s, self._late_writes = gather_s, late_writes
         self._gathered: list[_Chunk] = []
         self._writing: asyncio.Future[None] | None = None
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
@@ -84,16 +99,15 @@ class BatchWriter:
         for partition, values in users.items():
             self._pending[partition].update(values)
         await self._slots.acquire()
-        began = time.monotonic()
-        sent: Sent = []
+        sent: list[_Urgent] = []
         later: Outputs = {}
         for topic, by_partition in outputs.items():
             if self._topics[topic].urgent:
                 for partition, records in by_partition.items():
-                    sent += await self._send(self._topics[topic].name, partition, records)
+                    sent += await self._send_urgent(topic, partition, records)
             else:
                 later[topic] = by_partition
-        self._gathered.append(_Chunk(stream, event, users, later, sent, began))
+        self._gathered.append(_Chunk(stream, event, users, later, sent))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._write())
 
@@ -111,56 +125,74 @@ class BatchWriter:
             raise
 
     async def _make_durable(self, chunks: list[_Chunk]) -> None:
+        for member, group in groupby(chunks, key=lambda chunk: chunk.event.message.member):
+            try:
+                await self._commit(list(group), member)
+            except Fenced as error:
+                # the values stay pending until the partitions are revoked: what is still served of this
+                # generation is refused, too, and its lists must not lack these events
+                log.warning("events are left to the worker that has their partitions now (%s)", error)
+
+    async def _commit(self, chunks: list[_Chunk], member: Any) -> None:
         outputs: dict[tuple[str, int], list[OutputRecord]] = defaultdict(list)
         changed: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+        offsets: dict[Any, int] = {}
         for chunk in chunks:
             for topic, by_partition in chunk.outputs.items():
                 for partition, records in by_partition.items():
-                    outputs[topic, partition] += records
+                    outputs[self._topics[topic].name, partition] += records
             for partition, values in chunk.users.items():
                 changed[partition].update(values)
-        sent = [batch for chunk in chunks for batch in chunk.sent]
-        for (topic, partition), records in outputs.items():
-            sent += await self._send(self._topics[topic].name, partition, records)
-        for future, _ in sent:
-            await future
-        if time.monotonic() - chunks[0].began > self._patience_s:
-            # stopped or cut off for so long, the partitions may be another worker's by now, and its values
-            # newer than these
-            raise TimeoutError(f"a chunk took {self._patience_s:.0f} s to be written")
+            for tp, end in chunk.event.message.ends.items():
+                offsets[tp] = end + 1
+        await self._delivered([batch for chunk in chunks for batch in chunk.sent])
         changelog = self._table.changelog_topic_name
-        logged = {
-            partition: await self._send(changelog, partition, ((k, v, []) for k, v in values.items()))
+        values_by_place: dict[tuple[str, int], list[OutputRecord]] = {
+            (changelog, partition): [(key, value, []) for key, value in values.items()]
             for partition, values in changed.items()
             if values
         }
-        for partition, batches in logged.items():
-            for future, count in batches:
-                end = (await future).offset + count - 1
-            self._table.store(partition, changed[partition], end)
+        transactions = self._app.producer.transactions
+        if transactions is None:  # on the embedded broker: what a replay would not write again goes first
+            await self._send(outputs)
+            ends = await self._send(values_by_place)
+        else:
+            ends = await transactions.write(outputs | values_by_place, offsets, member)
+        for partition, values in changed.items():
+            if values:
+                self._table.store(partition, values, ends[changelog, partition])
             pending = self._pending[partition]
-            for key, value in changed[partition].items():
+            for key, value in values.items():
                 if pending.get(key) is value:
                     del pending[key]
 
-    async def _send(self, topic: str, partition: int, records: Iterable[OutputRecord]) -> Sent:
-        """Queue records in as few batches as they fit into."""
+    async def send_now(self, topic: str, partition: int, records: list[OutputRecord]) -> None:
+        """Send records of an urgent topic, and wait until Kafka has them."""
+        await self._delivered(await self._send_urgent(topic, partition, records))
+
+    async def _send_urgent(self, topic: str, partition: int, records: list[OutputRecord]) -> list[_Urgent]:
+        sent = await send(self._app.producer._producer, self._topics[topic].name, partition, records)
+        if self._late_writes is not None:
+            self._late_writes.sent(partition, len(sent), records)
+        return [_Urgent(partition, delivery, count) for delivery, count in sent]
+
+    async def _delivered(self, sent: list[_Urgent]) -> None:
+        for partition, delivery, size in sent:
+            offset = (await delivery).offset
+            if self._late_writes is not None:
+                self._late_writes.delivered(partition, offset, size)
+
+    async def _send(
+        self, records: Mapping[tuple[str, int], list[OutputRecord]]
+    ) -> dict[tuple[str, int], int]:
+        """Send records and wait until Kafka has them; returns the last offset by topic and partition."""
         producer = self._app.producer._producer
-        sent: Sent = []
-
-        async def submit(full: Any) -> None:
-            full.close()
-            sent.append((await producer.send_batch(full, topic, partition=partition), full.record_count()))
-
-        batch = producer.create_batch()
-        for key, value, headers in records:
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:  # full
-                await submit(batch)
-                batch = producer.create_batch()
-                batch.append(timestamp=None, key=key, value=value, headers=headers)  # an empty one takes any
-        if batch.record_count():
-            await submit(batch)
-        return sent
+        sent = {place: await send(producer, *place, part) for place, part in records.items()}
+        ends = {}
+        for place, batches in sent.items():
+            for delivery, count in batches:
+                ends[place] = (await delivery).offset + count - 1
+        return ends
 
     async def _on_revoked(self, app: Any, revoked: Any, **kwargs: Any) -> None:
         """Every chunk must be in RocksDB before its partition moves."""

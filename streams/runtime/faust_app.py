@@ -61,6 +61,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else wait_ms,
         waits_when_quiet=not settings.embedded,  # every fetch from it waits to the end
         idempotent=not settings.embedded,
+        transactional_id=_transactional_id(app_id, settings) if chunk_topics else None,
         broker=faust_brokers(settings),
         broker_credentials=credentials(settings),
         store="rocksdb://?driver=rocksdict",
@@ -92,6 +93,11 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         web_stats_enabled=False,
         web_metrics_enabled=False,
     )
+
+
+def _transactional_id(app_id: str, settings: Settings) -> str | None:
+    """The id under which a process writes transactions; None on the embedded broker, which fences nobody."""
+    return None if settings.embedded else f"{settings.topic(app_id)}-{settings.name}"
 
 
 def run(module: str, settings: Settings) -> None:

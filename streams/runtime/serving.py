@@ -5,17 +5,21 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
+from faust.types import TP
 from mode import Service
 
 from models.core import Query, Slate
 from streams.kafka.chunks import ChunkApp
+from streams.kafka.late_writes import LateWrites, read_repair
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
 from streams.kafka.writer import BatchWriter
 from streams.messages import now_ms
+from streams.runtime.background import BackgroundTask
 from streams.runtime.factory import make_model, make_recommender, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.overrides import switched_on
@@ -39,6 +43,8 @@ would hold up each of these."""
 ADVANCE_S = 0.004
 """Interval at which the replica reads on."""
 POLL_S = 0.01
+LATE_WRITES_S = 2.0
+"""Interval at which the end of `recommendations` is compared with what this worker wrote."""
 
 
 class ModelRecommender:
@@ -94,7 +100,17 @@ class Serving:
         self._subscribers: dict[Subscriber, bool] = {}
         """Subscribers of the step, and whether one stays that raises."""
         self._model_loaded = False
-        self._writer = BatchWriter(app, table, topics(settings))
+        self.late_writes = LateWrites(
+            self._recommendation_ends,
+            lambda partition, records: self._writer.send_now("recommendations", partition, records),
+            partial(read_repair, settings),
+        )
+        self._writer = BatchWriter(app, table, topics(settings), late_writes=self.late_writes)
+
+    async def _recommendation_ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        topic = self.settings.topic("recommendations")
+        ends = await self.app.consumer.highwaters(*(TP(topic, partition) for partition in partitions))
+        return {tp.partition: end for tp, end in ends.items()}
 
     async def step(self, stream: Any, event: Any) -> None:
         """Serve one chunk and pass on what it writes."""
@@ -208,6 +224,17 @@ class Serving:
             if (value := self._writer.get(partition, key)) is not None:
                 return partition, decode_user(value)
         return None
+
+
+def keep_newest_recommendations(app: ChunkApp, serving: Serving) -> BackgroundTask:
+    """The background task that repairs what other workers write late."""
+    events = serving.settings.topic("events")
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def watch(app: Any, assigned: Iterable[TP], **kwargs: Any) -> None:
+        await serving.late_writes.assigned(tp.partition for tp in assigned if tp.topic == events)
+
+    return BackgroundTask(LATE_WRITES_S, serving.late_writes.check)
 
 
 def keep_replica_fresh(app: ChunkApp, serving: Serving) -> None:

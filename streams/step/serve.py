@@ -165,6 +165,7 @@ def _recommendation(
         time=now,
         event_id=accepted.event.event_id,
         event_type=accepted.event.type,
+        offset=accepted.offset,
         items=list(map(Recommended, slate.items, slate.scores, slate.reasons)),
         checkpoint=recommender.checkpoint,
         age_ms=age,

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 
-from streams.kafka.chunks import FETCH_MIN_BYTES, QUIET_WAIT_MS, _OnLoop
+from streams.kafka.loop_consumer import FETCH_MIN_BYTES, QUIET_WAIT_MS, LoopConsumer
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,6 @@ def test_a_fetch_waits_long_only_where_nothing_comes(quiet, waits_when_quiet, wa
     fetcher = SimpleNamespace()
     app = SimpleNamespace(fetch_max_wait_ms=2, waits_when_quiet=waits_when_quiet)
     consumer = SimpleNamespace(_fetcher=fetcher)
-    _OnLoop.expect(SimpleNamespace(app=app, _ensure_consumer=lambda: consumer), quiet=quiet)
+    LoopConsumer.expect(SimpleNamespace(app=app, _ensure_consumer=lambda: consumer), quiet=quiet)
     assert vars(fetcher) == {"_fetch_max_wait_ms": wait_ms, "_fetch_min_bytes": min_bytes}
     assert vars(fetcher).keys() <= set(Fetcher._get_actions_per_node.__code__.co_names)  # what it asks by

@@ -1,0 +1,99 @@
+"""Faust's consumer on the loop of the app, with a fetch that waits as long as it should."""
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode.utils.futures import maybe_async
+
+from streams.kafka.fenced_producer import Member
+
+FETCH_MIN_BYTES = 16 * 1024
+"""A fetch returns when it has this many bytes, or after the long poll.  At 1 a broker that gets 1,000 events
+a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
+QUIET_WAIT_MS = 50
+"""After a tenth of a second without a record, a fetch returns with the first one or after this long: an idle
+worker should cost little."""
+
+
+class LoopConsumer(driver.AIOKafkaConsumerThread):
+    """Faust's consumer on the app's loop, instead of on a loop in a thread of its own.
+
+    Two threads would pass the interpreter's lock to each other, and each fetch, several times a chunk.  At
+    1,000 events a second that takes more time than the events do.
+
+    The long poll is settable (Faust: 1500 ms).  aiokafka keeps one fetch in flight to a broker, and a
+    partition drained meanwhile waits until it returns: so the long poll bounds what a quiet topic adds to the
+    latency.
+    """
+
+    wait_for_shutdown = False
+
+    def __init__(self, *args: Any, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
+        super().__init__(*args, loop=loop, thread_loop=loop, **kwargs)
+
+    async def start(self) -> None:
+        """Start without a thread."""
+        self._thread_started.set()
+        await self._default_start()
+
+    async def on_stop(self) -> None:
+        """Close the connection."""
+        await self.on_thread_stop()
+
+    async def call_thread(self, fun: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        """Call a function on the loop that all share."""
+        return await maybe_async(fun(*args, **kwargs))
+
+    async def _stop_children(self) -> None:
+        await self._default_stop_children()
+
+    async def _stop_futures(self) -> None:
+        await self._default_stop_futures()
+
+    async def _stop_exit_stacks(self) -> None:
+        await self._default_stop_exit_stacks()
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = self.app.fetch_max_wait_ms
+        consumer._fetch_min_bytes = FETCH_MIN_BYTES
+        if self.app.transactional_id:
+            consumer._isolation_level = "read_committed"
+        return consumer
+
+    async def _highwaters(self, partitions: list[TP]) -> Mapping[TP, int]:
+        """The end of each partition, open transactions included: a restore waits until they are decided.
+
+        A reader of what is committed would be told the beginning of the first open one.
+        """
+        consumer = self._ensure_consumer()
+        fetcher = copy.copy(consumer._fetcher)
+        fetcher._isolation_level = READ_UNCOMMITTED
+        ends: Mapping[TP, int] = await fetcher.end_offsets(partitions, consumer._request_timeout_ms)
+        return ends
+
+    def position(self, tp: TP) -> int | None:
+        """The offset after the last record, or transaction marker, that a fetch returned; None: unknown."""
+        state = self._ensure_consumer()._subscription.subscription.assignment.state_value(tp)
+        return state.position if state is not None and state.has_valid_position else None
+
+    @property
+    def member(self) -> Member:
+        """The member of the group that this consumer is, now."""
+        coordinator = self._ensure_consumer()._coordinator
+        return Member(
+            coordinator.group_id, coordinator.generation, coordinator.member_id,
+            coordinator._group_instance_id,
+        )  # fmt: skip
+
+    def expect(self, quiet: bool) -> None:
+        """Set how long the next fetches wait, by whether the latest one returned nothing."""
+        fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
+        quiet = quiet and self.app.waits_when_quiet
+        fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
+        fetcher._fetch_min_bytes = 1 if quiet else FETCH_MIN_BYTES
