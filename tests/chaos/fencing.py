@@ -23,7 +23,7 @@ def pause(chaos: Chaos) -> Iterator[Row]:
     with chaos.deploy("pause") as deployment:
         steady = deployment.worker("steady")
         wait_ready(steady)
-        for cycle in range(1 if chaos.quick else 3):
+        for cycle in range(1 if chaos.quick else 2):
             name = chaos.rng.choice(("sleeper", None))
             sleeper = deployment.worker("sleeper", worker_id=name, brokers=chaos.broker.slow_brokers)
             yield from _suspended(
@@ -37,11 +37,10 @@ def broker_pause(chaos: Chaos) -> Iterator[Row]:
     with chaos.deploy("broker-pause") as deployment:
         steady = deployment.worker("steady")
         wait_ready(steady)
-        for _ in range(1 if chaos.quick else 2):
-            sleeper = deployment.worker("sleeper", worker_id=chaos.rng.choice(("sleeper", None)))
-            seconds = chaos.rng.uniform(0.15, 2)
-            done = f"broker paused for {seconds:.2f} s, the worker suspended meanwhile"
-            yield from _suspended(deployment, chaos.rng, steady, sleeper, done, seconds)
+        sleeper = deployment.worker("sleeper", worker_id=chaos.rng.choice(("sleeper", None)))
+        seconds = chaos.rng.uniform(0.15, 2)
+        done = f"broker paused for {seconds:.2f} s, the worker suspended meanwhile"
+        yield from _suspended(deployment, chaos.rng, steady, sleeper, done, seconds)
         yield _restored(deployment, steady)
 
 
@@ -81,7 +80,7 @@ def _restored(deployment: Deployment, *workers: Process) -> Row:
 
 def kill(chaos: Chaos) -> Iterator[Row]:
     """Workers are killed under load, one after the other, and started again."""
-    kills = 1 if chaos.quick else 3
+    kills = 1 if chaos.quick else 2
     with chaos.deploy("kill") as deployment:
         workers = {name: deployment.worker(name) for name in ("a", "b")}
         for worker in workers.values():

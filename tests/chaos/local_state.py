@@ -88,6 +88,8 @@ def damage(chaos: Chaos) -> Iterator[Row]:
         yield judged(f"{EVENTS} events, the worker stopped", "all right", wrong)
         for whose, what in cases[: 1 if chaos.quick else None]:
             stores = _stores(deployment.folder / "worker", whose)
+            if not all(list(store.glob("*.sst")) for store in stores):
+                _to_tables(deployment)
             wrong = [] if stores else [f"no store of the {whose} was found"]
             for store in stores:
                 DAMAGES[what](store)
@@ -118,7 +120,7 @@ def _to_tables(deployment: Deployment) -> None:
 
 def _stores(folder: Path, whose: str) -> list[Path]:
     """The RocksDB folders of the users, or of the model's cache."""
-    found = [current.parent for current in folder.rglob("CURRENT")]
+    found = [current.parent for current in folder.rglob("CURRENT") if "aside" not in current.parent.name]
     return [
         store for store in found if ("model" in store.relative_to(folder).as_posix()) == (whose == "model")
     ]

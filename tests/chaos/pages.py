@@ -73,7 +73,7 @@ def text_page(process: Process, path: str) -> str:
 def last_line(process: Process) -> str:
     """The last line of a process's log that is not blank."""
     lines = [line for line in process.log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[-200:] if lines else "(empty log)"
+    return lines[-1].strip() if lines else "(empty log)"
 
 
 def not_up(process: Process) -> list[str]:
