@@ -1,7 +1,7 @@
 """Scenarios on local state: whose it is, damage to it, and what a second process or a full machine does."""
 
 import os
-import subprocess
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def damage(chaos: Chaos) -> Iterator[Row]:
             worker.stop()
             yield judged(f"the store of the {whose}: {what}", "restored, users right, counted", wrong)
             if wrong:
-                _remove(deployment.folder / "worker")
+                shutil.rmtree(deployment.folder / "worker")
                 worker = deployment.worker()
                 wait_ready(worker)
                 worker.stop()
@@ -120,14 +120,8 @@ def _to_tables(deployment: Deployment) -> None:
 
 def _stores(folder: Path, whose: str) -> list[Path]:
     """The RocksDB folders of the users, or of the model's cache."""
-    found = [current.parent for current in folder.rglob("CURRENT") if "aside" not in current.parent.name]
-    return [
-        store for store in found if ("model" in store.relative_to(folder).as_posix()) == (whose == "model")
-    ]
-
-
-def _remove(folder: Path) -> None:
-    subprocess.run(["rm", "-rf", str(folder)], check=True)
+    stores = [current.parent for current in folder.rglob("CURRENT") if "aside" not in current.parent.name]
+    return [store for store in stores if whose in store.name]
 
 
 # The changelog
@@ -151,9 +145,7 @@ def changelog(chaos: Chaos) -> Iterator[Row]:
             # a few users only: the others are in the new changelog only if the worker writes its store to it
             for number in range(5):
                 deployment.shop.publish_of(f"u{number}")
-            done = (
-                f"the changelog created anew {'under a running' if running else 'while stopped: the'} worker"
-            )
+            done = f"the changelog created anew {'under a running worker' if running else 'while stopped'}"
             if within(NOTICED_S, lambda w=worker: w.exit_status()) is not None:
                 said = last_line(worker)
                 named = deployment.topic(CHANGELOG) in said
