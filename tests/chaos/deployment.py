@@ -114,7 +114,7 @@ class Deployment:
 
     def seen(self) -> Seen:
         """What the processes wrote to their topics."""
-        return seen(lambda name: read(self.broker.brokers, self.topic(name)))
+        return seen(lambda name: read(self.broker.brokers, self.topic(name), name == "dead-letter"))
 
     def settle(self, patience_s: float = PATIENCE_S) -> list[str]:
         """Wait until no record comes any more, and return what is wrong then.

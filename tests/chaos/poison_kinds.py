@@ -42,7 +42,7 @@ def recommendations(deployment: Deployment) -> list[dict[str, Any]]:
 def _letters(deployment: Deployment) -> list[dict[str, Any]]:
     """The headers of the dead letters as text, and `bytes`, the size of the value."""
     letters = []
-    for record in read(deployment.broker.brokers, deployment.topic("dead-letter")):
+    for record in read(deployment.broker.brokers, deployment.topic("dead-letter"), headers=True):
         headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         letters.append(headers | {"key": record.key, "bytes": len(record.value or b"")})
     return letters

@@ -19,8 +19,12 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def read(brokers: str, topic: str) -> list[Record]:
-    """The committed records that are in a topic now, each partition in order; none of a missing topic."""
+def read(brokers: str, topic: str, headers: bool = False) -> list[Record]:
+    """The committed records that are in a topic now, each partition in order; none of a missing topic.
+
+    They have their headers only if these are asked for: of a header whose name is no UTF-8, confluent-kafka
+    makes a null pointer.
+    """
     config = {
         "bootstrap.servers": brokers,
         "group.id": "chaos",  # never joined
@@ -37,7 +41,7 @@ def read(brokers: str, topic: str) -> list[Record]:
         while len(ended) < len(partitions):
             for message in consumer.consume(5000, 0.2):
                 if (error := message.error()) is None:
-                    records.append(_record(message))
+                    records.append(_record(message, headers))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
     finally:
@@ -56,11 +60,12 @@ def end_offsets(brokers: str, topic: str) -> dict[int, int]:
         consumer.close()
 
 
-def _record(message: Message) -> Record:
-    try:
-        headers = tuple(message.headers() or ())
-    except UnicodeDecodeError:  # confluent_kafka decodes the names
-        headers = ()
+def _record(message: Message, headers: bool) -> Record:
     return Record(
-        message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value(), headers
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        tuple(message.headers() or ()) if headers else (),
     )  # fmt: skip
