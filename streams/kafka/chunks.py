@@ -175,7 +175,7 @@ class ChunkConsumer(driver.Consumer):
 
         Faust restores up to the end of a changelog, and no record is there, but a marker.
         """
-        for tp in active or ():
+        for tp in tuple(active or ()):  # a rebalance changes the set between two deliveries
             if not self._is_changelog_tp(tp):
                 continue
             position, delivered = self._thread.position(tp), self._read_offset[tp]

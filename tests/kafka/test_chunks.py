@@ -1,10 +1,11 @@
-"""Into how large chunks a fetch is cut."""
+"""Into how large chunks a fetch is cut, and what it delivers besides records."""
 
 from types import SimpleNamespace
 
 import pytest
+from faust.types import TP
 
-from streams.kafka.chunks import ChunkApp
+from streams.kafka.chunks import ChunkApp, ChunkConsumer
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,16 @@ def test_a_fetch_that_waited_is_one_chunk(waited_s, whole):
     }
     app.whole_fetch_after_s = 30.0
     assert ChunkApp.chunk_size(app, replayed, now) == 100, "a replay is answered in full: it gains nothing"
+
+
+def test_partitions_may_be_assigned_while_changelogs_behind_a_marker_are_delivered():
+    """Faust adds to the set of active partitions while a delivery waits: that ended a worker."""
+    active = {TP("changelog", partition) for partition in range(2)}
+    thread = SimpleNamespace(position=lambda tp: 5)
+    consumer = SimpleNamespace(
+        _is_changelog_tp=lambda tp: True, _thread=thread, _read_offset={}.fromkeys(active)
+    )
+    behind = ChunkConsumer._changelogs_behind_a_marker(consumer, active)
+    delivered = {next(behind)}
+    active.add(TP("changelog", 2))
+    assert delivered | set(behind) == {TP("changelog", 0), TP("changelog", 1)}

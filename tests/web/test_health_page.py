@@ -1,6 +1,7 @@
 """Readiness of a worker."""
 
 from models.checkpoint import Checkpoint
+from streams.kafka.replica_queue import Queued
 from tests.web.worker import BROWSER, Worker, get, strict
 
 
