@@ -102,13 +102,13 @@ class Recommender:
         return Best(*map(np.concatenate, zip(*ranked, strict=True)))
 
     def _rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
-        return self.choose(queries, *self.shortlist.featurize(queries, excluded, k), k)
+        return self.choose(*self.shortlist.featurize(queries, excluded, k), k)
 
-    def choose(self, queries: QueryBatch, pool: Pool, features: Features, k: int) -> Best:
+    def choose(self, pool: Pool, features: Features, k: int) -> Best:
         """The k best of the candidates of `shortlist`."""
         scores = self._ranker.score(features)
         if self._learns:
-            strangers = np.flatnonzero(queries.history[:, 0] < 0)
+            strangers = np.flatnonzero(features.history[:, 0] < 0)
             if len(strangers):
                 scores[strangers] = self._strangers.score(features.take(strangers))
             scores *= self.model.coverage.score(features)[:, None]

@@ -109,7 +109,7 @@ def test_examples_are_those_of_a_worker(log):
 
     events = list(open_log(log, run="e"))
     records = [Record(n, event) for n, event in enumerate(events)]
-    writes = serve(records, "events", lambda partition, key: None, Silent(), POLICY, lambda: 0)
+    writes = serve(records, "events", lambda _, key: None, Silent(), POLICY, lambda: 1_700_000_000_000)
     served = [decode_example(value) for _, value, _ in writes.outputs["examples"][0]]
     assert served == labelled(log).examples
     assert len(served) == 600
@@ -153,7 +153,8 @@ def test_a_log_grouped_by_session_is_sorted_and_not_predicted_from_its_future(mo
     result = freshet("evaluate", str(grouped), "--json")
     assert result.exit_code == 0, result.output
     full = json.loads(result.stdout)["recommenders"]["all"]
-    assert (round(full["recall@20"], 4), round(full["mrr@20"], 4)) == (0.5267, 0.4370)
+    measured = round(full["recall@20"], 4), round(full["mrr@20"], 4)
+    assert measured == (0.5467, 0.4473), "with the ranker for users without a history, too, .5267 and .4370"
     assert "is not in the order of its times and was sorted: " in result.stderr
 
 
