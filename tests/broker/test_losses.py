@@ -60,10 +60,8 @@ def test_what_retention_deletes_while_worker_and_learner_are_down_is_counted(kaf
 
         learner, worker = cluster.start("learner"), cluster.start("worker")
         wait_for(lambda: metric(worker, "freshet_lost_events_total") == 40, "40 lost events counted")
-        wait_for(
-            lambda: metric(learner, "freshet_lost_examples_total") == lost_examples,
-            f"{lost_examples} lost examples counted",
-        )
+        counted = wait_for(lambda: metric(learner, "freshet_lost_examples_total"), "lost examples counted")
+        assert 0 <= counted - lost_examples <= 2, "and the marker after the last one read, of each partition"
         figures = wait_for(
             lambda: (page := worker.get()) and page["counts"]["lost_examples"] and page, "on the overview"
         )
