@@ -104,6 +104,8 @@ class Serving:
         topic, stored = self._events, self._writer.get
         try:
             return serve(records, topic, stored, self.recommender, self.policy, now_ms)
+        except UserError:  # of the store: no record is to blame
+            raise
         except Exception:
             log.warning("the serving step failed; it is tried again with fewer records", exc_info=True)
         return serve_in_parts(records, topic, stored, self.recommender, self.policy, now_ms)

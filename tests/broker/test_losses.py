@@ -66,7 +66,7 @@ def test_what_retention_deletes_while_worker_and_learner_are_down_is_counted(kaf
             lambda: (page := worker.get()) and len(page["lost"]) == 2 and page, "both on the overview"
         )
         assert figures["lost"]["lost_events"] == {"0": 20, "1": 20}
-        assert (figures["counts"]["lost_events"], figures["counts"]["lost_examples"]) == (40, lost_examples)
+        assert (figures["counts"]["lost_events"], figures["counts"]["lost_examples"]) == (40, counted)
         assert figures["lag"] == {"0": 0, "1": 0}
         assert "20 records of partition 1 were deleted before they were read" in worker.log.read_text()
         assert worker.ready()

@@ -56,7 +56,8 @@ class Proxy:
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         raw = request.rel_url.raw_path_qs
         if not raw.startswith(f"{ROOT}/"):
-            self.strays.append(raw)
+            if raw != "/favicon.ico":  # browsers ask for it beside JSON, which names no icon
+                self.strays.append(raw)
             raise web.HTTPNotFound
         self.paths.append(raw)
         url = URL(self._inner + raw.removeprefix(ROOT), encoded=True)
