@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo run test lint format bench kafka kafka-stop clean
+.PHONY: help demo run test lint format bench chaos kafka kafka-stop clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -29,6 +29,9 @@ format: .venv/.installed ## Let ruff write the code's layout and fix what it can
 
 bench: .venv/.installed ## Measure this machine; ARGS=--help lists what can be measured
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: .venv/.installed ## Play faults on a real Kafka, and judge by an oracle of its own; ARGS=--help
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 kafka: ## Start a real Apache Kafka on loopback (Java 17 or later, and Maven); ARGS="--port 9093"
 	@$(PYTHON) deploy/kafka.py start $(ARGS)

@@ -20,8 +20,9 @@ WORD = 4
 class Blocks:
     """Named arrays that belong to no item and travel as rows after a table's own: weights, rings.
 
-    They lie in one block of 4-byte words.  Page j of the block travels as row `first` + j of the table, in
-    place of the fields that follow `row`.
+    They lie in one block of 4-byte words.  Page j of the block is row `first` + j of the table, its words in
+    place of the fields that follow `row`.  It travels as row −1 − j, so that its key does not depend on the
+    number of items.
 
     Parameters
     ----------
@@ -81,9 +82,14 @@ class Blocks:
         """The words of these rows, int32[n, width]."""
         return np.asarray(self._pages[rows - self.first])
 
-    def apply(self, rows: Rows, words: NDArray[np.int32]) -> None:
-        """Store dumped words; of a row that comes twice the last one counts."""
-        self._pages[rows - self.first] = words
+    def apply(self, pages: NDArray[np.intp], words: NDArray[np.int32]) -> None:
+        """Store dumped words of these pages; of a page that comes twice the last one counts."""
+        self._pages[pages] = words
+
+    @property
+    def layout(self) -> str:
+        """The arrays in text: two blocks of the same text understand each other's pages."""
+        return repr({name: (array.shape, array.dtype.str) for name, array in self._arrays.items()})
 
 
 class TableWithBlocks(Table):
@@ -118,6 +124,11 @@ class TableWithBlocks(Table):
         self.blocks = Blocks(items, self.dtype, blocks)
         self.rows += self.blocks.count
 
+    @property
+    def layout(self) -> str:
+        """The format of a row and of the blocks in text."""
+        return f"{super().layout} {self.blocks.layout}"
+
     def touched(self) -> Rows:
         """Rows and pages changed since the last call, ascending; calling resets them."""
         return np.concatenate([super().touched(), self.blocks.touched()])
@@ -127,16 +138,16 @@ class TableWithBlocks(Table):
         items = rows < self.blocks.first
         records = np.zeros(len(rows), self.dtype)
         records[items] = super().dump(rows[items])
-        records["row"] = rows
+        records["row"] = np.where(items, rows, self.blocks.first - 1 - rows)
         _words(records)[~items, 1:] = self.blocks.dump(rows[~items])
         return records
 
     def _store(self, records: Records) -> None:
-        items = records["row"] < self.blocks.first
+        items = records["row"] >= 0
         if items.any():
             super()._store(records[items])
         pages = records[~items]
-        self.blocks.apply(pages["row"], _words(pages)[:, 1:])
+        self.blocks.apply(-1 - pages["row"].astype(np.intp), _words(pages)[:, 1:])
 
 
 def _words(records: Records) -> NDArray[np.int32]:

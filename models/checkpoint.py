@@ -1,7 +1,7 @@
 """The checkpoint: which examples a published model includes.  It is the last row of each transaction."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 CHECKPOINT_KEY = b"checkpoint"
@@ -32,6 +32,12 @@ class Checkpoint:
     """Examples skipped because they had been learnt before."""
     unusable: int = 0
     """Examples skipped because they could not be decoded."""
+    layouts: dict[str, dict[str, Any]] | None = None
+    """Key, layout and parameters by component (`models.layouts`); None: published before there were any."""
+    max_items: int = 0
+    """Largest number of items in the learner; 0: not known."""
+    item_rows: int = 0
+    """Rows of items that were ever used."""
 
     @property
     def read(self) -> int:
@@ -44,7 +50,7 @@ class Checkpoint:
 
     def encode(self) -> bytes:
         """The value of the checkpoint's row on the model topic: JSON."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> "Checkpoint":

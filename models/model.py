@@ -4,25 +4,27 @@ The learner calls `learn` and publishes `dump_touched`; a replica calls `apply` 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.components import Component, Counting, Decaying, Embedded, Generator, Ranker
-from models.core import CONTEXTS, HISTORY, SESSION, Batch, Example, Query, QueryBatch, Rows
+from models.components import Counting, Decaying, Embedded, Generator, Ranker
+from models.core import CONTEXTS, HISTORY, SESSION, Batch, Example, Query, QueryBatch
 from models.kernels.splitmix import GOLDEN, mixed
+from models.parts import Part, Parts
+from models.published import Prepared, Row
 from models.ranking.coverage import Coverage
 from models.ranking.features import feature_names
 from models.ranking.shortlist import Shortlist
 from models.ranking.statistics import ItemStatistics
 from models.registry import GENERATORS, RANKERS
 from models.rows import ItemRows
-from models.state import Records, Table
 
 LARGE = 1000
 """Examples from which on a micro-batch is large: the learner lags, or reads a log from its beginning."""
@@ -74,8 +76,15 @@ class Model:
         rankers: Iterable[str] = (),
         rank_every: int = 2,
     ) -> None:
+        rankers = tuple(rankers)
+        self._construct = partial(
+            Model.__init__, self, generators, admit_after=admit_after, seed=seed, context_key=context_key,
+            parameters=parameters, rankers=rankers, rank_every=rank_every,
+        )  # fmt: skip
         self.context_key, self._rank_every = context_key, rank_every
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
+        self.weights = weights
+        """Weight in the blend by generator."""
         self.items = ItemRows(capacity, admit_after)
         self.generators: dict[str, Generator] = {
             name: GENERATORS[name].build(capacity, seed, **parameters.get(name, {})) for name in weights
@@ -93,15 +102,40 @@ class Model:
             for name in rankers
         }
         self.coverage = Coverage(self.shortlist.names)
-        ranking: dict[str, Component] = {"coverage": self.coverage, **self.rankers}
-        features = crc32(repr(feature_names(self.shortlist.names)).encode())
-        self._components: dict[str, Component] = {
-            **self.generators,
-            "statistics": self.statistics,
-            **{f"{name}-{features:08x}": part for name, part in ranking.items() if part.state.rows},
-        }
-        """All parts by the name in their rows' keys.  A ranker's has a hash of its features' names: what it
-        has learnt is of no use with other features."""
+        parts = self._generator_parts(parameters, seed)
+        self.parts = Parts(parts | self._ranking_parts(parts, parameters, seed))
+        """All components that have rows, as they are published."""
+
+    def _generator_parts(self, parameters: Mapping[str, Mapping[str, Any]], seed: int) -> dict[str, Part]:
+        capacity = self.items.capacity
+        parts = {"statistics": Part(self.statistics, "statistics", capacity)}
+        for name, generator in self.generators.items():
+            if generator.state.rows:
+                row = GENERATORS[name]
+                others = {"context_key": self.context_key} if "context_key" in row.meaning else {}
+                arguments = row.arguments(seed, **parameters.get(name, {}))
+                parts[name] = Part(generator, name, capacity, arguments, others, row.meaning, row.version)
+        return parts
+
+    def _ranking_parts(
+        self, parts: Mapping[str, Part], parameters: Mapping[str, Mapping[str, Any]], seed: int
+    ) -> dict[str, Part]:
+        """Coverage and rankers: what they learnt is of no use with other features, or other vectors."""
+        names = self.shortlist.names
+        features = f"{crc32(repr(feature_names(names)).encode()):08x}"
+        others: dict[str, Any] = {"generators": names}
+        ranking = {"coverage": Part(self.coverage, f"coverage-{features}", names, {}, others, tuple(others))}
+        vectors = [f"{n} {parts[n].layout.digest}" for n, g in self.generators.items() if g is self.embedded]
+        for name, ranker in self.rankers.items():
+            if ranker.state.rows:
+                row = RANKERS[name]
+                arguments = row.arguments(self.embedded, seed, **parameters.get(name, {}))
+                read = others | ({"vectors": vectors} if "vectors" in arguments else {})
+                ranking[name] = Part(
+                    ranker, f"{name}-{features}", self.shortlist.weights, arguments, read, tuple(read),
+                    row.version,
+                )  # fmt: skip
+        return ranking
 
     @property
     def half_lives_ms(self) -> dict[str, float]:
@@ -164,8 +198,7 @@ class Model:
 
     def _make_room(self, batch_so_far: list[int]) -> None:
         freed = self.items.expire()
-        for part in self._components.values():
-            part.evict(freed)
+        self.parts.evict(freed)
         evicted = set(freed.tolist())
         batch_so_far[:] = [-1 if row in evicted else row for row in batch_so_far]
 
@@ -185,7 +218,8 @@ class Model:
             sizes = sizes - np.bincount(query_of[in_session], minlength=len(queries))
             rows = rows[~unknown]
         sizes = sizes.astype(np.int32)
-        history = np.full((len(queries), HISTORY), -1, np.int32)
+        history = np.empty((len(queries), HISTORY), np.int32)
+        history.fill(-1)
         history[np.arange(HISTORY) < lengths[:, None]] = rows
         return QueryBatch(
             history,
@@ -202,84 +236,31 @@ class Model:
 
     def dump_touched(self) -> dict[bytes, bytes | None]:
         """Rows changed since the last call, value by key as on the model topic; None deletes."""
-        rows = self.items.dump_touched()
-        for name, part in self._components.items():
-            rows |= _encode(name, part.state.touched(), part.state)
-        return rows
+        return self.items.dump_touched() | self.parts.dump_touched()
 
-    def dump_first(self, count: int) -> dict[bytes, bytes | None]:
-        """The first `count` rows of every part, changed or not, as `dump_touched` gives them."""
-        rows: dict[bytes, bytes | None] = {}
-        for name, part in self._components.items():
-            rows |= _encode(name, np.arange(min(count, part.state.rows), dtype=np.int32), part.state)
-        return rows
-
-    def prepare(self, rows: Iterable[tuple[bytes, bytes | None]]) -> "Prepared":
+    def prepare(self, rows: Iterable[Row]) -> Prepared:
         """Sort published rows, in their order, for `apply`; may run in another thread.
 
-        Rows of a part that is off are ignored.  Raises `ValueError` if a row has another layout than this
-        version writes.
+        Rows of a component that is off are left out.
         """
-        by_part: dict[bytes, list[tuple[bytes, bytes | None]]] = {}
-        for key, value in rows:
-            part, _, rest = key.partition(b"/")
-            by_part.setdefault(part, []).append((rest, value))
-        items = self.items.capacity
-        for key, _ in by_part.get(b"items", ()):
-            if int(key) >= items:
-                raise ValueError(f"the model has more than max_items={items} rows: raise max_items here")
-        return Prepared(
-            [(key, value) for key, value in by_part.get(b"items", ()) if value is not None],
-            by_part.get(b"waiting", []),
-            {
-                name: _decode(name, part.state.dtype, [v for _, v in by_part[name.encode()] if v])
-                for name, part in self._components.items()
-                if name.encode() in by_part
-            },
-        )
+        return self.parts.prepare(rows)
 
-    def apply(self, rows: "Prepared") -> None:
+    def apply(self, rows: Prepared) -> None:
         """Store published rows."""
-        self.items.apply(rows.items)
+        lost = self.items.apply(rows.items)
         self.items.apply_waiting(rows.waiting)
-        for name, records in rows.components.items():
-            self._components[name].state.apply(records)
+        self.parts.apply(rows, lost)
+
+    def resize(self, capacity: int) -> None:
+        """Become a model of this capacity that has learnt nothing: all components are new ones."""
+        self._construct(capacity=capacity)
+
+    def clear(self) -> None:
+        """Forget all items, and all that was learnt of them."""
+        ItemRows.__init__(self.items, self.items.capacity, self.items.admit_after)
+        self.parts.clear()
 
 
 def _hashes(users: Sequence[str]) -> NDArray[np.uint64]:
     digests = [blake2b(user.encode(), digest_size=8).digest() for user in users]
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-
-
-def _encode(name: str, rows: Rows, state: Table) -> dict[bytes, bytes | None]:
-    records = state.dump(rows)
-    size, data = records.dtype.itemsize, records.tobytes()
-    prefix = name.encode() + b"/%d"
-    return {prefix % row: data[n * size : (n + 1) * size] for n, row in enumerate(rows.tolist())}
-
-
-def _decode(name: str, dtype: np.dtype[np.void], values: list[bytes]) -> Records:
-    if any(len(value) != dtype.itemsize for value in values):
-        raise ValueError(f"rows of {name!r} are not of {dtype.itemsize} bytes: another version wrote them")
-    return np.frombuffer(b"".join(values), dtype)
-
-
-class Prepared(NamedTuple):
-    """Published rows, ready to be applied."""
-
-    items: list[tuple[bytes, bytes]]
-    waiting: list[tuple[bytes, bytes | None]]
-    components: dict[str, Records]
-
-    @classmethod
-    def joined(cls, parts: Sequence["Prepared"]) -> "Prepared":
-        """The rows of all parts, in their order."""
-        records: dict[str, list[Records]] = {}
-        for part in parts:
-            for name, rows in part.components.items():
-                records.setdefault(name, []).append(rows)
-        return cls(
-            [row for part in parts for row in part.items],
-            [row for part in parts for row in part.waiting],
-            {name: np.concatenate(rows) for name, rows in records.items()},
-        )

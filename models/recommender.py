@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from models.components import Ranker
-from models.core import Query, QueryBatch, Rows, Slate
+from models.core import Features, Query, QueryBatch, Rows, Slate
 from models.model import Model
 from models.ranking.best import Best, best
 from models.ranking.blend import Blend
-from models.ranking.pool import WIDTH
+from models.ranking.pool import WIDTH, Pool
 from models.ranking.shortlist import Shortlist
+from models.ranking.strangers import Strangers
 from models.registry import GENERATORS, RANKERS
 
 POPULAR = "popular now"
@@ -36,7 +37,8 @@ class Recommender:
         Weight of each generator in the blend, if that is the ranker; other generators are left out of it.
     ranker
         `blend`, or one of the model's rankers, which order the candidates of all its generators.  The scores
-        of a learnt ranker are probabilities: that the item is the user's next.
+        of a learnt ranker are probabilities: that the item is the user's next.  For users without an item
+        that the model knows, best sellers take its place (`models.ranking.strangers`).
     list_latest
         Whether the user's latest item may be in the list.
     threads
@@ -63,13 +65,19 @@ class Recommender:
         self.model, self._list_latest = model, list_latest
         self._ranker: Ranker
         if ranker == "blend":
-            self._shortlist = Shortlist(model.generators, weights, model.statistics, model.items.capacity)
-            self._ranker = Blend(self._shortlist.weights)
+            alike = list(weights.items()) == list(model.weights.items())
+            self.shortlist = (
+                model.shortlist
+                if alike
+                else Shortlist(model.generators, weights, model.statistics, model.items.capacity)
+            )
+            self._ranker = Blend(self.shortlist.weights)
         else:
-            self._shortlist, self._ranker = model.shortlist, model.rankers[ranker]
+            self.shortlist, self._ranker = model.shortlist, model.rankers[ranker]
         self._learns = RANKERS[ranker].learns
+        self._strangers = Strangers(self.shortlist.weights)
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
-        self._reasons = [GENERATORS[name].reason for name in self._shortlist.names]
+        self._reasons = [GENERATORS[name].reason for name in self.shortlist.names]
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """Up to k items for each query; fewer if fewer are known."""
@@ -94,9 +102,15 @@ class Recommender:
         return Best(*map(np.concatenate, zip(*ranked, strict=True)))
 
     def _rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
-        pool, features = self._shortlist.featurize(queries, excluded, k)
+        return self.choose(*self.shortlist.featurize(queries, excluded, k), k)
+
+    def choose(self, pool: Pool, features: Features, k: int) -> Best:
+        """The k best of the candidates of `shortlist`."""
         scores = self._ranker.score(features)
         if self._learns:
+            strangers = np.flatnonzero(features.history[:, 0] < 0)
+            if len(strangers):
+                scores[strangers] = self._strangers.score(features.take(strangers))
             scores *= self.model.coverage.score(features)[:, None]
         return best(pool, scores, k)
 

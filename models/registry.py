@@ -30,10 +30,19 @@ class GeneratorRow(NamedTuple):
     """Default weight in the blend; 0: off by default."""
     defaults: Mapping[str, Any] = NO_ARGUMENTS
     """Keyword arguments whose defaults differ from those of the class."""
+    version: int = 1
+    """Version of the rows, raised when rows of the same fields mean something else (`models.layouts`); those
+    from before checkpoints had layouts are of version 1."""
+    meaning: tuple[str, ...] = ()
+    """Parameters that change what a row means, though not its fields."""
+
+    def arguments(self, seed: int, **parameters: Any) -> dict[str, Any]:
+        """The keyword arguments of the constructor."""
+        return _arguments(self.path, self.fixed, {"seed": seed}, {**self.defaults, **parameters})
 
     def build(self, capacity: int, seed: int, **parameters: Any) -> Any:
         """A generator that has learnt nothing; `parameters` are keyword arguments of its constructor."""
-        return _build(self.path, self.fixed, {"seed": seed}, capacity, **{**self.defaults, **parameters})
+        return load(self.path)(capacity, **self.arguments(seed, **parameters))
 
 
 class RankerRow(NamedTuple):
@@ -46,10 +55,17 @@ class RankerRow(NamedTuple):
     """Keyword arguments of the constructor that make it this ranker."""
     learns: bool = True
     """Whether it learns what comes next; its scores are then probabilities."""
+    version: int = 1
+    """Version of the rows, raised when rows of the same fields mean something else (`models.layouts`); those
+    from before checkpoints had layouts are of version 1."""
+
+    def arguments(self, vectors: Any, seed: int, **parameters: Any) -> dict[str, Any]:
+        """The keyword arguments of the constructor."""
+        return _arguments(self.path, self.fixed, {"vectors": vectors, "seed": seed}, parameters)
 
     def build(self, weights: Mapping[str, float], vectors: Any, seed: int, **parameters: Any) -> Any:
         """A ranker that has learnt nothing; `parameters` are keyword arguments of its constructor."""
-        return _build(self.path, self.fixed, {"vectors": vectors, "seed": seed}, weights, **parameters)
+        return load(self.path)(weights, **self.arguments(vectors, seed, **parameters))
 
 
 def load(path: str) -> Any:
@@ -58,17 +74,19 @@ def load(path: str) -> Any:
     return getattr(import_module(f"models.{module}"), name)
 
 
-def _build(
-    path: str, fixed: Mapping[str, Any], offered: Mapping[str, Any], first: Any, **parameters: Any
-) -> Any:
-    """Call the constructor with what it accepts of `offered`.
+def _arguments(
+    path: str, fixed: Mapping[str, Any], offered: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The constructor's keyword arguments: `parameters`, and what it accepts of `offered`.
 
     Raises `TypeError` on a parameter that it does not have, or that the row fixes.
     """
-    constructor = load(path)
-    accepted = inspect.signature(constructor).parameters
+    accepted = inspect.signature(load(path)).parameters
     wanted = {name: value for name, value in offered.items() if name in accepted}
-    return constructor(first, **wanted, **fixed, **parameters)
+    for name in parameters:
+        if name not in accepted or name in wanted or name in fixed:
+            raise TypeError(f"{path.rpartition('.')[2]} takes no parameter {name!r}")
+    return {**wanted, **fixed, **parameters}
 
 
 _TRENDING = {"half_life_ms": 2 * HOUR_MS}
@@ -84,28 +102,45 @@ GENERATORS: dict[str, GeneratorRow] = {
         decays=True,
         weight=0.6,
     ),
-    "session-knn": GeneratorRow("retrieval.session_knn.SessionKnn", reason="in sessions with ", weight=0.5),
-    "user-knn": GeneratorRow("retrieval.session_knn.SessionKnn", {"by": "user"}, "by users with "),
-    "embedding": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "mean"}, "similar to ", weight=0.1),
-    "matrix-factorisation": GeneratorRow(
-        "retrieval.matrix_factorisation.MatrixFactorisation", reason="similar to "
+    "session-knn": GeneratorRow(
+        "retrieval.session_knn.SessionKnn", reason="in sessions with ", weight=0.5, meaning=("by",)
     ),
-    "gru": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "gru"}, "similar to "),
-    "transformer": GeneratorRow("retrieval.two_tower.TwoTower", {"tower": "transformer"}, "similar to "),
+    "user-knn": GeneratorRow("retrieval.session_knn.SessionKnn", {"by": "user"}, "by users with "),
+    "embedding": GeneratorRow(
+        "retrieval.two_tower.TwoTower",
+        {"tower": "mean"},
+        "similar to ",
+        weight=0.1,
+        version=2,
+        meaning=("by",),
+    ),
+    "matrix-factorisation": GeneratorRow(
+        "retrieval.matrix_factorisation.MatrixFactorisation", reason="similar to ", version=2
+    ),
+    "gru": GeneratorRow(
+        "retrieval.two_tower.TwoTower", {"tower": "gru"}, "similar to ", version=2, meaning=("by",)
+    ),
+    "transformer": GeneratorRow(
+        "retrieval.two_tower.TwoTower", {"tower": "transformer"}, "similar to ", version=2, meaning=("by",)
+    ),
     "popularity": GeneratorRow("retrieval.popularity.Popularity", decays=True, weight=0.05),
     "trending": GeneratorRow("retrieval.popularity.Popularity", defaults=_TRENDING, decays=True, weight=0.05),
-    "context-popularity": GeneratorRow("retrieval.context.ContextPopularity", decays=True),
-    "context-trending": GeneratorRow("retrieval.context.ContextPopularity", defaults=_TRENDING, decays=True),
+    "context-popularity": GeneratorRow(
+        "retrieval.context.ContextPopularity", decays=True, meaning=("context_key",)
+    ),
+    "context-trending": GeneratorRow(
+        "retrieval.context.ContextPopularity", defaults=_TRENDING, decays=True, meaning=("context_key",)
+    ),
     "history": GeneratorRow("retrieval.history.History", reason="seen before: ", weight=0.2),
-    "graph": GeneratorRow("retrieval.graph.Walks", reason="a few steps from "),
+    "graph": GeneratorRow("retrieval.graph.Walks", reason="a few steps from ", meaning=("by",)),
 }
 
 RANKERS: dict[str, RankerRow] = {
     "blend": RankerRow("ranking.blend.Blend", learns=False),
     "linear": RankerRow("ranking.mlp.Mlp", {"hidden": 0}),
     "mlp": RankerRow("ranking.mlp.Mlp"),
-    "neumf": RankerRow("ranking.deep.Deep", {"interaction": "neumf"}),
-    "din": RankerRow("ranking.deep.Deep", {"interaction": "din"}),
+    "neumf": RankerRow("ranking.deep.Deep", {"interaction": "neumf"}, version=2),
+    "din": RankerRow("ranking.deep.Deep", {"interaction": "din"}, version=2),
 }
 
 

@@ -151,21 +151,28 @@ class ItemRows:
         self._touched_waiting.clear()
         return rows
 
-    def apply(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
-        """Store dumped rows, (what follows `items/` in the key, value)."""
+    def apply(self, rows: Sequence[tuple[bytes, bytes]]) -> Rows:
+        """Store dumped rows, (what follows `items/` in the key, value).
+
+        Returns the rows that lost their item, int32[n].
+        """
+        lost: list[int] = []
         for key, value in rows:
             row, item = int(key), value[4:].decode()
             if row >= len(self.ids):
                 self.ids.extend([""] * (row + 1 - len(self.ids)))
             old = self.ids[row]
             if old != item:
-                if old and self._rows.get(old) == row:
-                    del self._rows[old]
+                if old:
+                    lost.append(row)
+                    if self._rows.get(old) == row:
+                        del self._rows[old]
                 if item:
                     self._rows[item] = row
                 self.ids[row] = item
             self.last_seen[row] = int.from_bytes(value[:4], "little")
         self._free = None
+        return np.array(lost, np.int32)
 
     def apply_waiting(self, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Store dumped rows, (what follows `waiting/` in the key, value); only a learner needs them."""

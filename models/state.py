@@ -72,6 +72,11 @@ class Table:
     def __getitem__(self, name: str) -> Array:
         return self._columns[name]
 
+    @property
+    def layout(self) -> str:
+        """The format of a row in text: two tables of the same text understand each other's rows."""
+        return repr(self.dtype.descr)
+
     def mark(self, rows: NDArray[Any]) -> None:
         """Note that these rows changed; negative ones are ignored."""
         if len(rows):
@@ -93,7 +98,12 @@ class Table:
         return records
 
     def apply(self, records: Records) -> None:
-        """Store dumped rows; of a row that comes twice the last one counts."""
+        """Store dumped rows; of a row that comes twice the last one counts.
+
+        Rows beyond the table's are of a larger model, and left out.
+        """
+        if len(records) and records["row"].max() >= len(self.dirty):
+            records = records[records["row"] < len(self.dirty)]
         if len(records):
             self._store(records)
             if self._applied is not None:

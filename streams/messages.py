@@ -10,14 +10,17 @@ A record holds no cycle, so the garbage collector need not walk those that a ste
 """
 
 import math
-import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import fields, replace
 
 from models.core import Example
+from streams.absent_fields import without_absent
+from streams.wall_clock import CLOCK
 
 MAX_ID_BYTES = 256
 MAX_TIME_MS = 253_402_300_799_999
@@ -26,7 +29,7 @@ MAX_TIME_MS = 253_402_300_799_999
 
 def now_ms() -> int:
     """Wall time as records carry it, ms since the epoch; only the outermost layers ask for it."""
-    return int(time.time() * 1000)
+    return CLOCK.now_ms()
 
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES, description="at most 256 bytes of UTF-8")]
@@ -56,8 +59,10 @@ REASONS = {
     "wrong-type": "a field has another type, or the record is not an object",
     "out-of-range": "an id or string is too short or too long, or a number outside its range",
     "time-out-of-range": "a time before 1970 or after 9999, or not a time",
+    "time-in-seconds": "a time in seconds since the epoch: expected milliseconds",
     "wrong-key": "the record's key is not the user's id",
     "unknown-type": "an event type not in event_weights, with accept_unknown_types off",
+    "unprocessable": "a valid event that made the serving step fail; the detail is the error",
 }
 
 
@@ -126,7 +131,7 @@ class Recommendation(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
-    """The headers of a record on `dead-letter`; its key and value are those of the rejected record."""
+    """The last headers of a record on `dead-letter`; before them are those that the rejected record had."""
 
     reason: Annotated[str, Meta(description=", ".join(REASONS))]
     detail: str
@@ -134,15 +139,23 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     partition: int
     offset: int
     time: Annotated[int, Meta(description="Kafka's timestamp of the record, ms since the epoch")]
+    value_bytes: Annotated[int | None, Meta(description="size of the rejected record's value")] = None
+    cut: Annotated[str, Meta(description="which of key, value and headers were cut as too large")] = ""
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """Kafka headers, each value UTF-8 text."""
-        return [(name, str(getattr(self, name)).encode()) for name in self.__struct_fields__]
+        """Kafka headers, each value UTF-8 text; empty for what is not known."""
+        values = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(n, b"" if v is None else str(v).encode(errors="backslashreplace")) for n, v in values]
 
     @classmethod
-    def from_headers(cls, headers: list[tuple[str, bytes]]) -> "DeadLetter":
-        """The dead letter of Kafka headers, the inverse of `headers`; unknown headers are ignored."""
-        return msgspec.convert({name: value.decode() for name, value in headers}, cls, strict=False)
+    def from_headers(cls, headers: Sequence[tuple[str, bytes | None]]) -> "DeadLetter":
+        """The dead letter of Kafka headers, the inverse of `headers`; of one name the last one counts.
+
+        Unknown and empty headers are ignored.  `ValueError` if one is missing or is not what it should be.
+        """
+        known = {name: value for name, value in headers if name in cls.__struct_fields__}
+        texts = {name: value.decode() for name, value in known.items() if value}
+        return msgspec.convert({"detail": ""} | texts, cls, strict=False)
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -154,6 +167,8 @@ class Process(Struct, frozen=True, kw_only=True):
     ready: bool
     waiting_for: Annotated[list[str], Meta(description="why it is not ready, in words")] = []
     partitions: Annotated[list[int], Meta(description="partitions of events assigned to it")] = []
+    problems: Annotated[list[str], Meta(description="what an operator has to set right, in words")] = []
+    differences: Annotated[list[str], Meta(description="how model and settings differ, in words")] = []
 
 
 class MetricsRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -198,6 +213,8 @@ _decode_event = msgspec.json.Decoder(Event).decode
 def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
     """The event of a record's value; `Malformed` with the reason if it is not a valid event.
 
+    Optional fields and entries of the context that are null, true, false or "" are as good as absent.
+
     >>> decode_event(b'{"event_id":"1","user":"u","type":"click","item":"i","time":5}').time_ms
     5
     >>> decode_event(b'{"event_id":"1","user":"u","type":"click","time":5}')
@@ -212,7 +229,7 @@ def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
     try:
         event = _decode_event(value)
     except msgspec.ValidationError as error:
-        raise Malformed(_invalid(str(error)), str(error)) from None
+        event = _decode_without_absent(value, error)
     except UnicodeDecodeError as error:
         raise Malformed("invalid-utf8", str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
@@ -225,7 +242,25 @@ def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
         raise Malformed("time-out-of-range", f"time is before 1970 - at `$.time`: {event.time}")
     if not value.isascii() or b"\\u" in value:  # else characters are bytes, and the decoder counted them
         _check_bytes(event)
+    if "" in event.context.values():
+        event = replace(event, context={name: v for name, v in event.context.items() if v != ""})
     return event
+
+
+_OPTIONAL = frozenset(field.encode_name for field in fields(Event) if not field.required)
+
+
+def _decode_without_absent(value: bytes, error: msgspec.ValidationError) -> Event:
+    """The event of a value that failed with `error`, without fields that are as good as absent."""
+    try:
+        received = msgspec.json.decode(value)
+        if (event := without_absent(received, _OPTIONAL)) != received:
+            return msgspec.convert(event, Event)
+    except msgspec.ValidationError as remaining:
+        error = remaining
+    except (ValueError, RecursionError):
+        pass  # it is malformed behind the place of the error, too
+    raise Malformed(_invalid(str(error)), str(error)) from None
 
 
 def _check_bytes(event: Event) -> None:

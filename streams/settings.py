@@ -16,9 +16,10 @@ from pathlib import Path
 from socket import gethostname
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -27,24 +28,19 @@ from pydantic_settings import (
 
 from models.registry import GENERATORS, RANKERS, default_weights
 from streams.errors import USAGE, UserError
+from streams.setting_types import Brokers, HostName, Parameters, RootPath
 
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
 
 
-def _loopback_or_named(host: str) -> str:
-    if not host or "/" in host or " " in host:
-        raise ValueError("is not a host name or address")
-    return host
-
-
 class Settings(BaseSettings):
     """The settings of a process, read at start; `freshet settings` prints them, with the origin of each."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Kafka
-    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]")
+    brokers: Brokers = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how both Kafka clients connect"
     )
@@ -109,6 +105,12 @@ class Settings(BaseSettings):
     # Recommendations
     list_length: int = Field(20, ge=1, le=200, description="items in a recommendation")
     list_latest: bool = Field(False, description="whether the user's latest item may be in the list")
+    answer_all_within_s: float = Field(
+        30,
+        ge=0,
+        description="seconds; an event that waited longer for a worker is answered only if it is its user's"
+        " latest in the micro-batch; 0: every event is answered",
+    )
     recommender: Literal["model", "constant"] = Field(
         "model", description="constant: a fixed list, to measure the plumbing alone"
     )
@@ -127,7 +129,7 @@ class Settings(BaseSettings):
     half_lives_h: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
         default={}, description="half-life of events in hours, by generator, where it is not the default"
     )
-    model_parameters: dict[str, dict[str, Any]] = Field(
+    model_parameters: Parameters = Field(
         default={}, description='hyper-parameters by generator or ranker: {"next": {"neighbours": 32}}'
     )
     max_items: int = Field(
@@ -151,13 +153,13 @@ class Settings(BaseSettings):
     learn_batch: int = Field(
         2000, ge=1, le=100_000, description="examples in a micro-batch of the learner, at most"
     )
-    seed: int = Field(0, description="seed of all random numbers of the model")
+    seed: int = Field(0, ge=0, description="seed of all random numbers of the model")
     context_key: str = Field(
         "device", min_length=1, max_length=64, description="context field that context-* generators use"
     )
 
     # Worker
-    data_dir: Path = Field(Path("data"), description="folder of the local state; each worker has its own")
+    data_dir: Path = Field(Path("data"), description="folder of the local state; each process has its own")
     worker_id: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]+$",
@@ -169,9 +171,7 @@ class Settings(BaseSettings):
     chunk_events: int = Field(
         1000, ge=1, le=20_000, description="events in a micro-batch of a worker, at most"
     )
-    web_host: Annotated[str, AfterValidator(_loopback_or_named)] = Field(
-        "127.0.0.1", description="address the pages listen on"
-    )
+    web_host: HostName = Field("127.0.0.1", description="address the pages listen on")
     web_port: int = Field(6066, ge=0, le=65_535, description="port the pages listen on")
     web_advertised_host: str | None = Field(
         None, description="name by which other workers reach the pages of this one; default: web_host"
@@ -179,6 +179,9 @@ class Settings(BaseSettings):
     web_allowed_hosts: frozenset[str] = Field(
         frozenset(),
         description="further Host names that requests may have, of a proxy for example; others get 421",
+    )
+    web_root_path: RootPath = Field(
+        "", description="path at which a proxy serves the pages, and which it strips: /freshet"
     )
     web_token: SecretStr | None = Field(
         None,
@@ -215,9 +218,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get(FILE)
-        toml = (TomlConfigSettingsSource(settings_cls, toml_file=file),) if file else ()
-        return (init_settings, env_settings, *toml)
+        return (init_settings,)  # `load` passes what environment and file have
 
     def topic(self, name: str) -> str:
         """The full name of a topic, with the prefix."""
@@ -241,21 +242,28 @@ class BadSetting(UserError):
 def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
     """The settings of this process; `BadSetting` if one is unknown or invalid."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {FILE}
-    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    unknown = sorted(name for name in environ if name.upper().startswith(PREFIX) and name not in known)
     if unknown:
-        close = get_close_matches(unknown[0], known, 1)
+        close = get_close_matches(unknown[0].upper(), known, 1)
         meant = f"did you mean {close[0]}?" if close else "docs/operations.md has their names"
         raise BadSetting(f"unknown setting {', '.join(unknown)}: {meant}")
     file = environ.get(FILE)
     if file and not Path(file).is_file():
         raise BadSetting(f"{FILE}: there is no file {file}")
     try:
-        return Settings(**overrides)
+        stored = TomlConfigSettingsSource(Settings, toml_file=file)() if file else {}
+        return Settings(**(stored | _from_environment(environ) | overrides))
     except ValidationError as error:
         raise BadSetting("; ".join(_explain(e) for e in error.errors(include_input=False))) from None
     except (SettingsError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         cause = error.__cause__
         raise BadSetting(f"{error}{f' ({cause})' if cause else ''}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in environ.items()}  # instead of the real one
+    return source()
 
 
 def _explain(error: Any) -> str:

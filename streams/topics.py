@@ -12,7 +12,10 @@ SERVING_APP, LEARNING_APP = "freshet-serving", "freshet-learning"
 USERS_CHANGELOG = f"{SERVING_APP}-users-changelog"
 """The name that Faust gives to the table's changelog."""
 
-COMPACTED = {
+STAMPED = {"message.timestamp.type": "LogAppendTime"}
+"""Kafka stamps what workers and learners write: it refuses a stamp of a clock that is an hour ahead."""
+
+COMPACTED = STAMPED | {
     "cleanup.policy": "compact",
     "segment.bytes": str(64 * 1024 * 1024),
     "min.cleanable.dirty.ratio": "0.2",
@@ -60,11 +63,13 @@ def topics(settings: Settings) -> dict[str, Topic]:
         ),
         Topic(
             "examples", "user id", "what the learner learns from", by_user,
-            retention(settings.examples_retention_h),
+            STAMPED | retention(settings.examples_retention_h),
         ),
         Topic(
             "dead-letter", "as it came", "records that could not be used", by_user,
-            retention(settings.dead_letter_retention_h) | {"max.message.bytes": str(12 * 1024 * 1024)},
+            STAMPED
+            | retention(settings.dead_letter_retention_h)
+            | {"max.message.bytes": str(12 * 1024 * 1024)},
         ),
         Topic(
             "metrics", "process/span/slot", "what every process counted, for the pages", 1,

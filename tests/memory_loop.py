@@ -7,7 +7,7 @@ may also be fenced from a transaction on: it goes on while it has events, and wh
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ from streams.step.serve import Recommender, serve
 from streams.topics import topics
 
 CHANGELOG = "changelog"
+CLOCK = 1_700_001_000_000
+"""Wall time of the worker, ms: after all records."""
 BATCH_RECORDS = 3
 """Records of a full batch: small, so that outputs are split into several."""
 
@@ -86,8 +88,15 @@ class Worker:
 
     changelog_topic_name = CHANGELOG
 
-    def __init__(self, disk: Disk, settings: Settings, recommender: Recommender, life: Life) -> None:
-        self.disk, self.settings, self.recommender = disk, settings, recommender
+    def __init__(
+        self,
+        disk: Disk,
+        settings: Settings,
+        recommender: Recommender,
+        life: Life,
+        clock: Callable[[], int] = lambda: CLOCK,
+    ) -> None:
+        self.disk, self.settings, self.recommender, self.clock = disk, settings, recommender, clock
         self.writes_left, self.transactions_left = life.crash_at, life.fenced_at
         self.transactions = self if life.transactional else None
         self.policy = ServingPolicy.from_settings(settings)
@@ -114,7 +123,7 @@ class Worker:
         batch_writer: Any = BatchWriter(app, self, topics(self.settings), depth=3, gather_s=0.0)  # type: ignore[arg-type]
         try:
             for records in chunks:
-                writes = serve(records, "events", batch_writer.get, self.recommender, self.policy, lambda: 0)
+                writes = serve(records, "events", batch_writer.get, self.recommender, self.policy, self.clock)
                 event = SimpleNamespace(message=SimpleNamespace(member=None, ends=_ends(records)))
                 write = asyncio.ensure_future(batch_writer.write(self, event, writes.users, writes.outputs))
                 await asyncio.wait([write, self.crashed], return_when=asyncio.FIRST_COMPLETED)
@@ -216,10 +225,14 @@ def run(
     recommender: Recommender,
     lives: Sequence[Life],
     chunk: int,
+    clock: Callable[[], int] = lambda: CLOCK,
 ) -> Disk:
-    """Serve the records in these lives, and in a last one that ends with the last record."""
+    """Serve the records in these lives, and in a last one that ends with the last record.
+
+    `clock`: wall time, ms.
+    """
     disk = Disk()
     for life in (*lives, Life()):
-        if Worker(disk, settings, recommender, life).run(records, chunk):
+        if Worker(disk, settings, recommender, life, clock).run(records, chunk):
             return disk
     raise AssertionError("the last life ended before the last record")

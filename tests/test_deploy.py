@@ -44,6 +44,7 @@ SERVICES = {name: service for name, service in COMPOSE["services"].items() if se
 METRICS = {
     "freshet_events_total",
     "freshet_recommendations_total",
+    "freshet_recommendations_skipped_total",
     "freshet_event_age_seconds_bucket",
     "freshet_model_age_seconds",
     "freshet_lag_events",
@@ -54,8 +55,15 @@ METRICS = {
     "freshet_disk_bytes",
     "freshet_ready",
     "freshet_rebalances_total",
+    "freshet_local_state_repairs_total",
     "freshet_learner_active",
     "freshet_uncommitted_events",
+    "freshet_lost_events_total",
+    "freshet_lost_examples_total",
+    "freshet_clock_skew_seconds",
+    "freshet_model_components_not_updated",
+    "freshet_model_differences",
+    "freshet_model_unread_rows",
 }
 """Metrics that the dashboard shows: alerts and docs name no others, and the pages have all of them."""
 

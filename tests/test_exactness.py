@@ -1,7 +1,8 @@
 """Exactness in memory: after any crashes, users, examples and answers are those of a run without one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,14 @@ from tests.memory_loop import CHANGELOG, Disk, Life, Record, run
 ON_A_BUSY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 NOW = 1_700_000_000_000
 PARTITIONS = 2
-SETTINGS = Settings(partitions=PARTITIONS, grace_s=60, session_gap_s=30, history_length=6, dedupe_events=2)
+SETTINGS = Settings(
+    partitions=PARTITIONS,
+    grace_s=60,
+    session_gap_s=30,
+    history_length=6,
+    dedupe_events=2,
+    answer_all_within_s=0,
+)
 
 
 @dataclass
@@ -146,6 +154,44 @@ def test_a_value_in_the_changelog_means_that_its_answers_are_in_kafka(records, e
             user = decode_user(value)
             assert not user.slate_id or user.slate_id in ids
         assert disk.stored_to[partition] == len(disk.topics[CHANGELOG, partition]) - 1
+
+
+BEHIND = SETTINGS.model_copy(update={"answer_all_within_s": 60})
+
+
+@given(
+    records=logs(),
+    ended=st.booleans().flatmap(lives),
+    chunk=st.integers(1, 6),
+    ahead_s=st.integers(0, 300),
+)
+@settings(max_examples=200, **ON_A_BUSY_MACHINE)
+def test_a_worker_that_is_behind_skips_answers_and_nothing_else(records, ended, chunk, ahead_s):
+    """Also with crashes and fences: micro-batches are others then, and other answers are skipped."""
+    behind = run(records, BEHIND, Newest(), ended, chunk, lambda: NOW + 1000 * ahead_s)
+    plain = run(records, SETTINGS, Newest(), [], chunk)
+    after, everything = answers(behind), answers(plain)
+    assert after.keys() <= everything.keys()
+    for name, value in after.items():
+        assert decode_recommendation(value).items == decode_recommendation(everything[name]).items
+    arrivals = {f"{record.partition}-{record.offset}": record.timestamp for record in records}
+    waited = {name for name, arrived in arrivals.items() if arrived < NOW + 1000 * (ahead_s - 60)}
+    assert everything.keys() - after.keys() <= waited, "what came in time is answered"
+    for partition in range(PARTITIONS):
+        assert behind.changelog(partition) == behind.stores[partition]
+        assert behind.stores[partition].keys() == plain.stores[partition].keys()
+        for key, value in behind.stores[partition].items():
+            user, expected = decode_user(value), decode_user(plain.stores[partition][key])
+            user, expected = (msgspec.structs.replace(each, slate_time=0) for each in (user, expected))
+            assert user == expected, "each last one is answered"
+        pairs = zip(learnt(behind)[partition], learnt(plain)[partition], strict=True)
+        for one, other in ((decode_example(a), decode_example(b)) for a, b in pairs):
+            assert replace(one, shown=None) == replace(other, shown=None)
+            if one.shown is not None:
+                shown = decode_recommendation(after[one.shown.recommendation_id])
+                assert shown.items[one.shown.position].item == one.item
+    assert dead_letters(behind) == dead_letters(plain)
+    assert behind.committed == plain.committed
 
 
 # The user record, against a plain sort

@@ -101,6 +101,64 @@ def test_a_field_of_a_wrong_type_raises_only_malformed():
                 decode_event(body(**{name: wrong}))
 
 
+STREAM_VALUES = """\
+{"event_id":"1","user":"ann","type":"view","item":"tent","time":1796000000000,"context":null}
+{"event_id":"2","user":"ann","type":"view","item":"tent","time":1796000000000,"context":{"campaign":null}}
+{"event_id":"3","user":"ann","type":"view","item":"tent","time":1796000000000,"context":{"logged_in":true}}
+{"event_id":"4","user":"ann","type":"view","item":"tent","time":1796000000000,"session":""}
+{"event_id":"5","user":"ann","type":"view","item":"tent","time":1796000000000,"recommendation_id":""}
+""".splitlines()
+"""Events as producers write them who have no value for a field."""
+
+
+@pytest.mark.parametrize("line", STREAM_VALUES)
+def test_optional_fields_without_a_value_are_absent(line):
+    plain = {"event_id": line[13], "user": "ann", "type": "view", "item": "tent", "time": 1796000000000}
+    assert decode_event(line.encode()) == decode_event(json.dumps(plain).encode())
+
+
+def test_an_id_may_be_an_escape_sequence():
+    line = (
+        rb'{"event_id":"7","user":"ann","type":"view","item":"\u001b[2J\u001b[31mred","time":1796000000000}'
+    )
+    assert decode_event(line).item == "\x1b[2J\x1b[31mred"
+
+
+@pytest.mark.parametrize("nothing", [None, True, False, ""])
+def test_what_stands_for_no_value_is_absent_in_every_optional_field(nothing):
+    for name in ("session", "value", "recommendation_id", "context", "version"):
+        assert decode_event(body(**{name: nothing})) == decode_event(body()), name
+    context = {"a": nothing, "b": 0, "c": "x"}
+    event = decode_event(body(session=nothing, value=nothing, context=context, time="2026-01-31T12:00:00Z"))
+    assert event.context == {"b": 0, "c": "x"}
+    assert event.time_ms == 1_769_860_800_000
+    assert decode_event(body(type="request", item=nothing)).item is None
+    assert decode_event(body(value=0)).value == 0
+    assert decode_event(body(value=1, context={"one": 1})).context == {"one": 1}
+    for name in GOOD:
+        with pytest.raises(Malformed):
+            decode_event(body(**{name: nothing}))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (body(context=None, item=5), "wrong-type"),
+        (body(context={"a": None, "b": []}), "wrong-type"),
+        (body(session="", time="soon"), "time-out-of-range"),
+        (body(session="", user=...), "missing-field"),
+        (body(session="", user="u" * 257), "out-of-range"),
+        (body(session="")[:-1] + b',"value":NaN}', "out-of-range"),
+        (body(session="")[:-1] + b',"x":"\xff"}', "out-of-range"),
+        (body(session="")[:-1] + b',"x":' + b"[" * 30_000, "out-of-range"),
+    ],
+)
+def test_an_event_with_absent_fields_is_refused_for_what_remains(value, reason):
+    with pytest.raises(Malformed) as bad:
+        decode_event(value)
+    assert bad.value.reason == reason, bad.value.detail
+
+
 def test_old_and_new_versions_are_read_side_by_side():
     old = {k: GOOD[k] for k in ("event_id", "user", "type", "item", "time")}
     new = GOOD | {"version": 2, "mood": {"of": ["the", "user"]}}
@@ -131,6 +189,19 @@ def test_records_match_their_schema(name):
 def test_dead_letters_travel_in_headers():
     letter = DeadLetter(reason="empty", detail="dé", topic="events", partition=1, offset=2, time=3)
     assert DeadLetter.from_headers([*letter.headers(), ("other", b"x")]) == letter
+
+
+def test_of_several_headers_with_one_name_the_last_is_the_dead_letters():
+    letter = DeadLetter(
+        reason="empty", detail="", topic="events", partition=1, offset=2, time=-1, value_bytes=0
+    )
+    own = [("reason", b"sale"), ("cut", b"value"), ("value_bytes", b"many"), ("trace", None), ("x", b"\xff")]
+    assert DeadLetter.from_headers([*own, *letter.headers()]) == letter
+    older = [(name, value) for name, value in letter.headers() if name not in ("cut", "value_bytes")]
+    assert DeadLetter.from_headers(older).value_bytes is None
+    for missing in ("reason", "topic", "partition", "offset", "time"):
+        with pytest.raises(ValueError, match=missing):
+            DeadLetter.from_headers([(n, None if n == missing else v) for n, v in letter.headers()])
 
 
 def test_examples_round_trip():

@@ -23,11 +23,13 @@ import numpy as np
 
 from models.core import Example, Rows
 from models.evaluation.beyond_accuracy import ItemProfiles, ListMetrics
+from models.evaluation.comparison import Comparison
 from models.evaluation.evaluated import EvaluatedRecommender, query_before
 from models.evaluation.example_columns import Mask
-from models.evaluation.metrics import Quality, ranks
+from models.evaluation.metrics import Quality
 from models.evaluation.replicas import DelayedReplica, distribute
 from models.evaluation.segments import LIGHT_USER, NEW_ITEM, NEW_USER
+from models.recommender import AT_ONCE
 
 K = 10
 NOW, SHOWN, FROZEN = "now", "shown", "frozen"
@@ -49,12 +51,14 @@ class LiveQuality:
         replicas: Sequence[DelayedReplica] = (),
         every: int = 50,
         context_key: str = "device",
+        alone: Sequence[str] = (),
     ) -> None:
         """Start with empty counts.
 
         replicas: the delayed replicas whose recommenders are among `recommenders`.
         every: one example in `every` is measured with all recommenders.
         context_key: the context whose values are segments.
+        alone: generators of the current model that are measured by themselves, too.
         """
         self.totals: dict[str, float] = defaultdict(float)
         self.lists: dict[str, float] = {}
@@ -62,7 +66,7 @@ class LiveQuality:
         self.replicas = replicas
         self.time = 0
         """Event time of the latest example, ms."""
-        self._recommenders = list(recommenders)
+        self._recommenders, self._alone = list(recommenders), list(alone)
         self._every, self._context_key = every, context_key
         self._model = recommenders[0].model
         self._profiles = ItemProfiles(self._model.items.capacity)
@@ -75,11 +79,12 @@ class LiveQuality:
         """Measure examples that the model has not learnt yet."""
         predictable = [example for example in examples if example.history]
         shown_ranks = [example.shown.position + 1 if example.shown else 0 for example in predictable]
-        self._count(SHOWN, predictable, shown_ranks)
-        chosen = predictable[-self._predictable % self._every :: self._every]
+        segments = [self._segments(example) for example in predictable]
+        self._count(SHOWN, shown_ranks, segments)
+        chosen = slice(-self._predictable % self._every, None, self._every)
         self._predictable += len(predictable)
-        if chosen:
-            self._compare(chosen)
+        if predictable[chosen]:
+            self._compare(predictable[chosen], segments[chosen])
 
     def learnt(self, examples: Sequence[Example]) -> None:
         """Take note of examples that the model has learnt."""
@@ -92,6 +97,10 @@ class LiveQuality:
         """Take note of published rows; replicas that are due apply them."""
         distribute(rows, self.replicas, self.time)
 
+    def counts(self) -> dict[str, float]:
+        """A copy of the totals, which other threads may take while this one counts."""
+        return dict(self.totals)  # one step of the interpreter: a loop over them would see keys come
+
     def gauges(self) -> dict[str, float]:
         """Values that do not add up: metrics of the latest lists, and how far replicas are behind, ms."""
         ages = {r.name: self.time - r.refreshed for r in self.replicas if r.refreshed is not None}
@@ -99,19 +108,30 @@ class LiveQuality:
             f"twin_age_ms:{name}": float(max(age, 0)) for name, age in ages.items()
         }
 
-    def _compare(self, examples: Sequence[Example]) -> None:
+    def _compare(self, examples: Sequence[Example], segments: Sequence[Sequence[str]]) -> None:
         queries = [query_before(example) for example in examples]
         items = [example.item for example in examples]
+        found: dict[str, list[Rows]] = defaultdict(list)
+        lists: list[Rows] = []
+        for at in range(0, len(examples), AT_ONCE):
+            part = slice(at, at + AT_ONCE)
+            comparisons: dict[int, Comparison] = {}
+            for name, model, recommender, _ in self._recommenders:
+                if id(model) not in comparisons:
+                    comparisons[id(model)] = Comparison(model, queries[part], items[part], K)
+                listed, target_ranks = comparisons[id(model)].rank(recommender)
+                found[name].append(target_ranks)
+                if name == NOW:
+                    lists.append(listed)
+            for name in self._alone:
+                found[name].append(comparisons[id(self._model)].alone(name))
         hits: dict[str, Mask] = {}
-        for name, model, recommender, _ in self._recommenders:
-            latest = np.array(model.items.rows(example.history[-1] for example in examples), np.int32)
-            best = recommender.rank(model.queries(queries), latest[:, None], K + 1)
-            targets = np.array(model.items.rows(items), np.int32)
-            target_ranks = ranks(best.rows, best.scores, targets, K)
+        for name, parts in found.items():
+            target_ranks = np.concatenate(parts)
             hits[name] = target_ranks > 0
-            self._count(name, examples, target_ranks.tolist())
-            if name == NOW:
-                self._measure_lists(best.rows[:, :K], targets)
+            self._count(name, target_ranks.tolist(), segments)
+        targets = np.array(self._model.items.rows(items), np.int32)
+        self._measure_lists(np.concatenate(lists), targets)
         for name in list(hits)[1:]:
             difference = hits[NOW].astype(np.float64) - hits[name]
             for count, value in (
@@ -121,12 +141,12 @@ class LiveQuality:
             ):
                 self.totals[f"lift:{name}|{count}"] += value
 
-    def _count(self, name: str, examples: Sequence[Example], target_ranks: Sequence[int]) -> None:
+    def _count(self, name: str, target_ranks: Sequence[int], segments: Sequence[Sequence[str]]) -> None:
         by_segment: dict[str, Quality] = defaultdict(lambda: Quality(K))
-        for example, rank in zip(examples, target_ranks, strict=True):
+        for rank, of_example in zip(target_ranks, segments, strict=True):
             by_segment["all"].add(rank)
             if name in SEGMENTED:
-                for segment in self._segments(example):
+                for segment in of_example:
                     by_segment[segment].add(rank)
         for segment, quality in by_segment.items():
             for count, value in (

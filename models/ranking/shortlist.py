@@ -3,10 +3,10 @@
 The same in the learner, which trains the rankers on it, and in a replica, which serves from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from models.components import Generator, Scorer
-from models.core import Features, QueryBatch, Rows
+from models.core import Candidates, Features, QueryBatch, Rows
 from models.ranking.features import featurize
 from models.ranking.pool import Merger, Pool
 from models.ranking.statistics import ItemStatistics
@@ -15,6 +15,9 @@ CANDIDATES = 48
 """Candidates that each generator proposes for a query, at least."""
 WIDTH = 160
 """Candidates that are ranked, a multiple of the length of the processor's vectors."""
+
+Proposed = Callable[[str, int], Candidates]
+"""What a generator proposes, by its name and the number of candidates."""
 
 
 class Shortlist:
@@ -52,10 +55,19 @@ class Shortlist:
         self._scoring = list(scorers.values())
         self._merger = Merger(capacity, [weights[name] for name in proposing], len(weights), WIDTH)
 
-    def featurize(self, queries: QueryBatch, excluded: Rows, k: int = 0) -> tuple[Pool, Features]:
-        """Candidates for lists of k items, without `excluded` (int32[n, any], padded with -1)."""
+    def featurize(
+        self, queries: QueryBatch, excluded: Rows, k: int = 0, proposed: Proposed | None = None
+    ) -> tuple[Pool, Features]:
+        """Candidates for lists of k items, without `excluded` (int32[n, any], padded with -1).
+
+        proposed: gives what a generator proposes for these queries, by its name and their number; by default
+            the generator is asked.
+        """
         count = max(CANDIDATES, k + excluded.shape[1])
-        proposals = [generator.propose(queries, count) for generator in self._proposing]
+        proposals = [
+            generator.propose(queries, count) if proposed is None else proposed(name, count)
+            for name, generator in zip(self.names, self._proposing, strict=False)  # they are the first ones
+        ]
         pool = self._merger.merge(queries, proposals, excluded)
         for g, generator in enumerate(self._scoring, len(self._proposing)):
             pool.scores[:, g] = generator.score(queries, pool.rows)

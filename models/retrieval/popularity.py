@@ -67,7 +67,8 @@ class Popularity:
 
     @half_life_ms.setter
     def half_life_ms(self, ms: float) -> None:
-        self._half_life_ms, self._ranking = ms, None  # another rate changes the order of old and new counts
+        self._half_life_ms = ms
+        self._rank_all_again()  # another rate changes the order of old and new counts
 
     def learn(self, batch: Batch) -> None:
         """Count each example's item."""
@@ -82,7 +83,7 @@ class Popularity:
     def evict(self, rows: Rows) -> None:
         """Remove these items."""
         self.state.clear(rows)
-        self._ranking = None
+        self._rank_all_again()
 
     def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The k most popular items, for every query."""
@@ -113,9 +114,15 @@ class Popularity:
         self._changes(records["row"], int(records["time"].max()))
 
     def _changes(self, rows: Rows, time: int) -> None:
-        self._now = max(self._now, time)
-        if self._ranking is not None and len(self._changed) <= STATES:
-            self._changed.append(rows)
+        """Note rows that have changed: a ranking in another thread may have read them before."""
+        with self._lock:
+            self._now = max(self._now, time)
+            if self._ranking is not None and len(self._changed) <= STATES:
+                self._changed.append(rows)
+
+    def _rank_all_again(self) -> None:
+        with self._lock:
+            self._ranking = None
 
     def _rank(self, among: Rows, size: int) -> None:
         values = self.values(among)

@@ -109,7 +109,12 @@ class RecentSessions(Table):
         )
 
     def apply(self, records: Records) -> None:
-        """Store dumped slots; as a slot follows from the session's number, there may be more than before."""
+        """Store dumped slots; as a slot follows from the session's number, there may be more than before.
+
+        Sessions with items beyond the capacity are of a larger model, and left out.
+        """
+        if len(records) and records["items"].max() >= len(self.index.counts):
+            records = records[records["items"].max(1) < len(self.index.counts)]
         if not len(records):
             return
         last = len(records) - 1 - np.unique(records["number"][::-1], return_index=True)[1]

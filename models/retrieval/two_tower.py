@@ -238,7 +238,7 @@ class TwoTower:
     def _applied(self, records: Records) -> None:
         self._clicks.invalidate()
         rows = records["row"]
-        self._moved[rows[rows < len(self._moved)]] = True
+        self._moved[rows[(rows >= 0) & (rows < len(self._moved))]] = True
 
     def evict(self, rows: Rows) -> None:
         """Remove these items."""

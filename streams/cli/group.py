@@ -11,6 +11,7 @@ import click
 from streams.cli import cluster, offline, processes, traffic
 from streams.cli.options import examples
 from streams.errors import FAILURE, INTERRUPTED, UserError
+from streams.printable import printable_lines
 
 
 class FreshetGroup(click.Group):
@@ -45,7 +46,7 @@ class FreshetGroup(click.Group):
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    click.echo(f"freshet: {message}", err=True)
+    click.echo(printable_lines(f"freshet: {message}"), err=True)
     sys.exit(code)
 
 

@@ -2,19 +2,26 @@
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from streams.cli.event_log import log_file, open_log, reading_options
+from streams.cli.event_log import event_id_option, log_file, reading_options
+from streams.cli.example_log import read_log
 from streams.cli.options import examples, option_group
-from streams.cli.types import CUTOFFS, DURATION, INTERVAL, NAMES, WARM_UP, WEIGHTS, WINDOWS
+from streams.cli.types import (
+    CUTOFFS,
+    DURATION,
+    INTERVAL,
+    NAMES,
+    NUMBER,
+    PERCENT,
+    WARM_UP,
+    WEIGHTS,
+    WINDOWS,
+)
 from streams.errors import INTERRUPTED
-
-if TYPE_CHECKING:
-    from streams.offline.examples import LabelledExamples, LogCounts
-    from streams.offline.options import EvaluationOptions
-    from streams.settings import Settings
+from streams.printable import printable_lines
 
 protocol_options = option_group(
     "protocol",
@@ -32,7 +39,7 @@ protocol_options = option_group(
     click.option(
         "--weights", type=WEIGHTS, metavar="TYPE=W,...", help="Weights of event types; *=W: of all others."
     ),
-    click.option("--min-value", type=float, metavar="V", help="Leave out rows with a smaller value."),
+    click.option("--min-value", type=NUMBER, metavar="V", help="Leave out rows with a smaller value."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Read the first N rows only."),
     click.option("--drop-reloads", is_flag=True, help="Leave out rows with the user's latest item."),
     click.option(
@@ -81,57 +88,6 @@ protocol_options = option_group(
 )  # fmt: skip
 
 
-def _read(
-    file: str, reading: dict[str, Any], protocol: dict[str, Any], **further: Any
-) -> "tuple[EvaluationOptions, Settings, LabelledExamples]":
-    """The options of `protocol_options` and `further`, the settings, and the log as examples."""
-    from streams.clients.progress import progress
-    from streams.offline.examples import LabelledExamples, LogCounts, read_examples, with_event_weights
-    from streams.offline.options import EvaluationOptions
-    from streams.settings import load
-    from streams.step.policy import ServingPolicy
-
-    seed, weights = protocol.pop("seed"), protocol.pop("weights") or {}
-    options = EvaluationOptions(**protocol, **further)
-    overrides: dict[str, Any] = {} if seed is None else {"seed": seed}
-    settings = with_event_weights(load(**overrides), weights)
-    if options.label:
-        reading = reading | {"context": (*reading["context"], options.label)}
-    log = open_log(file, "e", **reading)
-    examples, labels, counts = [], [], LogCounts()
-    with progress(log.fraction) as show:
-        for example, label in read_examples(log, ServingPolicy.from_settings(settings), options, counts):
-            examples.append(example)
-            labels.append(label)
-            show(lambda: f"{len(examples):,} events read")
-    if not counts.types:
-        raise click.ClickException(f"{file} has no row that is a valid event")
-    for line in _warnings(counts, settings, weights):
-        click.echo(f"freshet: {line}", err=True)
-    return options, settings, LabelledExamples(examples, labels)
-
-
-def _warnings(counts: "LogCounts", settings: "Settings", weights: dict[str, float]) -> list[str]:
-    """What is unusual about the rows that were read, one line each."""
-    from streams.step.users import Verdict
-
-    lines, rows = [], counts.verdicts.total()
-    if late := counts.verdicts[Verdict.LATE]:
-        lines.append(
-            f"{late:,} of {rows:,} rows are not learnt, as on the stream: they are more than"
-            f" {settings.grace_s / 3600:g} h older than an earlier row of their user; sort the log by time"
-        )
-    if duplicates := counts.verdicts[Verdict.DUPLICATE]:
-        lines.append(f"{duplicates:,} of {rows:,} rows have the event id of an earlier row and count once")
-    types = ", ".join(sorted(counts.types))
-    lines += [
-        f"--weights {name}: no row has this event type; the log has {types}"
-        for name in weights
-        if name != "*" and name not in counts.types
-    ]
-    return lines
-
-
 @click.command(
     epilog=examples(
         "freshet evaluate clicks.csv.gz --warm-up 10% --skip-first --types view",
@@ -142,6 +98,7 @@ def _warnings(counts: "LogCounts", settings: "Settings", weights: dict[str, floa
 )
 @log_file
 @reading_options
+@event_id_option
 @protocol_options
 @click.option(
     "--refresh", type=INTERVAL, multiple=True, metavar="1h|never",
@@ -161,6 +118,7 @@ def _warnings(counts: "LogCounts", settings: "Settings", weights: dict[str, floa
 def evaluate(
     file: str,
     reading: dict[str, Any],
+    event_id: str | None,
     protocol: dict[str, Any],
     refresh: tuple[str, ...],
     compare: frozenset[str] | None,
@@ -182,7 +140,10 @@ def evaluate(
 
         check_plot(plot)
     protocol["part"] = protocol["part"] or "test"
-    options, settings, log = _read(file, reading, protocol, refresh=refresh, compare=compare, without=without)
+    reading |= {"event_id": event_id}
+    options, settings, log = read_log(
+        file, reading, protocol, refresh=refresh, compare=compare, without=without
+    )
     done = 0.0
     with progress(lambda: done) as show:
 
@@ -192,7 +153,7 @@ def evaluate(
             show(lambda: f"{quality.count:,.0f} predicted, {learnt:,} learnt, recall {quality.recall:.3f}")
 
         figures = evaluating.evaluate(options, settings, log, report)
-    click.echo(json.dumps(figures, indent=2) if as_json else format_tables(figures))
+    click.echo(json.dumps(figures, indent=2) if as_json else printable_lines(format_tables(figures)))
     if plot:
         from streams.offline.report_plot import save_plot
 
@@ -208,9 +169,10 @@ def evaluate(
 )
 @log_file
 @reading_options
+@event_id_option
 @protocol_options
 @click.option(
-    "--share", type=click.FloatRange(1, 100), default=30, show_default=True, metavar="PERCENT",
+    "--share", type=PERCENT, default=30, show_default=True, metavar="PERCENT",
     help="First part of a prequential log that is tuned on.",
 )  # fmt: skip
 @click.option(
@@ -237,6 +199,7 @@ def evaluate(
 def tune(
     file: str,
     reading: dict[str, Any],
+    event_id: str | None,
     protocol: dict[str, Any],
     share: float,
     generators: frozenset[str],
@@ -262,7 +225,7 @@ def tune(
         if unknown := sorted(names - set(known)):
             raise click.UsageError(f"unknown --{option} {unknown[0]!r}: expected one of {', '.join(known)}")
     protocol["part"] = protocol["part"] or ("valid" if protocol["protocol"] in IN_PARTS else "test")
-    options, settings, log = _read(file, reading, protocol)
+    options, settings, log = read_log(file, reading | {"event_id": event_id}, protocol)
     log = tuning.validation_only(options, log, share / 100)
     with progress() as show:
 

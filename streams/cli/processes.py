@@ -28,12 +28,13 @@ def demo(data: str | None, rate: float, seconds: float | None, reading: dict[str
     """Run everything on this machine, with a simulated shop.
 
     Starts a broker, a worker, the learner and the shop, until Ctrl-C.  Needs neither Kafka nor Java: the
-    broker is the one that confluent-kafka has for tests.  --data plays a log of yours (CSV or JSON
+    broker is the one that confluent-kafka has for tests.  --data plays a log of yours (a table or JSON
     lines, .gz or not) instead of the shop; the options below it say how to read it.
     """
     from streams.clients.demo import run_demo
+    from streams.settings import load
 
-    run_demo(open_log(data, "demo", **reading) if data else None, rate, seconds)
+    run_demo(open_log(data, "demo", load(), **reading) if data else None, rate, seconds)
 
 
 @click.command(

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from streams.cli.connection import connect
-from streams.cli.event_log import log_file, open_log, reading_options
+from streams.cli.event_log import event_id_option, log_file, open_log, reading_options
 from streams.cli.options import brokers, examples, options
 from streams.cli.types import POSITIVE, SPEED
 from streams.errors import FAILURE, INTERRUPTED
@@ -41,6 +41,8 @@ pace_options = options(
     epilog=examples(
         "freshet publish events.csv.gz --speed 100x",
         "freshet publish clicks.jsonl --user visitor --time at --context device",
+        "freshet publish ratings.dat --columns user,item,value,time --delimiter ::",
+        "freshet publish segment.jsonl --user userId,anonymousId --item properties.product_id",
         "tail -f clicks.jsonl | freshet publish -",
     )
 )
@@ -48,9 +50,7 @@ pace_options = options(
 @reading_options
 @pace_options
 @brokers
-@click.option(
-    "--event-id", metavar="COLUMN", help="Column of the event id: an id that comes again counts once."
-)
+@event_id_option
 @click.option(
     "--live/--replay",
     default=None,
@@ -69,21 +69,23 @@ def publish(
 ) -> int:
     """Publish a log of events.
 
-    FILE is CSV or JSON lines, .gz or not; - is stdin.  Events keep their times.  With --replay each
-    record also says when its event would have arrived, so that times of years ago are accepted.
+    FILE is a table such as CSV, or JSON lines, .gz or not; - is stdin.  A row that a worker would refuse is
+    refused here.  Events keep their times.  With --replay each record also says when its event would have
+    arrived, so that times of years ago are accepted.
     """
     from streams.clients.progress import progress
-    from streams.clients.publish import EventProducer, publish_events, schedule
+    from streams.clients.publish import CheckedOrder, EventProducer, publish_events, schedule
 
     config = _linger(rate, speed, unpaced_ms=50)
     settings = connect(brokers, "events")
-    log = open_log(file, run, event_id=event_id, **reading)
+    log = open_log(file, run, settings, event_id=event_id, **reading)
     producer = EventProducer(settings, **config)
+    live = file == "-" if live is None else live
+    events = CheckedOrder(schedule(log, live=live, rate=rate, speed=speed))
     interrupted = False
     try:
         with progress(log.fraction) as show:
-            live = file == "-" if live is None else live
-            publish_events(schedule(log, live=live, rate=rate, speed=speed), producer, show, copies)
+            publish_events(events, producer, show, copies)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -91,6 +93,7 @@ def publish(
         click.echo(f"{producer.delivered:,} events delivered, {producer.sent - producer.delivered:,} not")
     if producer.failed:
         raise click.ClickException(f"{producer.failed:,} events were not delivered: {producer.reason}")
+    _say(events.problem())
     return INTERRUPTED if interrupted else 0
 
 
@@ -134,28 +137,33 @@ def replay(
     ids.  The exit code is 1 when answers are missing.
     """
     from streams.clients.progress import progress
-    from streams.clients.publish import EventProducer, schedule
+    from streams.clients.publish import CheckedOrder, EventProducer, schedule
     from streams.clients.replay import Replay, text
     from streams.clients.subscribe import follow
 
     config = _linger(rate, speed, unpaced_ms=20)  # the events in flight wait for it
     settings = connect(brokers, "events", "recommendations", "dead-letter")
-    log = open_log(file, run, event_id="", **reading)
+    log = open_log(file, run, settings, event_id="", **reading)
     consumer = follow(settings, "recommendations", "dead-letter")
     replaying = Replay(settings, EventProducer(settings, **config), consumer, run)
     in_flight = in_flight or (MAX_UNANSWERED_EMBEDDED if settings.embedded else MAX_UNANSWERED)
+    events = CheckedOrder(schedule(log, rate=rate, speed=speed))
     interrupted = False
     try:
         with progress(log.fraction) as show:
-            events = schedule(log, rate=rate, speed=speed)
             replaying.publish(events, show, in_flight=in_flight, timeout_s=timeout, copies=copies)
     except KeyboardInterrupt:
         interrupted = True
     result = replaying.result()
     click.echo(json.dumps(result, indent=2) if as_json else text(result))
-    if problem := replaying.problem():
-        click.echo(f"freshet: {problem}", err=True)
+    _say(events.problem())
+    _say(problem := replaying.problem())
     return INTERRUPTED if interrupted else FAILURE if problem else 0
+
+
+def _say(problem: str) -> None:
+    if problem:
+        click.echo(f"freshet: {problem}", err=True)
 
 
 def _linger(rate: float | None, speed: float | None, unpaced_ms: int) -> dict[str, int]:

@@ -13,8 +13,25 @@ from typing import Any
 
 import click
 
-POSITIVE = click.FloatRange(0, min_open=True)
 MAX_LIST_LENGTH = 200
+MAX_WEIGHT = 100
+"""The largest weight of an event type that the setting `event_weights` takes."""
+
+
+class Number(click.FloatRange):
+    """A number in a range; never NaN or infinite, which are in every range of click's."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse the text, and refuse what is not a finite number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+NUMBER = Number()
+POSITIVE = Number(0, min_open=True)
+PERCENT = Number(1, 100)
 
 
 class Parsed(click.ParamType):
@@ -56,6 +73,17 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(filter(None, (part.strip() for part in text.split(","))))
 
 
+def _columns(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _delimiter(text: str) -> str:
+    delimiter = "\t" if text in ("tab", "\\t") else text
+    if not delimiter or set(delimiter) & set('"\r\n'):
+        raise ValueError
+    return delimiter
+
+
 def _windows(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     return _natural(first), _natural(last or first)
@@ -83,7 +111,10 @@ def _warm_up(text: str) -> str:
 
 def _weights(text: str) -> dict[str, float]:
     parts = (part.partition("=") for part in text.split(","))
-    return {name.strip(): float(weight) for name, _, weight in parts}
+    weights = {name.strip(): float(weight) for name, _, weight in parts}
+    if "" in weights or not all(0 <= weight <= MAX_WEIGHT for weight in weights.values()):
+        raise ValueError
+    return weights
 
 
 _UNITS = "a number followed by ms, s, m, h or d, such as 10m"
@@ -95,10 +126,16 @@ INTERVAL = Parsed("interval", _interval, f"{_UNITS}, or never")
 """The duration, or `never`, as it was typed."""
 NAMES = Parsed("names", _names, "names separated by commas")
 """A set of names; any text is valid."""
+COLUMNS = Parsed("columns", _columns, "names separated by commas")
+"""Names of columns in their order; any text is valid."""
+DELIMITER = Parsed("delimiter", _delimiter, "characters other than quotes and line breaks, or tab")
+"""The delimiter of a table."""
 WINDOWS = Parsed("windows", _windows, "a number or a range, such as 1-7")
 """The first and the last window."""
 CUTOFFS = Parsed("list lengths", _cutoffs, f"numbers from 1 to {MAX_LIST_LENGTH}, such as 20,10")
 WARM_UP = Parsed("warm-up", _warm_up, "a percentage or a number of events, such as 10% or 5000")
 """The share or number as it was typed."""
-WEIGHTS = Parsed("weights", _weights, "TYPE=WEIGHT,..., such as click=1,purchase=3,*=0")
+WEIGHTS = Parsed(
+    "weights", _weights, f"TYPE=WEIGHT,..., weights from 0 to {MAX_WEIGHT}, such as click=1,purchase=3,*=0"
+)
 """Weight by event type; `*` stands for every other type."""

@@ -10,11 +10,12 @@ class BadLog(UserError):
 
 
 class BadRow(Exception):
-    """A row that is not a valid event."""
+    """A row that is not a valid event, or lines that are not a row."""
 
-    def __init__(self, line: int, reason: str) -> None:
+    def __init__(self, line: int, reason: str, lines: int = 1) -> None:
+        """lines: how many lines are not read, from `line` on."""
         super().__init__(f"line {line}: {reason}")
-        self.line, self.reason = line, reason
+        self.line, self.reason, self.lines = line, reason, lines
 
 
 def stop(bad: BadRow) -> NoReturn:

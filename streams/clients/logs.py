@@ -1,7 +1,7 @@
-r"""A log of events, read lazily: CSV or JSON lines, plain or gzip, from a file or from stdin.
+r"""A log of events, read lazily: a table or JSON lines, plain or gzip, from a file or from stdin.
 
-The first bytes tell the format, the names of the columns tell the fields, unless columns are chosen.
-Context columns of a CSV are text; JSON keeps its types.
+The first line tells the format and the delimiter, the names of the columns tell the fields, unless they are
+chosen.  Every event is one that a worker accepts.  Context columns of a table are text; JSON keeps its types.
 
     >>> import io
     >>> log = open_log(io.BytesIO(b"timestamp,user_id,item_id\n5,ann,tent\n"), run="r")
@@ -14,17 +14,19 @@ Context columns of a CSV are text; JSON keeps its types.
 import gzip
 import io
 import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
 
-from streams.clients.log_columns import source_columns
 from streams.clients.log_errors import BadLog, BadRow, stop
-from streams.clients.log_events import TIME_UNIT_MS, events
-from streams.clients.log_rows import read_csv, read_json_lines
-from streams.messages import Event
+from streams.clients.log_events import events
+from streams.clients.log_json import read_json_lines
+from streams.clients.log_rows import Reading, read_table
+from streams.clients.log_times import Times
+from streams.messages import Event, decode_event
 
 
 class Log:
@@ -39,7 +41,7 @@ class Log:
         """Columns that are not read."""
         self._source = source
         self.first = next(events, None)
-        """The first event, already read: its time shows whether the unit is right."""
+        """The first event, already read: its time shows whether it is read in the right unit."""
         self._events = events if self.first is None else chain([self.first], events)
         self._size = os.fstat(source.fileno()).st_size if isinstance(source, io.BufferedReader) else 0
 
@@ -59,17 +61,27 @@ def open_log(
     run: str,
     columns: dict[str, str | None] | None = None,
     context: Sequence[str] = (),
-    time_unit: str = "ms",
+    names: Sequence[str] | None = None,
+    delimiter: str | None = None,
+    time_unit: str | None = None,
+    decode: Callable[[bytes], Event] = decode_event,
     on_bad: Callable[[BadRow], None] = stop,
+    remark: Callable[[str], None] = lambda text: None,
 ) -> Log:
     """Open a log, a path, `-` for stdin, or a binary file; `BadLog` where it is not a log.
 
     columns: column by field, where the common names are not right; an empty column: do not read this field.
-        `type` may be `=purchase`, the same for every row, and `value` a product: `price*quantity`.
+        `type` may be `=purchase`, the same for every row, `value` a product: `price*quantity`, and any
+        other but the time `userId,anonymousId`: the first that has a value.
     context: columns that are the context of an event.
+    names: all columns in order, of a table without a header.
+    delimiter: characters between two cells of a table; None: the most frequent one of the first line.
     run: events without an id of their own get `<run>-<line>`.
-    time_unit: of times that are numbers, `ms` or `s`; other times are RFC 3339, UTC unless they say.
+    time_unit: of times that are numbers, `s`, `ms`, `us` or `ns`; None: the first of them tells.  Other
+        times are RFC 3339, UTC unless they say.
+    decode: how a worker decodes an event; `Malformed` where it would refuse it.
     on_bad: called with every row that is not a valid event; the row is skipped if it returns.
+    remark: called with what the user should know, such as the unit that the times seem to have.
     """
     file = _open(source)
     lines = io.TextIOWrapper(_unzipped(file), encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -81,14 +93,17 @@ def open_log(
         raise BadLog("is empty")
     if "\0" in first:
         raise BadLog("is not text: expected CSV or JSON lines, plain or gzip")
-    read = read_json_lines if first.lstrip().startswith("{") else read_csv
+    if _ARRAY.match(first):
+        raise BadLog("is one JSON array: expected one object a line, as `jq -c '.[]' FILE` writes them")
+    read = read_json_lines if first.lstrip().startswith("{") else read_table
     chosen = {field: name for field, name in (columns or {}).items() if name is not None}
-    table = read(first, lines, chosen, context, on_bad)
-    used = {*context, *(name for field in table.columns for name in source_columns(field, table.columns))}
-    unused = [name for name in table.names if name not in used]
+    table = read(first, lines, Reading(chosen, context, names, delimiter, on_bad, remark))
     type_column = table.columns.get("type", "")
-    log_events = events(table.rows, run, TIME_UNIT_MS[time_unit], type_column, on_bad)
-    return Log(table.columns, unused, log_events, file)
+    log_events = events(table.rows, run, Times(time_unit, remark), type_column, decode, on_bad)
+    return Log(table.columns, table.unused, log_events, file)
+
+
+_ARRAY = re.compile(r"\s*\[\s*(\{|$)")
 
 
 def _open(source: str | BinaryIO) -> BinaryIO:

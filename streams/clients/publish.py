@@ -22,6 +22,8 @@ from streams.step.clock import REPLAY_HEADER
 
 LOOKAHEAD = 64
 """Events that an event's time is compared with; half of them may have wrong times."""
+MAX_DISORDER = 0.01
+"""Share of a log's events that may be out of the order of their times without a remark."""
 DELIVERY_TIMEOUT_S = 30
 EMBEDDED_LINGER_MS = 3
 """The embedded broker answers a fetch with one batch per partition, however small it is."""
@@ -86,6 +88,29 @@ def schedule(
             start = at if start is None else start
             after = (at - start) / 1000 / speed
         yield ScheduledEvent(after, arrival, event)
+
+
+class CheckedOrder:
+    """Passes scheduled events on, and counts those that are out of the order of their times."""
+
+    def __init__(self, events: Iterable[ScheduledEvent]) -> None:
+        self._events = events
+        self.events = self.displaced = 0
+
+    def __iter__(self) -> Iterator[ScheduledEvent]:
+        for scheduled in self._events:
+            self.events += 1
+            self.displaced += scheduled.arrival not in (None, scheduled.event.time_ms)
+            yield scheduled
+
+    def problem(self) -> str:
+        """What is wrong with the order, on one line; empty where at most `MAX_DISORDER` is."""
+        if self.displaced <= MAX_DISORDER * self.events:
+            return ""
+        return (
+            f"{self.displaced:,} of {self.events:,} events are out of the order of their times, so that the"
+            " model learns other sessions and ages than from live events: sort the log by time"
+        )
 
 
 class EventProducer:

@@ -177,7 +177,7 @@ class Replay:
         for record in answers:
             try:
                 answer = _decode(record.value() or b"")
-            except msgspec.DecodeError:
+            except (ValueError, RecursionError):
                 continue  # a dead letter of another producer's record
             if record.topic() == dead_letters:
                 self.ledger.add_dead_letter(answer.event_id)

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
+import msgspec
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from streams import messages
 from streams.kafka.client import consumer_config
+from streams.printable import printable, printable_json
 from streams.settings import Settings
 
 MAX_PRINTED_ITEMS = 5
@@ -63,10 +65,17 @@ def format_line(recommendation: messages.Recommendation) -> str:
     items = ", ".join(f"{item.item} ({item.reason})" for item in shown) or "nothing yet"
     model_age = recommendation.model_age_ms
     model = "none yet" if model_age is None else f"{model_age} ms"
-    return (
+    return printable(
         f"{time:%H:%M:%S} {recommendation.user}  {recommendation.event_type}  {items}"
         f"  [age {recommendation.age_ms} ms, model {model}]"
     )
+
+
+def format_json(value: bytes) -> str:
+    """A record's JSON as one line of text, whoever wrote it."""
+    if b"\n" in value or b"\r" in value:
+        value = msgspec.json.format(value, indent=-1)
+    return printable_json(value).decode()
 
 
 def print_recommendations(
@@ -79,6 +88,6 @@ def print_recommendations(
 ) -> None:
     """Write each recommendation as it arrives; returns after `count` of them."""
     for n, (recommendation, value) in enumerate(recommendations(consumer, user), 1):
-        write(value.decode() if as_json else format_line(recommendation))
+        write(format_json(value) if as_json else format_line(recommendation))
         if n == count:
             break

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from streams.clients.pages import PageError, get_json
 from streams.errors import UserError
+from streams.printable import printable
 from streams.web.rendering import number, percent, size, span
 from streams.web.rendering import state as state_word
 
 REFRESH_S = 2.0
-STYLES = {"ready": "green", "learns": "green", "silent": "bold red"}
+STYLES = {"ready": "green", "learns": "green", "not ready": "bold red", "silent": "bold red"}
 """Style by the state of a process."""
 
 
@@ -37,7 +38,9 @@ def run_top(url: str, once: bool) -> None:
                 overview = fetch_overview(url)
                 content = screen(overview, url)
             except NoOverview as error:
-                content = Group(Text(f"{error}; trying again", style="bold red"), screen(overview, url))
+                content = Group(
+                    Text(printable(f"{error}; trying again"), style="bold red"), screen(overview, url)
+                )
             live.update(content, refresh=True)
 
 
@@ -69,7 +72,7 @@ def screen(overview: Mapping[str, Any], url: str) -> Group:
         f" popular {percent(hits['popularity'], hits['predictions'])}",
         f"dead letters [b]{number(counts['dead_letters'])}[/b]",
     )
-    panel = Panel(rates, title=f"Freshet at {url}", title_align="left")
+    panel = Panel(rates, title=Text(printable(f"Freshet at {url}")), title_align="left")
     return Group(panel, _process_table(overview["processes"]))
 
 
@@ -84,8 +87,8 @@ def _process_table(processes: list[Mapping[str, Any]]) -> Table:
         text = f"silent for {span(process['silent_s'] * 1000)}" if state == "silent" else state_word(state)
         partitions = ", ".join(map(str, process["partitions"])) or "none"
         table.add_row(
-            Text(process["name"]),
-            Text(text, style=STYLES.get(state, "")),
+            Text(printable(process["name"])),
+            Text(printable(text), style=STYLES.get(state, "")),
             "learner" if process["kind"] == "learning" else partitions,
             number(process["events_per_s"]),
             number(process["lag"]),

@@ -15,6 +15,8 @@ dropped when a fetch races with a seek, and a partition without a commit that is
 """
 
 import asyncio
+import sys
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from types import SimpleNamespace
@@ -24,8 +26,12 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.kafka.fetch_waits import FetchWaits
+from streams.kafka.header_names import accept_any_header_names
 from streams.kafka.loop_consumer import LoopConsumer
 from streams.kafka.producer import Producer
+from streams.messages import now_ms
+from streams.step.clock import is_replayed, kafka_time
 
 
 class _ReadOffsets(defaultdict[TP, int | None]):
@@ -83,8 +89,11 @@ class ChunkConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._ends: dict[TP, deque[int]] = defaultdict(deque)  # last offsets of delivered chunks
         self._seek_lock, self._seeks = asyncio.Lock(), 0
+        self.fetched: dict[TP, int] = {}
+        """Offset after the last record fetched since the last seek, by chunked partition."""
         super().__init__(*args, **kwargs)
         self._chunked: Collection[str] = self.app.chunk_topics
+        self._waits = FetchWaits(self.app.fetch_max_wait_ms)
         self._read_offset = _ReadOffsets(self._chunked)
 
     def _new_consumer_thread(self) -> LoopConsumer:
@@ -102,7 +111,9 @@ class ChunkConsumer(driver.Consumer):
             records, active = await self._wait_next_records(min(timeout, 0.1))
         if records is None or self.should_stop:
             return
-        self._thread.expect(quiet=not records)
+        left = (self.highwater(tp) - fetched[-1].offset - 1 for tp, fetched in records.items() if fetched)
+        fetched_records = sum(map(len, records.values()))
+        self._thread.expect(self._waits.after(fetched_records, any(n > 0 for n in left), time.monotonic()))
         if not self.flow_active:  # a rebalance began during the fetch
             try:
                 await self.perform_seek()
@@ -121,6 +132,7 @@ class ChunkConsumer(driver.Consumer):
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if tp.topic in self._chunked:
                 source[tp] = fetched
+                self.fetched[tp] = fetched[-1].offset + 1
                 continue
             size = self.app.chunk_events if self._is_changelog_tp(tp) else 1
             for start in range(0, len(fetched), size):
@@ -132,7 +144,7 @@ class ChunkConsumer(driver.Consumer):
                 if not fresh():
                     return
                 yield tp, self._chunk(tp, [], self._thread.position(tp) - 1)
-        for ends, chunk in chunks(source, self.app.chunk_events):
+        for ends, chunk in chunks(source, self.app.chunk_size(source, now_ms())):
             while self.app.rebalancing and fresh():  # noqa: ASYNC110  Faust has a flag, and no event
                 await asyncio.sleep(0.005)  # until it is over, Faust clears the stream's queue
             if not fresh():
@@ -143,6 +155,14 @@ class ChunkConsumer(driver.Consumer):
             message = self._chunk(tp, chunk)
             message.ends, message.member = ends, member
             yield tp, message
+
+    def fetch_position(self, tp: TP) -> int | None:
+        """Offset at which the next fetch of an assigned partition begins; None before it is known.
+
+        After a fetch it is also behind what is no record, such as the marker of a transaction.
+        """
+        position: int | None = self._thread.position(tp)
+        return position
 
     def _chunk(self, tp: TP, records: list[Any], offset: int | None = None) -> Any:
         """The message of a chunk; one without a record is at `offset`."""
@@ -155,7 +175,7 @@ class ChunkConsumer(driver.Consumer):
 
         Faust restores up to the end of a changelog, and no record is there, but a marker.
         """
-        for tp in active or ():
+        for tp in tuple(active or ()):  # a rebalance changes the set between two deliveries
             if not self._is_changelog_tp(tp):
                 continue
             position, delivered = self._thread.position(tp), self._read_offset[tp]
@@ -211,6 +231,7 @@ class ChunkConsumer(driver.Consumer):
             self._seeks += 1
             await super().perform_seek()
             self._ends.clear()
+            self.fetched.clear()
             for tp in [tp for tp in self._acked if tp.topic in self._chunked]:
                 self._acked.pop(tp)
                 self._acked_index.pop(tp, None)
@@ -230,24 +251,40 @@ class _Transport(driver.Transport):
 
 
 class ChunkApp(faust.App):
-    """A Faust app whose agents on `chunk_topics` get chunks of at most `chunk_events` records."""
+    """A Faust app whose agents on `chunk_topics` get chunks of at most `chunk_events` records.
+
+    A fetch whose oldest record waited longer than `whole_fetch_after_s` is one chunk: the more events of a
+    user it holds, the fewer are answered (`streams.step.serve.superseded`).
+    """
 
     def __init__(
         self,
         *args: Any,
         chunk_topics: Collection[str] = (),
         chunk_events: int = 1000,
+        whole_fetch_after_s: float = float("inf"),
         fetch_max_wait_ms: int = 5,
-        waits_when_quiet: bool = True,
         idempotent: bool = True,
         transactional_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self.chunk_events, self.fetch_max_wait_ms = chunk_events, fetch_max_wait_ms
-        self.waits_when_quiet, self.idempotent = waits_when_quiet, idempotent
+        self.whole_fetch_after_s = whole_fetch_after_s
+        self.idempotent = idempotent
         self.transactional_id = transactional_id
+        accept_any_header_names()
         super().__init__(*args, **kwargs)
+
+    def chunk_size(self, fetched: Mapping[TP, Sequence[Any]], now: int) -> int:
+        """Records of a chunk of this fetch, at most; `now` is the wall time, ms.
+
+        Records of a log that is replayed do not wait.
+        """
+        first = (records[0] for records in fetched.values() if records)
+        live = [r.timestamp for r in first if not is_replayed(r.timestamp, r.headers, now)]
+        oldest = min((kafka_time(timestamp, now) for timestamp in live), default=now)
+        return sys.maxsize if now - oldest > 1000 * self.whole_fetch_after_s else self.chunk_events
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)

@@ -10,8 +10,9 @@ from streams.settings import Settings
 
 METADATA_TIMEOUT_S = 30
 """Time that Kafka has to describe its topics."""
-EMBEDDED_WAIT_MS = 2
-"""Wait of a fetch from the embedded broker, which always takes that long."""
+EMBEDDED_WAIT_MS = 50
+"""Longest wait of a fetch from the embedded broker: what arrives meanwhile does not end it.  But each fetch
+makes the broker walk through all batches that it holds of a partition, tens of thousands of them."""
 
 
 def confluent(settings: Settings, **more: Any) -> dict[str, Any]:
@@ -46,8 +47,8 @@ def producer_config(settings: Settings, **more: Any) -> dict[str, Any]:
 def consumer_config(settings: Settings, wait_ms: int = 100, **more: Any) -> dict[str, Any]:
     """Configuration of a consumer that is assigned its partitions and commits nothing.
 
-    `wait_ms`: how long a fetch waits for records.  The embedded broker always waits that long, and then
-    gives one batch.
+    `wait_ms`: how long a fetch waits for records, at most.  Where there are none, the embedded broker always
+    waits so long.
     """
     return confluent(
         settings,
@@ -55,7 +56,7 @@ def consumer_config(settings: Settings, wait_ms: int = 100, **more: Any) -> dict
             "group.id": settings.topic("freshet-reader"),  # asked for by librdkafka; never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": EMBEDDED_WAIT_MS if settings.embedded else wait_ms,
+            "fetch.wait.max.ms": min(wait_ms, EMBEDDED_WAIT_MS) if settings.embedded else wait_ms,
         }
         | more,
     )
@@ -111,7 +112,7 @@ def credentials(settings: Settings) -> Any:
 
 def faust_brokers(settings: Settings) -> list[str]:
     """The bootstrap servers as Faust's URLs."""
-    return [f"kafka://{server.strip()}" for server in settings.brokers.split(",")]
+    return [f"kafka://{server}" for server in settings.brokers.split(",")]
 
 
 def _text(path: Any) -> str | None:

@@ -5,10 +5,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaException,
+    TopicPartition,
+)
 
 from streams.kafka.client import consumer_config, is_end, is_no_record
 from streams.settings import Settings
+from streams.wall_clock import CLOCK
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +83,10 @@ class Follower:
                 continue
             offset = message.offset() or 0
             position = offset + 1
-            self._call(self._take, message.key() or b"", message.value(), offset, message.timestamp()[1])
+            kind, stamp = message.timestamp()
+            if kind == TIMESTAMP_LOG_APPEND_TIME and self.caught_up:
+                CLOCK.kafka_stamped(stamp)
+            self._call(self._take, message.key() or b"", message.value(), offset, stamp)
         return position
 
     def _call(self, callback: Callable[..., None], *args: Any) -> None:

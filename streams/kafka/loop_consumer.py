@@ -11,13 +11,7 @@ from faust.types import TP
 from mode.utils.futures import maybe_async
 
 from streams.kafka.fenced_producer import Member
-
-FETCH_MIN_BYTES = 16 * 1024
-"""A fetch returns when it has this many bytes, or after the long poll.  At 1 a broker that gets 1,000 events
-a second answers 1,000 fetches a second with one event each, and is busy with nothing else."""
-QUIET_WAIT_MS = 50
-"""After a tenth of a second without a record, a fetch returns with the first one or after this long: an idle
-worker should cost little."""
+from streams.kafka.fetch_waits import FETCH_MIN_BYTES, Wait
 
 
 class LoopConsumer(driver.AIOKafkaConsumerThread):
@@ -79,8 +73,10 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
 
     def position(self, tp: TP) -> int | None:
         """The offset after the last record, or transaction marker, that a fetch returned; None: unknown."""
-        state = self._ensure_consumer()._subscription.subscription.assignment.state_value(tp)
-        return state.position if state is not None and state.has_valid_position else None
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription and subscription.assignment  # None while partitions move
+        state = assignment and assignment.state_value(tp)  # aiokafka's own `position` waits until it is known
+        return state.position if state and state.has_valid_position else None
 
     @property
     def member(self) -> Member:
@@ -91,9 +87,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             coordinator._group_instance_id,
         )  # fmt: skip
 
-    def expect(self, quiet: bool) -> None:
-        """Set how long the next fetches wait, by whether the latest one returned nothing."""
-        fetcher, wait_ms = self._ensure_consumer()._fetcher, self.app.fetch_max_wait_ms
-        quiet = quiet and self.app.waits_when_quiet
-        fetcher._fetch_max_wait_ms = max(QUIET_WAIT_MS, wait_ms) if quiet else wait_ms
-        fetcher._fetch_min_bytes = 1 if quiet else FETCH_MIN_BYTES
+    def expect(self, wait: Wait) -> None:
+        """Set what the next fetches ask for."""
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = wait

@@ -2,33 +2,50 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from streams.kafka.client import consumer_config, is_end, is_no_record
+from streams.kafka.header_names import headers
 from streams.settings import Settings
 
-BATCH = 50
 MAX_BYTES = 32 * 1024 * 1024
-"""Bytes of keys and values that a reading holds, at most, shared by its partitions: the oldest leave."""
+"""Bytes that a reading keeps, at most, shared by its partitions: the oldest leave."""
+FETCHED_BYTES = 4 * 1024 * 1024
+"""Bytes that the client fetches ahead, in one answer and in all; a larger record comes all the same."""
+
+T = TypeVar("T")
+
+
+def record(message: Message) -> tuple[Message, int]:
+    """The record as it is, and its bytes: what `latest` keeps where whole records are wanted."""
+    size = sum(len(name) + len(value or b"") for name, value in headers(message) or [])
+    return message, size + len(message.key() or b"") + len(message.value() or b"")
 
 
 def latest(
-    settings: Settings, topic: str, per_partition: int, timeout_s: float, max_bytes: int = MAX_BYTES
-) -> list[Message]:
-    """The latest `per_partition` records of each partition, in the order of each partition; blocks.
+    settings: Settings,
+    topic: str,
+    per_partition: int,
+    timeout_s: float,
+    keep: Callable[[Message], tuple[T, int]],
+    max_bytes: int = MAX_BYTES,
+) -> list[T]:
+    """What `keep` makes of the latest `per_partition` records of each partition, in their order; blocks.
 
-    `KafkaException` if Kafka does not answer.  What is not read within `timeout_s` is left out, as are the
-    oldest records of more than `max_bytes`.
+    `keep` is called with each record when it comes, and returns what is kept of it and how many bytes that
+    is: so records may be many times larger than what is kept.  `KafkaException` if Kafka does not answer.
+    What is not read within `timeout_s` is left out, as is the oldest of more than `max_bytes`.
     """
     with _consumer(settings) as consumer:
         starts = {}
         for partition, (low, high) in _bounds(consumer, settings.topic(topic), timeout_s).items():
             if low < high:
                 starts[partition] = max(low, high - per_partition)
-        return _read(consumer, settings.topic(topic), starts, timeout_s, max_bytes)
+        return _read(consumer, settings.topic(topic), starts, timeout_s, keep, max_bytes)
 
 
 def record_at(
@@ -53,7 +70,8 @@ def record_at(
 
 @contextmanager
 def _consumer(settings: Settings) -> Iterator[Consumer]:
-    consumer = Consumer(consumer_config(settings, **{"enable.partition.eof": True, "log_level": 0}))
+    bounds = {"fetch.max.bytes": FETCHED_BYTES, "queued.max.messages.kbytes": FETCHED_BYTES // 1024}
+    consumer = Consumer(consumer_config(settings, **{"enable.partition.eof": True, "log_level": 0} | bounds))
     try:
         yield consumer
     finally:
@@ -70,30 +88,33 @@ def _bounds(consumer: Consumer, name: str, timeout_s: float) -> dict[int, tuple[
 
 
 def _read(
-    consumer: Consumer, name: str, starts: dict[int, int], timeout_s: float, max_bytes: int
-) -> list[Message]:
-    """Records from these offsets to the end of each partition; of too many bytes the newest ones.
+    consumer: Consumer,
+    name: str,
+    starts: dict[int, int],
+    timeout_s: float,
+    keep: Callable[[Message], tuple[T, int]],
+    max_bytes: int,
+) -> list[T]:
+    """What is kept of the records from these offsets on; of too many bytes the newest.
 
     The latest record of a partition is always among them.
     """
     consumer.assign([TopicPartition(name, partition, offset) for partition, offset in starts.items()])
-    newest: dict[int, deque[Message]] = {partition: deque() for partition in starts}
+    newest: dict[int, deque[tuple[T, int]]] = {partition: deque() for partition in starts}
     sizes = dict.fromkeys(starts, 0)
     ended: set[int] = set()
     budget, deadline = max_bytes // max(len(starts), 1), time.monotonic() + timeout_s
     while len(ended) < len(starts) and time.monotonic() < deadline:
-        for message in consumer.consume(BATCH, 0.1):
-            partition = message.partition() or 0
-            if is_no_record(message):
-                if is_end(message):
-                    ended.add(partition)
-                continue
-            newest[partition].append(message)
-            sizes[partition] += _size(message)
-            while sizes[partition] > budget and len(newest[partition]) > 1:
-                sizes[partition] -= _size(newest[partition].popleft())
-    return [message for messages in newest.values() for message in messages]
-
-
-def _size(message: Message) -> int:
-    return len(message.key() or b"") + len(message.value() or b"")
+        message = consumer.poll(0.1)  # one at a time: several may be large
+        if message is None:
+            continue
+        partition = message.partition() or 0
+        if is_no_record(message):
+            if is_end(message):
+                ended.add(partition)
+            continue
+        newest[partition].append(keep(message))
+        sizes[partition] += newest[partition][-1][1]
+        while sizes[partition] > budget and len(newest[partition]) > 1:
+            sizes[partition] -= newest[partition].popleft()[1]
+    return [kept for partition in newest.values() for kept, _ in partition]

@@ -7,6 +7,7 @@ The position comes last, so that a kill leaves an older one, after which the top
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,9 @@ from typing import Any, NamedTuple
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from models.checkpoint import CHECKPOINT_KEY
-from streams.kafka.model_reader import Row
+from models.published import Row
+from streams.kafka.damage import failure, items, open_store
+from streams.kafka.repairs import MODEL, Repairs
 
 INTERVAL_S = 5.0
 """Interval between writes: a row that changes at every click is written once in it."""
@@ -39,10 +42,11 @@ class Saved(NamedTuple):
 
 
 class ReplicaStore:
-    """A RocksDB in the folder `path`, of one topic."""
+    """A RocksDB in the folder `path`, of one topic.  A damaged one is set aside, and begins empty."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._store = path, _open(path)
+    def __init__(self, path: Path, repairs: Repairs | None = None) -> None:
+        self._path, self._repairs = path, repairs or Repairs()
+        self._store = self._open()
         self._unsaved: dict[bytes, bytes | None] = {}
         self._position: dict[bytes, bytes | None] = {}
         self._writing: Iterator[None] = iter(())
@@ -57,11 +61,14 @@ class ReplicaStore:
         return None if checkpoint is None else Saved(checkpoint, int(self._store.get(_NEXT) or 0))
 
     def slices(self) -> Iterator[list[Row]]:
-        """All saved rows, `LOADED_ROWS` at a time."""
-        rows: Iterator[Any] = self._store.items()
+        """All saved rows, `LOADED_ROWS` at a time; `StoreDamaged` if some cannot be read."""
+        rows: Iterator[Any] = items(self._store)
         rows = ((key, value) for key, value in rows if key not in (CHECKPOINT_KEY, _NEXT))
-        while part := list(islice(rows, LOADED_ROWS)):
-            yield part
+        try:
+            while part := list(islice(rows, LOADED_ROWS)):
+                yield part
+        except Exception as error:  # noqa: BLE001  rocksdict has no class of its own
+            raise failure(self._path, error) from None
 
     def add(self, rows: Iterable[Row]) -> None:
         """Save these rows later; their checkpoint may be incomplete yet."""
@@ -95,7 +102,14 @@ class ReplicaStore:
         self._unsaved, self._position, self._writing = {}, {}, iter(())
         self._store.close()
         shutil.rmtree(self._path)
-        self._store = _open(self._path)
+        self._store = self._open()
+
+    def set_aside(self) -> None:
+        """Begin empty, because damage was met and noted."""
+        self._unsaved, self._position, self._writing = {}, {}, iter(())
+        with suppress(Exception):  # it repeats the damage
+            self._store.close()
+        self._store = self._open()
 
     def close(self) -> None:
         """Write the rest, unless a write failed, and close."""
@@ -103,6 +117,12 @@ class ReplicaStore:
         while self.save():
             pass
         self._store.close()
+
+    def _open(self) -> Rdict:
+        store, damage = open_store(self._path, _open, (CHECKPOINT_KEY, _NEXT))
+        if damage is not None:
+            self._repairs.add(MODEL, f"{self._path}: {damage}")
+        return store
 
 
 def _open(path: Path) -> Rdict:
@@ -131,4 +151,7 @@ def _put(store: Rdict, rows: Iterable[Row]) -> None:
             batch.delete(key)
         else:
             batch.put(key, value)
-    store.write(batch)
+    try:
+        store.write(batch)
+    except Exception as error:  # noqa: BLE001  rocksdict has no class of its own
+        raise failure(Path(store.path()), error) from None

@@ -26,7 +26,7 @@ class Sender:
         topic: str,
         key: bytes,
         value: bytes | None,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Sequence[tuple[str, bytes | None]] = (),
         partition: int | None = None,
     ) -> int:
         """Send a record to a topic (short name) and return its offset; blocks.
@@ -42,7 +42,7 @@ class Sender:
         topic: str,
         key: bytes,
         value: bytes | None,
-        headers: Sequence[tuple[str, bytes]],
+        headers: Sequence[tuple[str, bytes | None]],
         partition: int | None,
     ) -> int:
         if self._producer is None:

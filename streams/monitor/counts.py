@@ -78,7 +78,7 @@ class Metrics:
 
     def add(self, records: Sequence[Record], writes: Writes) -> None:
         """Count a micro-batch; a subscriber of `Serving`."""
-        _add(self.totals, writes.counts)
+        self.totals.add(writes.counts)
         self.ages.add(writes.ages_ms)
 
     def counts(self) -> dict[str, float]:
@@ -86,12 +86,3 @@ class Metrics:
         totals = {f.name: getattr(self.totals, f.name) for f in fields(Counts) if f.name != "dead_letters"}
         letters = {f"dead_letter:{reason}": count for reason, count in self.totals.dead_letters.items()}
         return totals | letters | self.ages.counts() | {"rebalances": self.rebalances}
-
-
-def _add(totals: Counts, counts: Counts) -> None:
-    for field in fields(Counts):
-        if field.name == "dead_letters":
-            for reason, count in counts.dead_letters.items():
-                totals.dead_letters[reason] = totals.dead_letters.get(reason, 0) + count
-        else:
-            setattr(totals, field.name, getattr(totals, field.name) + getattr(counts, field.name))

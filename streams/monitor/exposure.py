@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 
 from streams.kafka.reading import latest
 from streams.messages import decode_recommendation
@@ -26,15 +27,23 @@ async def latest_lists(settings: Settings) -> Lists | None:
 
     def read() -> Lists:
         per_partition = -(-LISTS // settings.partitions)
-        messages = latest(settings, "recommendations", per_partition, TIMEOUT_S)
-        values = [message.value() for message in messages]
-        return [[entry.item for entry in decode_recommendation(value).items] for value in values if value]
+        lists = latest(settings, "recommendations", per_partition, TIMEOUT_S, _items)
+        return [items for items in lists if items is not None]
 
     try:
         return await asyncio.to_thread(read)
     except KafkaException as error:
         log.warning("recommendations cannot be read: %s", error.args[0].str())
         return None
+
+
+def _items(message: Message) -> tuple[tuple[str, ...] | None, int]:
+    """The items of a list, None for a deleted one, and their size in bytes."""
+    value = message.value()
+    if not value:
+        return None, 0
+    items = tuple(entry.item for entry in decode_recommendation(value).items)
+    return items, sum(map(sys.getsizeof, items))
 
 
 def exposure(lists: Lists, item: str, most: int) -> dict[str, Any]:

@@ -102,6 +102,9 @@ class Recorder:
         new = {name: _increase(total, self._totals.get(name, 0)) for name, total in totals.items()}
         new = {name: count for name, count in new.items() if count}
         self._totals = dict(totals)
+        if self._latest and self._latest[-1][0] > now:  # the clock was set back
+            self._latest.clear()
+            self._written = dict.fromkeys(SPANS, 0)
         self._latest.append((now, new))
         while self._latest[0][0] <= now - WINDOW_MS:
             self._latest.popleft()
@@ -155,7 +158,8 @@ class Heartbeat:
 class History:
     """The rows of all processes that are recent enough to be shown.
 
-    Bounded: `slots` starts for each span, and at each a row of every process that wrote one.
+    Bounded: `slots` starts for each span, and at each a row of every process that wrote one; heartbeats of
+    the processes of the last `LISTED_S`.
     """
 
     def __init__(self) -> None:
@@ -164,7 +168,7 @@ class History:
         self._points: dict[str, dict[int, Point]] = {name: {} for name in SPANS}
         """Cached points by span and start."""
         self._heartbeats: dict[str, tuple[MetricsRow, float]] = {}
-        """Row and time of receipt by process."""
+        """Row and time of receipt by process; who was heard last comes last."""
 
     def add(self, key: str, row: MetricsRow | None, received: float) -> None:
         """Add a row; None deregisters its process.  `received` is this process's wall time, ms."""
@@ -173,6 +177,7 @@ class History:
             self._heartbeats.pop(process, None)
             if row is not None:
                 self._heartbeats[process] = row, received
+            self._evict_silent(received)
         elif span in SPANS and row is not None and row.time <= received + MAX_AHEAD_MS:
             rows = self._rows[span]
             rows.setdefault(row.time, {})[process] = row
@@ -206,6 +211,16 @@ class History:
             for process, (row, received) in sorted(self._heartbeats.items())
         ]
         return [heartbeat for heartbeat in heartbeats if heartbeat.age_s < LISTED_S]
+
+    def _evict_silent(self, now: float) -> None:
+        """Evict the processes that were not heard for `LISTED_S`."""
+        silent = []
+        for process, (_, received) in self._heartbeats.items():
+            if now - received < LISTED_S * SECOND_MS:
+                break  # those after it were heard later
+            silent.append(process)
+        for process in silent:
+            del self._heartbeats[process]
 
     def _evict(self, span: str, start: int) -> None:
         del self._rows[span][start]

@@ -65,7 +65,8 @@ class EventCounts:
 
     def by_step(self, row: int, total: int) -> list[dict[str, int]]:
         """`since` (ms) and `events` of each step, oldest first; `total` ends the last one, which is open."""
-        starts = [(time, int(totals[row]) if row < len(totals) else 0) for time, totals in self._totals]
+        remembered = tuple(self._totals)  # in one step: the thread that refreshes adds to them
+        starts = [(time, int(totals[row]) if row < len(totals) else 0) for time, totals in remembered]
         ends = [*(count for _, count in starts), total][1:]
         return [
             {"since": time, "events": max(end - start, 0)}

@@ -45,11 +45,16 @@ class Lag:
         self._fetching: asyncio.Task[None] | None = None
 
     async def by_partition(self) -> dict[int, int]:
-        """The lag by partition; empty before partitions are assigned."""
+        """The lag by partition; empty before partitions are assigned.
+
+        Raises what Kafka's client raises, except what passes: a lag that cannot be computed is not 0.
+        """
         if self._fetching is None and time.monotonic() - self._fetched >= FRESH_S:
             self._fetching = asyncio.create_task(self._fetch())
         if self._fetching is not None:
-            await asyncio.wait([self._fetching], timeout=PATIENCE_S)
+            fetched, _ = await asyncio.wait([self._fetching], timeout=PATIENCE_S)
+            for task in fetched:
+                task.result()
         assigned = {tp.partition for tp in self._assigned()}
         positions = self._positions()
         known = assigned & (positions.keys() | self._starts.keys())
@@ -79,13 +84,21 @@ class Lag:
         return offsets
 
     def _positions(self) -> dict[int, int]:
-        """Offset of the next event to serve by partition, where it is known."""
-        committed = self._committed()
+        """Offset of the next event to serve by partition, where it is known.
+
+        Once all events that were fetched are served, it is where the next fetch begins: after what retention
+        deleted, and after the markers of transactions.
+        """
+        committed, consumer = self._committed(), self._serving.app.consumer
         positions = {}
         for tp in self._assigned():
             known = (committed.get(tp), self._serving.positions.get(tp.partition))
-            if offsets := [offset for offset in known if offset is not None]:
-                positions[tp.partition] = max(offsets)
+            served = max((offset for offset in known if offset is not None), default=None)
+            fetched, upcoming = consumer.fetched.get(tp), consumer.fetch_position(tp)
+            if upcoming is not None and (fetched is None or (served is not None and fetched <= served)):
+                served = max(upcoming, served or 0)
+            if served is not None:
+                positions[tp.partition] = served
         return positions
 
     async def _fetch(self) -> None:
@@ -99,9 +112,6 @@ class Lag:
             self._ends, self._starts = _by_partition(ends), _by_partition(starts)
         except (ConsumerNotStarted, KafkaError, TimeoutError) as error:
             log.debug("the offsets of %s cannot be read: %r", self._topic, error)
-        except Exception:
-            log.exception("the lag of %s is unknown", self._topic)
-            self._ends, self._starts = {}, {}
         finally:
             self._fetched, self._fetching = time.monotonic(), None
 

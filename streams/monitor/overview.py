@@ -6,11 +6,14 @@ Rates and ages are of the last ten seconds, counts of the requested span.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from streams.kafka.repairs import KINDS
 from streams.messages import Process
 from streams.monitor.counts import Histogram
 from streams.monitor.history import SPANS, WINDOW_MS, Heartbeat, Point, add_up, labelled, total
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+LOST = ("lost_events", "lost_examples")
+"""Counts, by partition, of records that were deleted before they were read."""
 OUTCOMES = ("accepted", "duplicates", "late", "replayed")
 
 
@@ -40,9 +43,17 @@ def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str
             "recommended": counts.get("recommended_hits", 0),
             "popularity": counts.get("popular_hits", 0),
         },
-        "counts": {name: counts.get(name, 0) for name in (*OUTCOMES, "recommendations", "rebalances")}
-        | {"dead_letters": total(counts, "dead_letter"), "users": _sum(alive, "users")},
+        "counts": {
+            name: counts.get(name, 0) for name in (*OUTCOMES, "recommendations", "skipped", "rebalances")
+        }
+        | {"dead_letters": total(counts, "dead_letter"), "users": _sum(alive, "users")}
+        | {name: total(counts, name) for name in LOST},
         "dead_letters": labelled(counts, "dead_letter"),
+        "lost": {name: labelled(counts, name) for name in LOST if total(counts, name)},
+        "repairs": [
+            {"kind": kind, "what": KINDS.get(kind, kind), "count": count}
+            for kind, count in labelled(counts, "repairs").items()
+        ],
         "lag": _lag(alive),
         "memory_bytes": _sum((*alive, *learning), "memory_bytes"),
         "disk_bytes": _sum((*alive, *learning), "disk_bytes"),
@@ -60,8 +71,10 @@ def process(heartbeat: Heartbeat) -> dict[str, Any]:
         "url": about.url,
         "state": _state(heartbeat, about),
         "waiting_for": about.waiting_for,
+        "problems": about.problems,
+        "differences": about.differences,
         "silent_s": round(heartbeat.age_s, 1),
-        "uptime_s": round((heartbeat.row.until - about.started) / 1000, 1),
+        "uptime_s": round(max(heartbeat.row.until - about.started, 0) / 1000, 1),
         "partitions": about.partitions,
         "events_per_s": per_s(events(heartbeat.row.counts)),
         "lag": sum(labelled(gauges, "lag").values()) + gauges.get("learner_lag", 0),
@@ -91,7 +104,7 @@ def _state(heartbeat: Heartbeat, about: Process) -> str:
     if not heartbeat.alive:
         return "silent"
     if not about.ready:
-        return "starting"
+        return "not ready" if about.problems else "starting"
     if about.kind == "learning":
         return "learns" if heartbeat.row.gauges.get("learner_active") else "stands by"
     return "ready"

@@ -49,6 +49,11 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
     )
     yield _counter("freshet_recommendations", "Recommendations sent", value=totals["recommendations"])
     yield _counter(
+        "freshet_recommendations_skipped",
+        "Events that got no recommendation, because the worker was behind and their user's later one did",
+        value=totals["skipped"],
+    )
+    yield _counter(
         "freshet_dead_letters",
         "Records on events that were not a valid event, by reason",
         "reason",
@@ -59,7 +64,23 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
         "Age of a recommendation, from the event's arrival in Kafka",
         Histogram.from_counts(totals),
     )
+    yield _counter(
+        "freshet_lost_events",
+        "Events that retention deleted, or that a reset of the group skipped, before they were served",
+        "partition",
+        labelled(totals, "lost_events"),
+    )
     yield from _model(gauges)
+    yield _gauge(
+        "freshet_model_components_not_updated",
+        "Components of the model that keep an earlier state, because the learner's have another layout",
+        gauges["model_not_updated"],
+    )
+    yield _gauge(
+        "freshet_model_differences",
+        "Components and settings of the model in which this worker differs from the learner",
+        gauges["model_differences"],
+    )
     yield _gauge("freshet_users", "Users in this worker's partitions", gauges.get("users"))
     lag = GaugeMetricFamily("freshet_lag_events", "Events in Kafka not served yet", labels=["partition"])
     for partition, events in labelled(gauges, "lag").items():
@@ -81,9 +102,17 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
         "Events served whose offsets are not committed yet",
         gauges["uncommitted"],
     )
+    yield _counter(
+        "freshet_local_state_repairs",
+        "Local state that was set aside and restored from Kafka, or written to Kafka again, by kind",
+        "kind",
+        labelled(totals, "repairs"),
+    )
     yield _counter("freshet_rebalances", "Rebalances of this worker", value=totals["rebalances"])
     yield _gauge(
-        "freshet_ready", "1 when the users table and the model are loaded, else 0", sample.process.ready
+        "freshet_ready",
+        "1 when users and model are loaded and the topics are as at the start, else 0",
+        sample.process.ready,
     )
     yield from _process(gauges)
 
@@ -94,6 +123,12 @@ def learner_metrics(sample: Sample) -> Iterator[Metric]:
     active = gauges["learner_active"]
     yield _gauge("freshet_learner_active", "1 for the active learner, 0 for a standby", active)
     yield from _process(gauges)
+    yield _counter(
+        "freshet_lost_examples",
+        "Examples that retention deleted before they were learnt",
+        "partition",
+        labelled(totals, "lost_examples"),
+    )
     if active:
         yield _counter("freshet_examples", "Examples learnt, each counted once", value=totals["examples"])
         yield _counter(
@@ -107,6 +142,16 @@ def learner_metrics(sample: Sample) -> Iterator[Metric]:
         )
         yield _gauge(
             "freshet_learner_lag_examples", "Examples in Kafka not learnt yet", gauges["learner_lag"]
+        )
+        yield _gauge(
+            "freshet_model_unread_rows",
+            "Rows on the topic model that no component reads, to be deleted",
+            gauges["model_unread_rows"],
+        )
+        yield _counter(
+            "freshet_model_deleted_rows",
+            "Rows deleted because no component read them",
+            value=totals["model_deleted_rows"],
         )
         yield from _model(gauges)
 
@@ -124,6 +169,11 @@ def _model(gauges: Mapping[str, float]) -> Iterator[Metric]:
 
 def _process(gauges: Mapping[str, float]) -> Iterator[Metric]:
     yield _gauge("freshet_disk_bytes", "Size of the data folder, bytes", gauges["disk_bytes"])
+    yield _gauge(
+        "freshet_clock_skew_seconds",
+        "How far the machine's clock is ahead of Kafka's; of a clock that was set, if Kafka's is not known",
+        gauges["clock_skew_s"],
+    )
 
 
 def _counter(

@@ -13,6 +13,7 @@ from typing import Any
 
 from models.checkpoint import Checkpoint
 from streams.messages import Process, now_ms
+from streams.monitor.clock_watch import ClockWatch
 from streams.monitor.counts import Metrics
 from streams.monitor.lag import Lag
 from streams.monitor.user_count import UserCount
@@ -42,6 +43,7 @@ class ServingSampler:
         serving.subscribe(self.metrics.add, keep=True)
         self._lag, self._user_count = Lag(serving), UserCount(serving)
         self._disk = DiskUsage(serving.settings.data_dir)
+        self._clock_watch = ClockWatch()
         app.on_partitions_assigned.connect(self._count_rebalance, weak=False)
 
     async def take(self) -> Sample:
@@ -53,21 +55,28 @@ class ServingSampler:
             "model_age_ms": max(now - current.time, 0) if current.number else None,
             "model_items": len(serving.model.items),
             "model_torn": serving.replica.torn,
+            "model_not_updated": len(serving.replica.not_updated),
+            "model_differences": len(serving.replica.differences),
             "users": self._user_count.users(),
             "uncommitted": self._lag.uncommitted(),
             "memory_bytes": memory_bytes(),
             "disk_bytes": await self._disk.bytes(),
+            "clock_skew_s": self._clock_watch.skew_s(),
         } | {f"lag:{partition}": events for partition, events in (await self._lag.by_partition()).items()}
+        partitions = serving.table.open_partitions()
+        lost = dict.fromkeys(partitions, 0) | serving.losses.counts
         return Sample(
-            self.metrics.counts(),
+            self.metrics.counts() | _labelled("lost_events", lost) | serving.table.repairs.counts(),
             {name: value for name, value in gauges.items() if value is not None},
             Process(
                 kind="serving",
                 url=str(self._app.conf.canonical_url),
-                started=int(serving.started * 1000),
+                started=now - serving.uptime_ms,
                 ready=serving.ready,
                 waiting_for=serving.waiting_for,
-                partitions=serving.table.open_partitions(),
+                problems=serving.topic_watch.problems + self._clock_watch.problems(),
+                partitions=partitions,
+                differences=serving.replica.differences,
             ),
         )
 
@@ -84,8 +93,9 @@ class LearnerSampler:
 
     def __init__(self, app: Any, learning: Learning, settings: Settings) -> None:
         self._app, self._learning = app, learning
-        self._started, self._disk = now_ms(), DiskUsage(settings.data_dir)
-        self._totals = dict.fromkeys(_EXAMPLE_COUNTS, 0.0)
+        self._started, self._disk = time.monotonic(), DiskUsage(settings.data_dir)
+        self._totals = dict.fromkeys((*_EXAMPLE_COUNTS, "model_deleted_rows"), 0.0)
+        self._clock_watch = ClockWatch()
 
     async def take(self) -> Sample:
         """The current sample."""
@@ -94,28 +104,34 @@ class LearnerSampler:
             "learner_active": float(learning.active),
             "memory_bytes": memory_bytes(),
             "disk_bytes": await self._disk.bytes(),
+            "clock_skew_s": self._clock_watch.skew_s(),
         }
         if learning.active:
             current = learning.checkpoint
             self._count_examples(current, learning.began or current)
+            self._totals["model_deleted_rows"] = learning.deleted
             if learning.quality is not None:
-                self._totals |= as_counters(learning.quality.totals)
+                self._totals |= as_counters(learning.quality.counts())
                 gauges |= learning.quality.gauges()
             gauges |= {
                 "learner_lag": learning.lag,
                 "model_checkpoint": current.number,
                 "model_items": learning.items,
+                "model_unread_rows": sum(learning.unread.values()),
                 "model_age_ms": max(now - current.time, 0) if current.number else None,
             }
+        lost = dict.fromkeys(range(learning.settings.partitions), 0) | learning.losses.counts
         return Sample(
-            dict(self._totals),
+            self._totals | _labelled("lost_examples", lost),
             {name: value for name, value in gauges.items() if value is not None},
             Process(
                 kind="learning",
                 url=str(self._app.conf.canonical_url),
-                started=self._started,
+                started=now - int((time.monotonic() - self._started) * 1000),
                 ready=not learning.waiting_for,
                 waiting_for=learning.waiting_for,
+                problems=learning.topic_watch.problems + self._clock_watch.problems(),
+                differences=learning.differences if learning.active else [],
             ),
         )
 
@@ -124,6 +140,11 @@ class LearnerSampler:
         for name, field in _EXAMPLE_COUNTS.items():
             learnt = getattr(current, field) - getattr(began, field)
             self._totals[name] = max(learnt, self._totals[name])
+
+
+def _labelled(name: str, by_partition: Mapping[int, int]) -> dict[str, float]:
+    """The counts of partitions by `name:partition`."""
+    return {f"{name}:{partition}": count for partition, count in by_partition.items()}
 
 
 def as_counters(totals: Mapping[str, float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from streams.kafka.table import OFFSET_KEY
+from streams.kafka.changelog import OWN_KEYS
 from streams.runtime.serving import Serving
 from streams.step.serve import Record
 from streams.step.writes import Writes
@@ -62,7 +62,7 @@ class UserCount:
         snapshot, missing = self._serving.table.snapshot(partition), set(self._serving.unsaved(partition))
         count = 0
         for n, key in enumerate(snapshot.keys()):
-            count += key != OFFSET_KEY
+            count += key not in OWN_KEYS
             missing.discard(key)
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(PAUSE_S)

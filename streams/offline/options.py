@@ -74,6 +74,14 @@ class EvaluationOptions:
             return self.split
         return None
 
+    @property
+    def in_order_of_time(self) -> bool:
+        """Whether the protocol needs a log in the order of its times.
+
+        A column that names windows or parts orders them, and `leave-one-out` takes each user by itself.
+        """
+        return self.label is None and self.protocol != "leave-one-out"
+
 
 IN_PARTS = ("holdout", "leave-one-out")
 """Protocols that divide the log into train, valid and test."""

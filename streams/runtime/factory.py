@@ -9,14 +9,17 @@ from models.model import Model
 from models.recommender import Recommender
 from models.registry import RANKERS
 from models.units import HOUR_MS
+from streams.runtime.native_pools import bound_native_pools
 from streams.settings import BadSetting, Settings
 
 
 def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
     """A model that has learnt nothing, with `rankers` beside the one of the settings.
 
+    Every process that has a model builds it here, so this is where its native thread pools are bounded.
     `BadSetting` if a generator or ranker does not take its `model_parameters`.
     """
+    bound_native_pools()
     try:
         model = Model(
             settings.generators,
@@ -50,12 +53,11 @@ def make_quality(settings: Settings, model: Model) -> LiveQuality:
         EvaluatedRecommender(replica.name, replica.model, make_recommender(settings, replica.model), learnt)
         for replica in replicas
     ]
-    recommenders += [
-        EvaluatedRecommender(name, model, Recommender(model, {name: 1.0})) for name in settings.generators
-    ]
     if learnt:
         recommenders.append(EvaluatedRecommender("blend", model, Recommender(model, settings.generators)))
-    return LiveQuality(recommenders, replicas, settings.measure_every, settings.context_key)
+    return LiveQuality(
+        recommenders, replicas, settings.measure_every, settings.context_key, list(settings.generators)
+    )
 
 
 def make_recommender(settings: Settings, model: Model, threads: int = 1) -> Recommender:

@@ -2,23 +2,36 @@
 
 import logging
 import os
+import socket
 import sys
 import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 from confluent_kafka import KafkaException
+from faust.utils.terminal import SpinnerHandler
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from streams.errors import USAGE
+from streams.errors import USAGE, UserError
 from streams.kafka.admin import TopicsDiffer, require
 from streams.kafka.assignor import MovableAssignor
 from streams.kafka.chunks import ChunkApp
-from streams.kafka.client import EMBEDDED_WAIT_MS, credentials, faust_brokers
+from streams.kafka.client import credentials, faust_brokers
+from streams.kafka.identity import identify
+from streams.kafka.local_state import LocalFolder, check_identity, open_folder, unused_folders
+from streams.kafka.repairs import Repairs
 from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 
+log = logging.getLogger(__name__)
+
 FETCH_WAIT_MS = 2
 """Long poll of a serving worker: what a quiet topic may add to the age of a recommendation."""
+EMBEDDED_FETCH_WAIT_MS = 10
+"""The same on the embedded broker, where a fetch costs more than an event."""
 IDLE_WAIT_MS = 500
 """Long poll of a learner, where Faust only elects a leader: each empty answer costs a quarter of a
 millisecond on both sides."""
@@ -38,12 +51,19 @@ class FreshetApp(ChunkApp):
     def _new_web(self) -> Web:
         return _Web(self)
 
+    folder: LocalFolder | None = None
+    """The folder of this process, from `prepare` on."""
+
     async def crash(self, reason: BaseException) -> None:
         """Crash as Faust does, but end after `CRASH_S`: Faust waits for chunks that will never be acked.
 
         Ending so is like being killed, and the state survives that.  A thread does it, because the loop may
-        be closed while another thread still holds the process.
+        be closed while another thread still holds the process.  For an error that the user can correct, the
+        process ends at once, and its message is the last line.
         """
+        if isinstance(reason, UserError):
+            print(f"freshet: {reason}", file=sys.__stderr__, flush=True)
+            os._exit(reason.exit_code)
         end = threading.Timer(CRASH_S, os._exit, [1])
         end.daemon = True
         end.start()
@@ -53,13 +73,13 @@ class FreshetApp(ChunkApp):
 def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()) -> FreshetApp:
     """A Faust app on the settings' Kafka."""
     host = settings.web_advertised_host or settings.web_host
-    wait_ms = FETCH_WAIT_MS if chunk_topics else IDLE_WAIT_MS
+    wait_ms = EMBEDDED_FETCH_WAIT_MS if settings.embedded else FETCH_WAIT_MS
     return FreshetApp(
         settings.topic(app_id),
         chunk_topics=[settings.topic(name) for name in chunk_topics],
         chunk_events=settings.chunk_events,
-        fetch_max_wait_ms=EMBEDDED_WAIT_MS if settings.embedded else wait_ms,
-        waits_when_quiet=not settings.embedded,  # every fetch from it waits to the end
+        whole_fetch_after_s=settings.answer_all_within_s or float("inf"),
+        fetch_max_wait_ms=wait_ms if chunk_topics else IDLE_WAIT_MS,
         idempotent=not settings.embedded,
         transactional_id=_transactional_id(app_id, settings) if chunk_topics else None,
         broker=faust_brokers(settings),
@@ -77,7 +97,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=min(1.0, settings.session_timeout_s / 3),
         broker_request_timeout=40.0,
-        broker_max_poll_records=5000,
+        broker_max_poll_records=5000,  # also the largest micro-batch, of a worker that is behind
         stream_buffer_maxsize=4,  # of chunks: what waits longer is fetched as one
         producer_max_batch_size=512 * 1024,
         producer_max_request_size=16 * 1024 * 1024,
@@ -108,53 +128,93 @@ def run(module: str, settings: Settings) -> None:
     cli(["-A", module, "worker", "--loglevel", level, "--web-port", str(settings.web_port)])
 
 
-def prepare(settings: Settings) -> None:
-    """Create the data folder, and check the topics; called before a process starts.
+def prepare(app: FreshetApp, settings: Settings, app_id: str, repairs: Repairs | None = None) -> Path:
+    """Check topics, port and data folder before a process starts; returns its folder.
 
-    Exits with 2 and a line on what is wrong and how to fix it.
+    With `repairs`, the folder holds state, and what is of other topics is set aside.  Exits with a line on
+    what is wrong and how to fix it: with 2 if it is about Kafka, else with 1.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if app.folder is not None:  # Faust announces a worker twice
+        return app.folder.path
     try:
         require(settings)
+        require_port(settings)
+        identity = identify(settings)
+        app.folder = open_folder(settings, app_id, identity)
+        if repairs is not None:
+            check_identity(settings, app.folder.path, identity, repairs)
+            for folder in unused_folders(settings):
+                log.warning("%s is of a former version and not used any more: it can be deleted", folder)
+        app.conf.datadir = app.folder.path
+        return app.folder.path
     except TopicsDiffer as error:
-        for line in str(error).splitlines():
-            print(f"freshet: {line}", file=sys.stderr)
-        raise SystemExit(USAGE) from None
+        _exit(USAGE, *str(error).splitlines())
     except KafkaException as error:
-        print(
-            f"freshet: no Kafka at {settings.brokers} ({error.args[0].str()}): set FRESHET_BROKERS,"
+        _exit(
+            USAGE,
+            f"no Kafka at {settings.brokers} ({error.args[0].str()}): set FRESHET_BROKERS,"
             " or start one with `make kafka`",
-            file=sys.stderr,
         )
-        raise SystemExit(USAGE) from None
+    except UserError as error:
+        _exit(error.exit_code, str(error))
+
+
+def require_port(settings: Settings) -> None:
+    """`PortTaken` unless the pages can listen on their port."""
+    try:
+        address = socket.getaddrinfo(settings.web_host, settings.web_port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address[4][:2], family=address[0]):
+            pass
+    except OSError as error:
+        raise PortTaken(
+            f"web_port: the pages cannot listen on {settings.web_host}:{settings.web_port}"
+            f" ({os.strerror(error.errno or 0)}):"
+            " choose another port with --web-port or FRESHET_WEB_PORT; 0 is any free one"
+        ) from None
+
+
+class PortTaken(UserError):
+    """The pages cannot listen; the message names the setting."""
+
+
+def _exit(code: int, *lines: str) -> NoReturn:
+    for line in lines:
+        print(f"freshet: {line}", file=sys.stderr)
+    raise SystemExit(code) from None
 
 
 def quiet_logs() -> None:
     """Log each warning once in ten seconds: an outage makes aiokafka log 100 a second.
 
     Called once the handlers exist.  The filter is on them, because a logger's own filter does not see the
-    records of its children.
+    records of its children.  Faust turns its spinner at every debug message, which the libraries then make
+    for nothing else, several an event: the spinner is removed.
     """
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Repeats())
+    root = logging.getLogger()
+    for handler in tuple(root.handlers):
+        if isinstance(handler, SpinnerHandler):
+            root.removeHandler(handler)
+        else:
+            handler.addFilter(Repeats())
+    root.setLevel(min((handler.level for handler in root.handlers), default=root.level))
 
 
 class Repeats(logging.Filter):
     """Lets the same warning pass once in `every_s` seconds; errors, and levels below a warning, always."""
 
-    def __init__(self, every_s: float = 10.0) -> None:
+    def __init__(self, every_s: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._every_s = every_s
+        self._every_s, self._monotonic = every_s, monotonic  # the wall time of records may be set back
         self._last: dict[tuple[str, int, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged."""
         if record.levelno != logging.WARNING:
             return True
-        message = (record.pathname, record.lineno, record.getMessage())
-        if record.created - self._last.get(message, float("-inf")) < self._every_s:
+        message, now = (record.pathname, record.lineno, record.getMessage()), self._monotonic()
+        if now - self._last.get(message, float("-inf")) < self._every_s:
             return False
         if len(self._last) > 1000:
             self._last.clear()
-        self._last[message] = record.created
+        self._last[message] = now
         return True

@@ -1,6 +1,7 @@
 """A learner put together: it reads examples, learns them and publishes the model while it leads."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,16 +12,22 @@ from mode import Service
 
 from models.checkpoint import Checkpoint
 from models.evaluation.live import LiveQuality
+from models.layouts import differences
 from models.learning import learn
 from models.model import Model
 from streams.kafka.examples import ExampleReader
-from streams.kafka.model_reader import restore
+from streams.kafka.losses import Losses
+from streams.kafka.model_reader import Restored, last_checkpoint, restore
 from streams.kafka.model_writer import ModelWriter
+from streams.kafka.topic_watch import TopicWatch
+from streams.kafka.unread_rows import UnreadRows
 from streams.messages import decode_example, now_ms
 from streams.runtime.factory import make_model, make_quality, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.warm_up import warm_up_learner
 from streams.settings import Settings
+
+log = logging.getLogger(__name__)
 
 GATHER_S = 0.05
 """Time for which examples are gathered into one micro-batch."""
@@ -30,6 +37,8 @@ RETRY_S = 1.0
 """Pause after Kafka failed."""
 STOP_TIMEOUT_S = 15.0
 """Time for the last publishing, at the end."""
+DELETED_AT_ONCE = 5_000
+"""Rows deleted with a checkpoint, at most: so replicas need not stop for them."""
 
 
 class Learning:
@@ -55,13 +64,27 @@ class Learning:
         """Whether this process leads; None before the group of learners has decided."""
         self.active = False
         """Whether it leads and has read the published model."""
+        self.losses = Losses()
+        """Examples that were deleted before a learner read them."""
+        self.topic_watch = TopicWatch(settings, "examples", self.losses, self._assigned)
+        self.differences: list[str] = []
+        """What this process did not take over of the published model, in words."""
+        self.unread: dict[str, int] = {}
+        """Rows on the topic that no component reads, and that are deleted, by the key of their component."""
+        self.deleted = 0
+        """Rows deleted because no component read them."""
 
     @property
     def waiting_for(self) -> list[str]:
         """Why the learner is not ready, in words; empty when it is active or a standby."""
         if self.leads is None:
-            return ["the learners are electing a leader"]
-        return ["the published model is being read"] if self.leads and not self.active else []
+            return ["the learners are electing a leader", *self.topic_watch.problems]
+        reading = ["the published model is being read"] if self.leads and not self.active else []
+        return reading + self.topic_watch.problems
+
+    def _assigned(self) -> range:
+        """Partitions of `examples` that this process reads: all of them while it is active."""
+        return range(self.settings.partitions if self.active else 0)
 
     def run(self, stop: threading.Event) -> None:
         """Take over, learn and publish until `stop` is set; blocks.
@@ -69,44 +92,80 @@ class Learning:
         `Fenced` if another learner took over; `KafkaException` if Kafka failed: what was not published is
         learnt again from the published model on.
         """
-        model = make_model(self.settings)
+        settings = self._with_room()
+        model = make_model(settings)
         warm_up_learner(self.settings)  # before the predecessor is fenced: until then it continues
-        self.quality = quality = make_quality(self.settings, model)
+        self.quality = quality = make_quality(settings, model)
         copies = [replica.model for replica in quality.replicas]
         writer = ModelWriter(self.settings)
-        checkpoint = restore(self.settings, [model, *copies], stop)
+        checkpoint, unread = self._take_over(restore(self.settings, [model, *copies], stop), model, *copies)
         self.checkpoint = checkpoint.copy()
         self.began = self.began or self.checkpoint
-        reader = ExampleReader(self.settings, checkpoint)
+        reader = ExampleReader(self.settings, checkpoint, self.losses)
         self.active = not stop.is_set()
         try:
-            due, published, settings = time.monotonic(), checkpoint.read, None
+            due, published, current = time.monotonic(), checkpoint.read, None
             while not stop.is_set():
-                if settings is not self._current():
-                    settings = self._current()
-                    set_half_lives(settings, model, *copies)
+                if current is not self._current():
+                    current = self._current()
+                    set_half_lives(current, model, *copies)
                     self.half_lives_ms = model.half_lives_ms
-                records = reader.poll(self.settings.learn_batch, GATHER_S)
+                records = reader.poll(self.settings.learn_batch, GATHER_S, stop)
                 learn(records, decode_example, model, checkpoint, quality)
-                if checkpoint.read > published and time.monotonic() >= due:
-                    self._publish(writer, model, quality, checkpoint)
+                if (checkpoint.read > published or unread) and time.monotonic() >= due:
+                    self._publish(writer, model, quality, checkpoint, unread)
                     published, due = checkpoint.read, time.monotonic() + self.settings.publish_interval_s
                 self.lag, self.items = reader.lag(checkpoint), len(model.items)
             if checkpoint.read > published:
-                self._publish(writer, model, quality, checkpoint)
+                self._publish(writer, model, quality, checkpoint, unread)
         finally:
             self.active = False
             reader.close()
 
+    def _with_room(self) -> Settings:
+        """The settings, with room for all items of the published model."""
+        last, own = last_checkpoint(self.settings), self.settings.max_items
+        if last is None or last.item_rows <= own:
+            return self.settings
+        log.warning(
+            "max_items: this learner has %s, the published model %s rows; %s is used until the topic model is"
+            " deleted", own, last.item_rows, last.max_items,
+        )  # fmt: skip
+        return self.settings.model_copy(update={"max_items": last.max_items})
+
+    def _take_over(self, restored: Restored, *models: Model) -> Restored:
+        """Continue with the components that are understood, and start over with the others."""
+        checkpoint, unread = restored
+        names = models[0].parts.not_understood
+        if checkpoint.layouts is None:
+            self.differences = [f"{name} starts over: its rows are of another version" for name in names]
+        else:
+            found = differences(models[0].parts.layouts, checkpoint.layouts)
+            texts = [d.text("this learner", "the published model", "starts over") for d in found]
+            self.differences = [text for d, text in zip(found, texts, strict=True) if d.component in names]
+        for model in models:
+            model.parts.take_over(checkpoint.number + 1)
+        self.unread = unread.by_component()
+        for text in self.differences:
+            log.warning("model: %s", text)
+        if unread:
+            log.warning("model: %s rows that no component reads are deleted: %s", len(unread), self.unread)
+        return restored
+
     def _publish(
-        self, writer: ModelWriter, model: Model, quality: LiveQuality, checkpoint: Checkpoint
-    ) -> None:
-        rows = model.dump_touched()
+        self, writer: ModelWriter, model: Model, quality: LiveQuality, checkpoint: Checkpoint,
+        unread: UnreadRows,
+    ) -> None:  # fmt: skip
+        rows, deleted = model.dump_touched(), unread.take(DELETED_AT_ONCE)
         checkpoint.number += 1
-        checkpoint.time, checkpoint.rows = now_ms(), len(rows)
-        writer.publish(rows, checkpoint)
+        checkpoint.time, checkpoint.rows = now_ms(), len(rows) + len(deleted)
+        checkpoint.layouts = model.parts.published()
+        checkpoint.max_items, checkpoint.item_rows = model.items.capacity, len(model.items.ids)
+        writer.publish(rows | deleted, checkpoint)
         quality.published(rows)
-        self.checkpoint = checkpoint.copy()
+        self.checkpoint, self.deleted = checkpoint.copy(), self.deleted + len(deleted)
+        if deleted:
+            self.unread = unread.by_component()
 
 
 def learn_while_leading(app: Any, learning: Learning) -> None:

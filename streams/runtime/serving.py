@@ -7,24 +7,33 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaException
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import Service
 
-from models.core import Query, Slate
+from streams.errors import UserError
 from streams.kafka.chunks import ChunkApp
+from streams.kafka.group_reset import skipped
 from streams.kafka.late_writes import LateWrites, read_repair
+from streams.kafka.losses import Losses
+from streams.kafka.model_reader import last_checkpoint
 from streams.kafka.replica import Replica
 from streams.kafka.table import ChunkTable
+from streams.kafka.topic_watch import TopicWatch
 from streams.kafka.writer import BatchWriter
 from streams.messages import now_ms
 from streams.runtime.background import BackgroundTask
-from streams.runtime.factory import make_model, make_recommender, set_half_lives
+from streams.runtime.factory import make_model, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.overrides import switched_on
+from streams.runtime.recommenders import ConstantRecommender, ModelRecommender
 from streams.runtime.warm_up import warm_up_recommender, warm_up_replica
 from streams.settings import Settings
+from streams.step.in_parts import serve_in_parts
 from streams.step.policy import ServingPolicy
 from streams.step.serve import Recommender, Record, serve
 from streams.step.users import User, decode_user
@@ -47,56 +56,22 @@ LATE_WRITES_S = 2.0
 """Interval at which the end of `recommendations` is compared with what this worker wrote."""
 
 
-class ModelRecommender:
-    """Recommends from the replica, at its checkpoint."""
-
-    def __init__(self, replica: Replica, settings: Settings) -> None:
-        self._replica = replica
-        self._recommender = make_recommender(settings, replica.model, settings.ranking_threads)
-        self.recommend, self.popular = self._recommender.recommend, self._recommender.popular
-
-    @property
-    def checkpoint(self) -> int:
-        """Number of the checkpoint; 0 before the first."""
-        return self._replica.current.number
-
-    @property
-    def checkpoint_time(self) -> int | None:
-        """Wall time at which the checkpoint was published, ms; None before the first."""
-        return self._replica.current.time or None
-
-
-class ConstantRecommender:
-    """Recommends the same list for every query: measures the plumbing alone."""
-
-    checkpoint = 0
-    checkpoint_time: int | None = None
-
-    def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
-        """K items that are always the same."""
-        slate = Slate(
-            tuple(f"item-{n}" for n in range(k)), tuple(1.0 - n / k for n in range(k)), ("constant",) * k
-        )
-        return [slate] * len(queries)
-
-    def popular(self, k: int) -> frozenset[str]:
-        """No item is popular."""
-        return frozenset()
-
-
 class Serving:
     """The state of a serving worker and its step."""
 
     def __init__(self, app: ChunkApp, table: ChunkTable, settings: Settings) -> None:
         self.app, self.table, self.settings = app, table, settings
-        self.started = time.time()
-        """Wall time of the start, s."""
+        self._started = time.monotonic()
         self.policy = ServingPolicy.from_settings(settings)
         self.model = make_model(settings)
-        self.replica = Replica(settings, self.model)
+        self.replica = Replica(settings, self.model, table.repairs)
         self.recommender: Recommender = self._make_recommender(settings)
         self.positions: dict[int, int] = {}
         """Offset after the last event served by this process, by partition of `events`."""
+        self.losses = Losses(self._committed)
+        """Events that were deleted before a worker read them."""
+        self.topic_watch = TopicWatch(settings, "events", self.losses, self.assigned)
+        self._events = settings.topic("events")
         self._subscribers: dict[Subscriber, bool] = {}
         """Subscribers of the step, and whether one stays that raises."""
         self._model_loaded = False
@@ -106,6 +81,7 @@ class Serving:
             partial(read_repair, settings),
         )
         self._writer = BatchWriter(app, table, topics(settings), late_writes=self.late_writes)
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)
 
     async def _recommendation_ends(self, partitions: Iterable[int]) -> dict[int, int]:
         topic = self.settings.topic("recommendations")
@@ -115,14 +91,29 @@ class Serving:
     async def step(self, stream: Any, event: Any) -> None:
         """Serve one chunk and pass on what it writes."""
         records = event.message.chunk
-        writes = serve(
-            records, self.settings.topic("events"), self._writer.get, self.recommender, self.policy,
-            now_ms,
-        )  # fmt: skip
+        firsts = {record.partition: record.offset for record in reversed(records)}
+        for tp, end in event.message.ends.items():
+            self.losses.read(tp.partition, firsts[tp.partition], end + 1)
+        writes = self._serve(records)
         self._notify(records, writes)
         await self._writer.write(stream, event, writes.users, writes.outputs)
         for tp, end in event.message.ends.items():
             self.positions[tp.partition] = end + 1
+
+    def _serve(self, records: Sequence[Record]) -> Writes:
+        topic, stored = self._events, self._writer.get
+        try:
+            return serve(records, topic, stored, self.recommender, self.policy, now_ms)
+        except UserError:  # of the store: no record is to blame
+            raise
+        except Exception:
+            log.warning("the serving step failed; it is tried again with fewer records", exc_info=True)
+        return serve_in_parts(records, topic, stored, self.recommender, self.policy, now_ms)
+
+    @property
+    def uptime_ms(self) -> int:
+        """Time since the start, ms."""
+        return int((time.monotonic() - self._started) * 1000)
 
     def subscribe(self, subscriber: Subscriber, keep: bool = False) -> None:
         """Call `subscriber` after each step.  One that raises is logged, and dropped unless `keep` is set."""
@@ -166,24 +157,54 @@ class Serving:
         warm_up_recommender(recommender, settings.list_length)
         return recommender
 
-    def start(self) -> None:
-        """Compile the kernels, so that no event waits for them, and begin to read the model."""
+    def take_max_items(self) -> None:
+        """Take the learner's `max_items`, if there is a checkpoint that has it; before the start.
+
+        Lists then equal those of the learner, and the model always has room here.  `KafkaException` if Kafka
+        does not answer.
+        """
+        if self.replica.started:  # Faust announces a worker twice
+            return
+        last, own = last_checkpoint(self.settings), self.model.items.capacity
+        if last is not None and last.max_items not in (0, own):
+            log.warning("max_items: this worker has %s, the learner %s, which is used", own, last.max_items)
+            self.model.resize(last.max_items)
+            set_half_lives(self.settings, self.model)
+            self.recommender = self._make_recommender(self.settings)
+
+    def start(self, folder: Path | None = None) -> None:
+        """Compile the kernels, so that no event waits for them, and begin to read the model.
+
+        Its copy is kept in `folder`; by default in the data folder.
+        """
         sys.setswitchinterval(SWITCH_S)
         warm_up_recommender(self.recommender, self.settings.list_length)
         warm_up_replica(self.settings)
-        self.replica.start()
+        self.replica.start(folder)
 
     async def loaded(self) -> None:
         """Return when the model published before the start is applied, and users are restored.
 
         Until then nothing else advances the replica: Faust starts services last.
         """
-        while not self.ready:
+        while not (self.restored and self.model_loaded):
             self.replica.advance()
             await asyncio.sleep(POLL_S)
+        if not self.settings.embedded:  # nobody resets its groups
+            await asyncio.to_thread(self._count_skipped, self.assigned())
         gc.collect()
         gc.freeze()  # what lives now lives on: not to be walked again and again
         gc.set_threshold(50_000, 20, 50)
+
+    def _count_skipped(self, partitions: list[int]) -> None:
+        """Count the events that a reset of the group skipped; blocks."""
+        try:
+            for loss in skipped(self.settings, partitions, self._writer.get, self.policy):
+                self.losses.add(loss.partition, loss.events)
+        except KafkaException as error:
+            log.warning("cannot tell whether the group was reset: %s", error.args[0].str())
+        except Exception:  # partitions that move meanwhile, records of others: no reason not to serve
+            log.exception("cannot tell whether the group was reset")
 
     @property
     def restored(self) -> bool:
@@ -198,8 +219,8 @@ class Serving:
 
     @property
     def ready(self) -> bool:
-        """Whether users and model are there to answer from."""
-        return self.restored and self.model_loaded
+        """Whether users and model are there to answer from, and the topics are those of the start."""
+        return not self.waiting_for
 
     @property
     def waiting_for(self) -> list[str]:
@@ -211,7 +232,24 @@ class Serving:
             reasons.append("the users table is being restored")
         if not self.model_loaded:
             reasons.append("the model is being read")
-        return reasons
+        return reasons + self.topic_watch.problems
+
+    def assigned(self) -> list[int]:
+        """Partitions of `events` that this worker has; none before Faust's consumer has started."""
+        try:
+            assignment = self.app.consumer.assignment()
+        except ConsumerNotStarted:
+            return []
+        return [tp.partition for tp in assignment if tp.topic == self._events]
+
+    def _committed(self, partition: int) -> int | None:
+        """Committed offset of a partition of `events`; None if there is none, or before it is known."""
+        consumer: Any = self.app.consumer  # Faust has no public name for the offsets
+        offset: int | None = consumer._committed_offset.get(TP(self._events, partition))
+        return offset
+
+    async def _on_revoked(self, app: Any, revoked: Any, **kwargs: Any) -> None:
+        self.losses.reassigned()
 
     def unsaved(self, partition: int) -> list[bytes]:
         """Keys of the users whose newest record is not in the table yet."""
@@ -248,7 +286,11 @@ def keep_replica_fresh(app: ChunkApp, serving: Serving) -> None:
         @Service.task
         async def _advance(self) -> None:
             while not self.should_stop:
-                serving.replica.advance()
+                try:
+                    serving.replica.advance()
+                except UserError as error:
+                    await app.crash(error)
+                    raise
                 await asyncio.sleep(ADVANCE_S)
 
         async def on_stop(self) -> None:

@@ -24,7 +24,7 @@ def warm_up_replica(settings: Settings) -> None:
     """Apply rows of a model that has learnt nothing to a small one that is thrown away."""
     small = make_model(settings.model_copy(update={"max_items": SMALL}))
     for size in ONE_AND_SEVERAL:
-        small.apply(small.prepare(small.dump_first(size).items()))
+        small.apply(small.prepare(small.parts.dump_first(size).items()))
 
 
 def warm_up_learner(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from models.core import Example, Query, Shown
 from streams.messages import Event, Malformed, decode_event
-from streams.step.clock import safe_time
+from streams.step.clock import in_seconds, safe_time
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, advance, query
 
@@ -18,6 +18,8 @@ class Accepted(Struct, frozen=True, gc=False):
     event: Event
     offset: int
     """Offset of the event in its partition of `events`."""
+    arrived: int
+    """Arrival of the event, ms."""
     time: int
     """Event time, made safe, ms."""
     before: tuple[str, ...]
@@ -41,6 +43,12 @@ def decode(value: bytes | None, policy: ServingPolicy) -> Event:
     return event
 
 
+def require_milliseconds(event: Event, arrived: int) -> None:
+    """Raise `Malformed` if an event that arrived at `arrived`, ms, has its time in seconds."""
+    if isinstance(event.time, int) and in_seconds(event.time, arrived):
+        raise Malformed("time-in-seconds", f"{event.time} is a time in seconds: expected milliseconds")
+
+
 def accept(
     user: User, event: Event, offset: int, arrived: int, policy: ServingPolicy
 ) -> tuple[User, Verdict, Accepted | None]:
@@ -56,14 +64,26 @@ def accept(
         return step.user, step.verdict, None
     new = step.user
     accepted = Accepted(
-        event, offset, safe, step.before, step.before_size, new.sessions, query(new, safe, event.context),
-        weight, event.type not in policy.unanswered_types,
+        event, offset, arrived, safe, step.before, step.before_size, new.sessions,
+        query(new, safe, event.context), weight, event.type not in policy.unanswered_types,
     )  # fmt: skip
     return new, step.verdict, accepted
 
 
+def could_see(accepted: Accepted, user: User) -> bool:
+    """Whether the latest list of `user` is the one that the event may have come from.
+
+    The event's recommendation_id decides if it has one; else its arrival: a list that was made later, as in
+    the same micro-batch after an outage, cannot have been seen.
+    """
+    if not user.slate:
+        return False
+    came_from = accepted.event.recommendation_id
+    return accepted.arrived > user.slate_time if came_from is None else came_from == user.slate_id
+
+
 def example(accepted: Accepted, user: User) -> Example | None:
-    """The example that the event teaches, joined with the list that `user` had been shown.
+    """The example that the event teaches, joined with the latest list of `user` if they could see it.
 
     None if the event teaches nothing.
     """
@@ -71,7 +91,7 @@ def example(accepted: Accepted, user: User) -> Example | None:
     if accepted.weight <= 0 or event.item is None:
         return None
     shown = None
-    if event.item in user.slate:
+    if event.item in user.slate and could_see(accepted, user):
         shown = Shown(user.slate_id, user.slate.index(event.item))
     return Example(
         event.user, accepted.offset, accepted.time, event.type, event.item, accepted.weight, event.value,

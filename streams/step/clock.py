@@ -8,21 +8,64 @@ years back, hence a replayed record carries the broker's time.)
 
 from collections.abc import Iterable
 
+from models.units import DAY_MS
+
 REPLAY_HEADER = "replay"
+EARLIEST_MS = 10**11
+"""March 1973, ms: no record is older, so that a smaller time is not one in ms."""
+SECONDS = range(10**9, 10**10)
+"""Times from 2001 to 2286 in seconds: read as ms they are of January to April 1970."""
 
 
-def arrival(timestamp: int, headers: Iterable[tuple[str, bytes]]) -> int:
-    """Arrival time of an event in ms: from a usable `replay` header, else the broker's timestamp.
+def arrival(timestamp: int, headers: Iterable[tuple[str, bytes | None]], now: int) -> int:
+    """Arrival time of an event in ms: from a usable `replay` header, else Kafka's time of the record.
 
-    A replayed event cannot arrive after it was replayed: a header later than the broker's time is cut to it.
+    A replayed event cannot arrive after it was replayed: a header later than Kafka's time is cut to it.
 
-    >>> arrival(1_700_000_000_000, [("replay", b"86400000")])
+    >>> arrival(1_700_000_000_000, [("replay", b"86400000")], now=1_700_000_000_500)
     86400000
     """
+    stamped = kafka_time(timestamp, now)
     for name, value in headers:
         if name == REPLAY_HEADER and value and value.isdigit() and len(value) <= 15:
-            return min(int(value), timestamp)
-    return timestamp
+            return min(int(value), stamped)
+    return stamped
+
+
+def kafka_time(timestamp: int, now: int) -> int:
+    """Kafka's time of a record, ms, made safe; `now`: wall time, ms.
+
+    Where producers stamp their records (`CreateTime`), some do so in seconds, microseconds or nanoseconds,
+    and some not at all (-1).  A time before `EARLIEST_MS` or more than a day after `now` is read in these
+    units, and if that gives no likely time either, the record arrived now.
+
+    >>> [kafka_time(time, now=1_700_000_000_500) for time in (1_700_000_000, 1_700_000_000_000_000, -1)]
+    [1700000000000, 1700000000000, 1700000000500]
+    """
+    if EARLIEST_MS <= timestamp <= now + DAY_MS:
+        return timestamp
+    for time in (timestamp * 1000, timestamp // 1000, timestamp // 1_000_000):
+        if EARLIEST_MS <= time <= now + DAY_MS:
+            return time
+    return now
+
+
+def in_seconds(time: int, arrived: int) -> bool:
+    """Whether an event's time is in seconds, not in ms: as ms it is of early 1970, long before the arrival.
+
+    >>> in_seconds(1_700_000_000, arrived=1_700_000_000_500), in_seconds(1_700_000_000, arrived=1_700_000_500)
+    (True, False)
+    """
+    return time in SECONDS and arrived >= EARLIEST_MS
+
+
+def is_replayed(timestamp: int, headers: Iterable[tuple[str, bytes | None]], now: int) -> bool:
+    """Whether a record is of a log that is replayed: its arrival is not Kafka's time of it.
+
+    >>> is_replayed(1_700_000_000_000, [("replay", b"86400000")], now=1_700_000_000_500)
+    True
+    """
+    return arrival(timestamp, headers, now) != kafka_time(timestamp, now)
 
 
 def safe_time(time: int, arrived: int, max_ahead_ms: int, grace_ms: int) -> int:

@@ -43,6 +43,8 @@ class ServingPolicy:
     max_ahead_ms: int
     """An event stamped further ahead of its arrival gets its arrival as time."""
     list_length: int
+    answer_all_within_ms: int
+    """Time after which only the latest event of a user in a micro-batch is answered, ms; 0: all are."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ServingPolicy":
@@ -56,6 +58,7 @@ class ServingPolicy:
             settings.max_event_bytes,
             int(settings.max_ahead_s * SECOND_MS),
             settings.list_length,
+            int(settings.answer_all_within_s * SECOND_MS),
         )
 
     def accepts(self, event_type: str) -> bool:

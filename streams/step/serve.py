@@ -18,14 +18,12 @@ from streams.messages import (
     Recommended,
     encode,
 )
-from streams.step.accept import Accepted, accept, decode, example
-from streams.step.clock import arrival
+from streams.step.accept import Accepted, accept, could_see, decode, example, require_milliseconds
+from streams.step.clock import arrival, is_replayed, kafka_time
+from streams.step.dead_letters import DETAIL_LENGTH, fitted
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, decode_user, encode_user
 from streams.step.writes import Counts, OutputRecord, Writes, empty_outputs
-
-DETAIL_LENGTH = 1000
-"""Characters of a dead letter's detail."""
 
 
 class Record(Protocol):
@@ -36,7 +34,7 @@ class Record(Protocol):
     partition: int
     offset: int
     timestamp: int
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class Recommender(Protocol):
@@ -67,21 +65,25 @@ def serve(
 ) -> Writes:
     """Serve a micro-batch; records of one partition come in the order of their offsets.
 
-    `stored` gives a user's encoded record by partition and key.  `clock` gives the wall time in ms, for ages
-    only, and is called once the lists are made.  A record that cannot be used becomes a dead letter; nothing
-    that a record holds raises.
+    `stored` gives a user's encoded record by partition and key.  `clock` gives the wall time in ms: before
+    the lists are made, for what is answered and for records that Kafka has no likely time of; after that, for
+    ages.  A record that cannot be used becomes a dead letter; nothing that a record holds should raise, and
+    `serve_in_parts` is for what still does.
     """
-    counts, outputs = Counts(), empty_outputs()
+    began, counts, outputs = clock(), Counts(), empty_outputs()
     users: dict[int, dict[bytes, User]] = defaultdict(dict)
     new_users: dict[int, int] = defaultdict(int)
     accepted: list[tuple[Record, Accepted]] = []
+    decoded: list[tuple[int, int, Event]] = []
     for record in records:
         partition, key = record.partition, record.key
+        arrived = arrival(record.timestamp, record.headers, began)
         try:
             event = _decode(record, policy)
+            require_milliseconds(event, arrived)
         except Malformed as error:
             counts.dead_letters[error.reason] = counts.dead_letters.get(error.reason, 0) + 1
-            outputs["dead-letter"][partition].append(_dead_letter(record, topic, error))
+            outputs["dead-letter"][partition].append(dead_letter(record, topic, error, policy))
             continue
         assert key is not None  # _decode compared it with the user's id
         user = users[partition].get(key)
@@ -91,8 +93,8 @@ def serve(
         if user.offset >= record.offset:
             counts.replayed += 1
             continue
+        decoded.append((partition, record.offset, event))
         new_users[partition] += user.offset < 0
-        arrived = arrival(record.timestamp, record.headers)
         user, verdict, usable = accept(user, event, record.offset, arrived, policy)
         users[partition][key] = user
         if usable is not None:
@@ -103,37 +105,73 @@ def serve(
         else:
             counts.late += 1
 
-    queries = [event.query for _, event in accepted if event.answered]
+    skipped = superseded(accepted, policy.answer_all_within_ms, began)
+    answered = [event.answered and (r.partition, r.offset) not in skipped for r, event in accepted]
+    queries = [event.query for n, (_, event) in enumerate(accepted) if answered[n]]
     slates = iter(recommender.recommend(queries, policy.list_length))
     popular = recommender.popular(policy.list_length)
     now = clock()
     recommendations, examples = outputs["recommendations"], outputs["examples"]
+    answers: dict[tuple[int, int], Recommendation] = {}
     ages = []
-    for record, counted in accepted:
+    for (record, counted), is_answered in zip(accepted, answered, strict=True):
         partition, key = record.partition, record.key
         assert key is not None
         user = users[partition][key]
         taught = example(counted, user)
         if taught is not None:
             examples[partition].append((key, encode(taught), []))
-            if user.slate and counted.answered:
+            if counted.answered and could_see(counted, user):
                 counts.predictions += 1
                 counts.recommended_hits += taught.shown is not None
                 counts.popular_hits += taught.item in popular
-        if counted.answered:
-            slate, age = next(slates), max(now - record.timestamp, 0)
+        if is_answered:
+            slate, age = next(slates), max(now - kafka_time(record.timestamp, now), 0)
             recommendation = _recommendation(counted, partition, slate, recommender, age, now)
             recommendations[partition].append((key, encode(recommendation), []))
+            answers[partition, record.offset] = recommendation
             ages.append(age)
             users[partition][key] = replace(
-                user, slate_id=recommendation.recommendation_id, slate=slate.items
+                user,
+                slate_id=recommendation.recommendation_id,
+                slate=slate.items,
+                slate_time=counted.arrived + age,
             )
-    counts.recommendations, counts.users = len(ages), sum(new_users.values())
+    counts.recommendations, counts.skipped = len(ages), len(skipped)
+    counts.users = sum(new_users.values())
     encoded = {
         partition: {key: encode_user(user) for key, user in changed.items()}
         for partition, changed in users.items()
     }
-    return Writes(encoded, outputs, new_users, counts, ages)
+    return Writes(encoded, outputs, new_users, counts, ages, decoded, answers)
+
+
+def superseded(
+    accepted: Sequence[tuple[Record, Accepted]], within_ms: int, now: int
+) -> frozenset[tuple[int, int]]:
+    """Partition and offset of the events that get no answer because their user's later one gets it.
+
+    These are the ones that Kafka got more than `within_ms` before `now` (ms; 0: none): the worker is behind,
+    and the later list replaces theirs at once.  What counts is Kafka's time of the record, because an event's
+    own time may be wrong.  Nobody waits for the answers of a log that is replayed, and a replay is
+    measured by them: it is answered in full.
+    """
+    since = now - within_ms if within_ms else 0
+    waited = [
+        (record, event)
+        for record, event in accepted
+        if event.answered
+        and kafka_time(record.timestamp, now) < since
+        and not is_replayed(record.timestamp, record.headers, now)
+    ]
+    if not waited:
+        return frozenset()
+    latest = {(record.partition, record.key): record.offset for record, event in accepted if event.answered}
+    return frozenset(
+        (record.partition, record.offset)
+        for record, _ in waited
+        if record.offset < latest[record.partition, record.key]
+    )
 
 
 def _decode(record: Record, policy: ServingPolicy) -> Event:
@@ -143,7 +181,10 @@ def _decode(record: Record, policy: ServingPolicy) -> Event:
     return event
 
 
-def _dead_letter(record: Record, topic: str, error: Malformed) -> OutputRecord:
+def dead_letter(record: Record, topic: str, error: Malformed, policy: ServingPolicy) -> OutputRecord:
+    """The dead letter of a record: its key, value and headers, cut if they are too large, and the reason."""
+    most = policy.max_event_bytes
+    (key, value, headers), cut = fitted(record.key, record.value, list(record.headers), most)
     letter = DeadLetter(
         reason=error.reason,
         detail=error.detail[:DETAIL_LENGTH],
@@ -151,8 +192,10 @@ def _dead_letter(record: Record, topic: str, error: Malformed) -> OutputRecord:
         partition=record.partition,
         offset=record.offset,
         time=record.timestamp,
+        value_bytes=len(record.value or b""),
+        cut=cut,
     )
-    return record.key, record.value, letter.headers()
+    return key, value, [*headers, *letter.headers()]
 
 
 def _recommendation(

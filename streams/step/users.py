@@ -47,6 +47,8 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Items of the latest recommendation, best first."""
     session_size: int = 0
     """How many of the newest items belong to the current session."""
+    slate_time: int = 0
+    """When the latest recommendation was made: the arrival of its event and its age then, ms."""
 
     def session_items(self) -> tuple[str, ...]:
         """The items of the current session, oldest first."""
@@ -112,7 +114,7 @@ def advance(
     new = User(
         offset, user.events + 1, items, types, times, session, start, sessions,
         max(user.last, time) if not late else user.last,
-        recent + hashed, user.slate_id, user.slate, min(size, len(items)),
+        recent + hashed, user.slate_id, user.slate, min(size, len(items)), user.slate_time,
     )  # fmt: skip
     return Advanced(new, Verdict.LATE if late else Verdict.ACCEPTED, before, before_size)
 

@@ -2,20 +2,26 @@
 
 import asyncio
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 from confluent_kafka import KafkaException, Message
+from msgspec.structs import replace
 
+from streams.kafka.header_names import headers
 from streams.kafka.reading import latest, record_at
 from streams.kafka.sending import Sender
-from streams.messages import REASONS, DeadLetter, Malformed, encode
+from streams.messages import MAX_TIME_MS, REASONS, DeadLetter, Malformed, encode, now_ms
 from streams.runtime.serving import Serving
-from streams.step.accept import decode
-from streams.step.clock import REPLAY_HEADER
+from streams.step.accept import decode, require_milliseconds
+from streams.step.clock import REPLAY_HEADER, arrival
+from streams.step.dead_letters import DETAIL_LENGTH, own_headers
+from streams.step.writes import Headers
 from streams.web.problem import RETRY_SOON, Problem
 from streams.web.security import authorize, form_fields
 from streams.web.single_flight import SingleFlight
@@ -23,10 +29,13 @@ from streams.web.site import Page
 
 LATEST = 50
 """Dead letters read of each partition."""
+LATEST_BYTES = 8 * 1024 * 1024
+"""Bytes of the excerpts of the latest, all partitions together: of more, the oldest are left out."""
 LISTED = 100
 """Dead letters listed, and sent again at once."""
 EXCERPT_LENGTH = 200
 """Characters of a key or value in the list."""
+MOST_BYTES_OF_A_CHARACTER = 4
 FULL_LENGTH = 65_536
 """Characters of a key or value on the page of one dead letter."""
 TIMEOUT_S = 5.0
@@ -40,18 +49,37 @@ class StoredDeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
+    size: int
+    """Bytes of the value, also where an excerpt has fewer."""
     header: DeadLetter | None
+    own_headers: Headers
+    """The headers that the rejected record had."""
 
     @classmethod
     def from_message(cls, message: Message) -> "StoredDeadLetter":
         """The dead letter of a record that was read."""
-        headers: Any = message.headers() or []  # a list where a consumer read it
-        try:
-            header = DeadLetter.from_headers([(name, value) for name, value in headers if value is not None])
-        except (ValueError, UnicodeDecodeError):
-            header = None
-        offset = message.offset() or 0
-        return cls(message.partition() or 0, offset, message.key(), message.value(), header)
+        header, found = None, headers(message) or []
+        with suppress(ValueError):  # another producer's
+            header = DeadLetter.from_headers(found)
+        key, value = message.key(), message.value()
+        own = found if header is None else own_headers(found)
+        partition, offset = message.partition() or 0, message.offset() or 0
+        return cls(partition, offset, key, value, len(value or b""), header, own)
+
+    def shortened(self) -> "StoredDeadLetter":
+        """What the list shows of it: the first bytes of key and value, and headers of a bounded length."""
+        header, most = self.header, MOST_BYTES_OF_A_CHARACTER * EXCERPT_LENGTH + 1
+        if header is not None:
+            texts = {name: getattr(header, name)[:DETAIL_LENGTH] for name in ("reason", "detail", "topic")}
+            header = replace(header, **texts)
+        key, value = (None if data is None else data[:most] for data in (self.key, self.value))
+        return StoredDeadLetter(self.partition, self.offset, key, value, self.size, header, [])
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that it takes in memory, about."""
+        header = [] if self.header is None else [self.header.reason, self.header.detail, self.header.topic]
+        return sum(map(sys.getsizeof, (self, self.key, self.value, *header)))
 
     @property
     def at(self) -> str:
@@ -65,8 +93,8 @@ class StoredDeadLetter:
 
     @property
     def time(self) -> int | None:
-        """When the record came, ms."""
-        return self.header.time if self.header else None
+        """When the record came, ms; None if that is not known."""
+        return self.header.time if self.header and 0 < self.header.time <= MAX_TIME_MS else None
 
 
 class DeadLettersPage:
@@ -102,14 +130,18 @@ class DeadLettersPage:
 
     async def _send(self, dead_letter: StoredDeadLetter, value: bytes | None) -> dict[str, Any]:
         result = {"at": dead_letter.at, "sent": False, "why_not": None}
+        own, header, now = dead_letter.own_headers, dead_letter.header, now_ms()
+        if value is None and header is not None and header.cut:
+            return result | {"why_not": f"its {header.cut} was cut: send it with the whole event as `value`"}
         try:
             event = decode(dead_letter.value if value is None else value, self._serving.policy)
+            arrived = arrival(event.time_ms if header is None else header.time, own, now)
+            require_milliseconds(event, arrived)
         except Malformed as error:
             return result | {"why_not": f"{error.reason}: {error.detail}"}
-        arrived = event.time_ms if dead_letter.time is None else dead_letter.time
-        headers = [(REPLAY_HEADER, str(arrived).encode())]
+        sent = [*(h for h in own if h[0] != REPLAY_HEADER), (REPLAY_HEADER, str(arrived).encode())]
         try:
-            await asyncio.to_thread(self._sender.send, "events", event.user.encode(), encode(event), headers)
+            await asyncio.to_thread(self._sender.send, "events", event.user.encode(), encode(event), sent)
         except KafkaException as error:
             raise Problem(503, f"Kafka did not accept the record: {error.args[0].str()}") from None
         return result | {"sent": True}
@@ -133,12 +165,11 @@ class DeadLettersPage:
 
     async def _read(self, _: str) -> list[StoredDeadLetter]:
         try:
-            messages = await asyncio.to_thread(
-                latest, self._serving.settings, "dead-letter", LATEST, TIMEOUT_S
+            dead_letters = await asyncio.to_thread(
+                latest, self._serving.settings, "dead-letter", LATEST, TIMEOUT_S, _excerpt, LATEST_BYTES
             )
         except KafkaException as error:
             raise _no_answer(error) from None
-        dead_letters = map(StoredDeadLetter.from_message, messages)
         return sorted(dead_letters, key=lambda letter: (letter.time or 0, letter.offset), reverse=True)
 
 
@@ -171,7 +202,8 @@ def excerpt(dead_letter: StoredDeadLetter, length: int) -> dict[str, Any]:
         else None,
         "key": None if key is None else escaped(key, length),
         "value": None if value is None else escaped(value, length),
-        "bytes": len(value or b""),
+        "bytes": dead_letter.size if header is None or header.value_bytes is None else header.value_bytes,
+        "cut": header.cut if header else "",
     }
 
 
@@ -190,9 +222,15 @@ def escaped(data: bytes, length: int) -> str:
     >>> escaped(b"a\x00\xff<b>", 99), escaped("ü\u202e".encode(), 99), escaped(b"abcdef", 3)
     ('a\\x00\\xff<b>', 'ü\\u202e', 'abc…')
     """
-    text = data[: 4 * length].decode("utf-8", "backslashreplace")
+    most = MOST_BYTES_OF_A_CHARACTER * length
+    text = data[:most].decode("utf-8", "backslashreplace")
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return text if len(text) <= length and len(data) <= 4 * length else text[:length] + "…"
+    return text if len(text) <= length and len(data) <= most else text[:length] + "…"
+
+
+def _excerpt(message: Message) -> tuple[StoredDeadLetter, int]:
+    dead_letter = StoredDeadLetter.from_message(message).shortened()
+    return dead_letter, dead_letter.memory_bytes
 
 
 def _text(values: list[Any]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from aiohttp import web
 
 from models.components import Generator, Scorer
-from models.core import Candidates, Query
+from models.core import Candidates, Floats, Query, Rows
 from models.model import Model
 from streams.messages import now_ms
 from streams.monitor.exposure import Lists, exposure, latest_lists
@@ -119,13 +119,25 @@ async def nearest(model: Model, row: int) -> list[dict[str, Any]] | None:
     ids = model.items.ids
 
     def compare() -> list[dict[str, Any]]:
-        vectors = embedding.vectors[: len(ids)]
-        lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
-        cosine = vectors @ vectors[row] / (lengths * lengths[row])
-        cosine[row] = -np.inf
-        best = np.argsort(-cosine)[:NEIGHBOURS]
-        return [
-            {"item": ids[b], "score": round(float(cosine[b]), 4)} for b in best if ids[b] and cosine[b] > 0
-        ]
+        best, cosine = most_similar(embedding.vectors[: len(ids)], row, NEIGHBOURS)
+        ranked = zip(best.tolist(), cosine.tolist(), strict=True)
+        return [{"item": ids[b], "score": round(score, 4)} for b, score in ranked if ids[b] and score > 0]
 
     return await asyncio.to_thread(compare)
+
+
+def most_similar(vectors: Floats, row: int, k: int) -> tuple[Rows, Floats]:
+    """The k other rows whose vectors have the highest cosine with the row's, and the cosines, best first.
+
+    Cost: O(rows), and k are sorted.
+
+    >>> most_similar(np.array([[1, 0], [2, 0], [0, 1], [1, 1]], np.float32), 0, 2)[0].tolist()
+    [1, 3]
+    """
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
+    cosine = vectors @ vectors[row] / (lengths * lengths[row])
+    cosine[row] = -np.inf
+    k = min(k, len(cosine) - 1)
+    best = np.argpartition(-cosine, k)[:k].astype(np.int32)
+    best = best[np.lexsort((best, -cosine[best]))]
+    return best, cosine[best].astype(np.float32)

@@ -25,7 +25,7 @@ def learner_figures(learning: Learning, now: int) -> dict[str, Any]:
     if not learning.active:
         return {"state": state(learning)} | dict.fromkeys(
             ("checkpoint", "examples", "repeated", "unusable", "lag", "items", "publish_age_ms", "rows",
-             "half_lives_ms")
+             "half_lives_ms", "differences", "unread_rows", "deleted_rows")
         )  # fmt: skip
     checkpoint = learning.checkpoint
     return {
@@ -39,6 +39,9 @@ def learner_figures(learning: Learning, now: int) -> dict[str, Any]:
         "publish_age_ms": max(now - checkpoint.time, 0) if checkpoint.number else None,
         "rows": checkpoint.rows,
         "half_lives_ms": learning.half_lives_ms,
+        "differences": learning.differences,
+        "unread_rows": learning.unread,
+        "deleted_rows": learning.deleted,
     }
 
 

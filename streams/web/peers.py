@@ -38,11 +38,13 @@ class Peers:
     def longest_running(self) -> str | None:
         """URL of the ready worker that has run longest; None if it is this one, or none is known.
 
-        It remembers most of the items: all workers show its map and item pages.
+        It remembers most of the items: all workers show its map and item pages.  Heartbeats are records on a
+        topic, which other programs may write: only an address of a member of the group counts.
         """
+        members = {self._own_url(), *self.urls()}
         processes = [heartbeat.row.process for heartbeat in self._status.heartbeats() if heartbeat.alive]
         serving = [(p.started, p.url) for p in processes if p and p.kind == "serving" and p.ready]
-        _, url = min(serving, default=(0, None))
+        _, url = min((elder for elder in serving if elder[1] in members), default=(0, None))
         return None if url == self._own_url() else url
 
     async def user(self, user_id: str, parameters: Parameters = ()) -> dict[str, Any] | None:
@@ -93,7 +95,9 @@ class Peers:
         headers = {"Accept": "application/json", FORWARDED: "1"}
         address = f"{url.rstrip('/')}{path}"
         try:
-            async with self._session.get(address, params=parameters, headers=headers) as response:
+            async with self._session.get(
+                address, params=parameters, headers=headers, allow_redirects=False
+            ) as response:
                 if response.status == 200:
                     return url, await response.json(), ""
                 return url, None, "" if response.status == 404 else f"status {response.status}"

@@ -1,22 +1,28 @@
 """HTML from figures, with Jinja2: everything is escaped, no page has inline script or style."""
 
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from models.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from streams.printable import printable_lines
 
 NONE = "–"
 """Shown for a figure that does not exist."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: str, data: dict[str, Any], **more: Any) -> str:
-    """The HTML of `templates/<template>.html` for the figures that the JSON has, with more variables."""
-    return _ENV.get_template(f"{template}.html").render(data=data, **more)
+def render(template: str, data: dict[str, Any], root: str = "", **more: Any) -> str:
+    """The HTML of `templates/<template>.html` for the figures that the JSON has, with more variables.
+
+    `root` is the path under which the pages are reached, the setting `web_root_path`.
+    """
+    return _environment(root).get_template(f"{template}.html").render(data=data, **more)
 
 
 def number(value: float | None) -> str:
@@ -96,19 +102,39 @@ def utc(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def address(kind: str, id: str) -> str:
-    """Path of the page of a user or an item; static/address.js does the same.
+def address(root: str, kind: str, id: str) -> str:
+    """Path of the page of a user or an item under `root`; static/address.js does the same.
 
-    >>> address("users", "a/b"), address("items", "a.json"), address("users", "..")
-    ('/users/a%2Fb', '/items?id=a.json', '/users?id=..')
+    >>> address("", "users", "a/b"), address("", "items", "a.json"), address("/shop", "users", "..")
+    ('/users/a%2Fb', '/items?id=a.json', '/shop/users?id=..')
     """
     quoted = quote(id, safe="")
     if id in (".", "..") or id.endswith(".json"):  # browsers resolve dots, `.json` asks for JSON
-        return f"/{kind}?id={quoted}"
-    return f"/{kind}/{quoted}"
+        return f"{root}/{kind}?id={quoted}"
+    return f"{root}/{kind}/{quoted}"
 
 
-def _environment() -> Environment:
+def form_value(text: str) -> Markup:
+    r"""A text that a form sends back as it is: control characters as references, which browsers decode.
+
+    Those from 0x80 to 0x9f have no reference, and come back as they are shown.
+
+    >>> form_value("\x1b<")
+    Markup('&#x1b;&lt;')
+    """
+    return Markup(printable_lines(escape(text).translate(_REFERENCES)))  # noqa: S704  # it is escaped
+
+
+_REFERENCES = {code: f"&#x{code:x};" for code in (*range(1, 9), *range(11, 32), 0x7F, *range(0x2028, 0x206A))}
+
+
+def _printable(value: Any) -> Any:
+    """What a template prints: control characters as escapes, because a terminal may show the page, too."""
+    return printable_lines(value) if type(value) is str else value  # a Markup is made of such values
+
+
+@cache
+def _environment(root: str) -> Environment:
     env = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -116,16 +142,22 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=_printable,
     )
-    env.filters |= {"number": number, "span": span, "state": state, "utc": utc, "bytes": size}
-    env.globals |= {"percent": percent, "address": address}
+    env.filters |= {
+        "number": number,
+        "span": span,
+        "state": state,
+        "utc": utc,
+        "bytes": size,
+        "form": form_value,
+    }
+    env.globals |= {"percent": percent, "root": root, "address": partial(address, root)}
     return env
 
 
-_ENV = _environment()
-
-
-def compile_templates() -> None:
+def compile_templates(root: str) -> None:
     """Compile all templates now: a page would otherwise do it on the loop that serves the stream."""
-    for name in _ENV.list_templates():
-        _ENV.get_template(name)
+    env = _environment(root)
+    for name in env.list_templates():
+        env.get_template(name)

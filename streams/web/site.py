@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
+from streams.printable import printable_json
 from streams.settings import Settings
 from streams.web.negotiation import SUFFIX, html_wanted
 from streams.web.problem import Problem
@@ -68,11 +69,13 @@ class Head:
     name: str
     menu: Mapping[str, str]
     """Entry by path."""
+    root: str
+    """Path under which browsers reach the pages; empty: none."""
 
 
 def attach(site: web.Application, name: str, settings: Settings, routes: Sequence[Route]) -> None:
     """Serve the routes and the static files; `name` heads the pages."""
-    compile_templates()
+    compile_templates(settings.web_root_path)
     router: Any = site.router  # handlers may return a page, which the middleware answers
     for route in routes:
         if route.method == "GET":
@@ -82,14 +85,15 @@ def attach(site: web.Application, name: str, settings: Settings, routes: Sequenc
         else:
             router.add_route(route.method, route.path, route.handler)
     router.add_static("/static", _STATIC)
-    head = Head(name, {route.path: route.menu for route in routes if route.menu})
+    menu = {route.path: route.menu for route in routes if route.menu}
+    head = Head(name, menu, settings.web_root_path)
     site.middlewares.append(_answer(head))
     site.middlewares.append(check_host(settings))
 
 
 def as_json(data: Any) -> bytes:
-    """Indented JSON; NaN becomes null."""
-    return msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
+    """Indented JSON, safe to print in a terminal; NaN becomes null."""
+    return printable_json(msgspec.json.format(msgspec.json.encode(data), indent=2)) + b"\n"
 
 
 def _answer(head: Head) -> Any:
@@ -136,6 +140,7 @@ def _html(path: str, page: Page, head: Head, paused: bool, json_url: str) -> byt
     text = render(
         page.template,
         page.data,
+        head.root,
         site=head.name,
         menu=head.menu,
         path=path,

@@ -11,11 +11,14 @@ def health(serving: Serving) -> dict[str, Any]:
 
 
 def served_model(serving: Serving, now: int) -> dict[str, Any]:
-    """Checkpoint, age in ms (None before the first checkpoint), items, and incomplete checkpoints."""
+    """Checkpoint, age in ms (None before the first checkpoint), items, incomplete checkpoints, and how it
+    differs from this worker's settings.
+    """
     current = serving.replica.current
     return {
         "checkpoint": current.number,
         "age_ms": max(now - current.time, 0) if current.number else None,
         "items": len(serving.model.items),
         "torn": serving.replica.torn,
+        "differences": serving.replica.differences,
     }

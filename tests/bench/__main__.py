@@ -11,7 +11,9 @@ from pathlib import Path
 from deploy.kafka import KafkaBroker, KafkaFailed
 from tests.bench.age import age
 from tests.bench.backlog import NoAnswers
+from tests.bench.behind import behind
 from tests.bench.caps import caps
+from tests.bench.cores import cores
 from tests.bench.deployment import Bench, progress
 from tests.bench.freshness import freshness
 from tests.bench.machine import header
@@ -33,6 +35,8 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "pages": pages,
     "models": models,
     "caps": caps,
+    "cores": cores,
+    "behind": behind,
     "newcomer": newcomer,
 }
 ONLY_BY_NAME = {"newcomer"}
@@ -48,7 +52,10 @@ parts:
   memory      resident memory of a worker with 40,000 items and 200,000 users: MiB
   models      CPU time to learn an example and to rank for a session, without Kafka: µs
   pages       cost of 20 open overviews and 5 quality pages to throughput and age: ratio, 1 is no cost
+  cores       CPU time of worker, learner and broker by thread at 0, 200 and 1,000 events/s, on a real Kafka
+              and on the embedded broker: cores
   caps        rows and memory of a model of 100,000 rows after 5,000,000 distinct items, without Kafka
+  behind      CPU time an event of a backlog takes, answered in full and by the latest of each user: µs
   newcomer    time from the command to the first recommendation on the page (only when named): s
 
 examples:

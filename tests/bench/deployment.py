@@ -52,7 +52,12 @@ class Deployment:
 
     def __init__(self, bench: Bench, name: str, settings: dict[str, Any]) -> None:
         self.bench, self.folder = bench, bench.folder / name
-        own = {"brokers": bench.brokers, "topic_prefix": f"{name}.", "log_level": "info"}
+        own = {
+            "brokers": bench.brokers,
+            "topic_prefix": f"{name}.",
+            "log_level": "info",
+            "answer_all_within_s": 0,  # a backlog is answered in full
+        }
         self._configured = own | settings
         self.settings = Settings(**self._configured)
         self._processes = ExitStack()
@@ -60,17 +65,22 @@ class Deployment:
 
     def __enter__(self) -> "Deployment":
         self.folder.mkdir(parents=True)
-        create(self.settings)
+        if not self.settings.embedded:
+            create(self.settings)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._processes.close()
+        if not self.settings.embedded:
+            self._delete_topics()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _delete_topics(self) -> None:
         prefix = self.settings.topic_prefix
         with suppress(KafkaException):  # without a broker there are no topics to delete
             own = [name for name in self._admin.list_topics(timeout=15).topics if name.startswith(prefix)]
             for future in self._admin.delete_topics(own).values():
                 future.exception(30)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def worker(self, name: str = "worker") -> Process:
         """Start a worker; with the same name again: the same folder, port and worker id."""

@@ -29,10 +29,12 @@ ROWS_A_CHECKPOINT = 50_000
 def fill_model(settings: Settings, bench: Bench) -> None:
     """Publish a model that has learnt `CLICKS` clicks and knows every item."""
     writer, checkpoint = ModelWriter(settings), Checkpoint()
+    layouts = make_model(settings).parts.published()
     rows_of_all = _rows(settings.max_items, bench.scaled(CLICKS), bench.seed)
     for rows in batches(rows_of_all.items(), ROWS_A_CHECKPOINT):
         checkpoint.number += 1
         checkpoint.time, checkpoint.rows = int(time.time() * 1000), len(rows)
+        checkpoint.layouts, checkpoint.max_items = layouts, settings.max_items
         writer.publish(dict(rows), checkpoint)
 
 

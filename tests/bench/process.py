@@ -111,20 +111,28 @@ class Process:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def exit_status(self, wait_s: float = 0) -> int | None:
+        """The exit status, once the process has ended by itself; None if it has not within `wait_s`."""
+        try:
+            return self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return None
+
     def kill(self) -> None:
         """Kill the process with SIGKILL."""
-        self._signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         self._process.wait()
 
     def stop(self) -> None:
         """Stop the process with SIGTERM, or with SIGKILL after `STOP_S`."""
-        self._signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP, unless the process has ended."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, number)
 

@@ -74,6 +74,11 @@ class Process:
         """Send a signal, such as SIGSTOP, to the process."""
         self._process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def wait(self, seconds: float) -> int:
         """Wait until the process ends by itself, and return its exit status."""
         return self._process.wait(seconds)

@@ -41,19 +41,21 @@ def sample(worker: Process, name: str) -> float:
 
 
 def counted_by_hand(cluster: Cluster) -> tuple[int, int, list[int]]:
-    """Events that came while a list was shown, those whose item was in it, and the age of each answer."""
+    """Events that came after a list was made, those whose item was in it, and the age of each answer."""
     answers = [decode_recommendation(m.value()) for m in cluster.read("recommendations")]
     lists = {answer.event_id: [listed.item for listed in answer.items] for answer in answers}
-    shown: dict[str, list[str]] = {}
+    ages = {answer.event_id: answer.age_ms for answer in answers}
+    shown: dict[str, tuple[list[str], int]] = {}
     predictions, hits, seen = 0, 0, set()
     for message in sorted(cluster.read("events"), key=lambda m: (m.partition(), m.offset())):
         if message.value() == b"{" or (event := decode_event(message.value())).event_id in seen:
             continue
         seen.add(event.event_id)
-        if slate := shown.get(event.user):
+        slate, made = shown.get(event.user, ([], 0))
+        if slate and event.time_ms > made:
             predictions += 1
             hits += event.item in slate
-        shown[event.user] = lists[event.event_id]
+        shown[event.user] = lists[event.event_id], event.time_ms + ages[event.event_id]
     return predictions, hits, [answer.age_ms for answer in answers]
 
 

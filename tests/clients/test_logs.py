@@ -124,7 +124,7 @@ BAD_CSV = {
     "has no user": b",i,1",
     "has no item": b"u,,1",
     "invalid time 'noon': expected a number, or RFC 3339": b"u,i,noon",
-    "after 9999": b"u,i,999999999999999999",
+    "after 9999": b"u,i,999999999999999999999999",
     "before 1970": b"u,i,-5",
     "is not UTF-8": b"u\xff,i,1",
 }
@@ -156,7 +156,7 @@ def test_a_bad_line_of_json_is_named_by_its_number_and_reason(line, reason):
         list(read(text))
 
 
-@pytest.mark.parametrize("value", ["x", "nan", "inf"])
+@pytest.mark.parametrize("value", ["x", "-inf", "inf"])
 def test_an_invalid_value(value):
     with pytest.raises(BadRow, match=f"line 2: invalid value '{value}': expected a finite number"):
         read(f"user,item,time,value\nu,i,1,{value}\n")

@@ -52,6 +52,9 @@ def test_an_event_that_needs_no_answer_is_not_waited_for():
 
 # against a broker
 
+FOREIGN = [None, b"", b"[" * 100_000, b'{"event_id":"\xff"}', b'{"event_id":5}', b"{}", b"\xff\xfe"]
+"""Values of dead letters that are not of this log."""
+
 
 def event(n: int, type: str = "view") -> messages.Event:
     return messages.Event(event_id=f"r-{n}", user=f"u{n % 20}", item="i", type=type, time=1000 * n)
@@ -74,6 +77,8 @@ def answering(settings: Settings, *, silent: str = "", twice: str = "", refused:
                     continue
                 seen.add(cause.event_id)
                 if cause.event_id == refused:
+                    for foreign in FOREIGN:
+                        producer.produce(settings.topic("dead-letter"), foreign, headers=[("replay", None)])
                     producer.produce(settings.topic("dead-letter"), record.value(), record.key())
                     continue
                 recommendation = messages.Recommendation(

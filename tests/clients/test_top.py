@@ -20,7 +20,7 @@ def cluster() -> dict:
     history = History()
     for name, kind, heard, gauges in (
         ("first", "serving", 50_000, {"lag:0": 12.0, "model_checkpoint": 9, "users": 5}),
-        ("gone [red]", "serving", 20_000, {"lag:1": 3.0}),
+        ("gone [red]\x1b[2J", "serving", 20_000, {"lag:1": 3.0}),
         ("teacher", "learning", 50_000, {"learner_active": 1.0, "model_checkpoint": 9}),
     ):
         about = Process(kind=kind, url="http://x", started=0, ready=True, partitions=[0])
@@ -33,7 +33,15 @@ def test_the_screen_has_the_figures_and_the_processes():
     console = Console(width=140, record=True)
     console.print(screen(cluster(), "http://x"))
     text = console.export_text()
-    for part in ("200 events/s", "lag 12", "first", "ready", "gone [red]", "silent for 30.0 s", "active"):
+    for part in (
+        "200 events/s",
+        "lag 12",
+        "first",
+        "ready",
+        "gone [red]\\x1b[2J",
+        "silent for 30.0 s",
+        "active",
+    ):
         assert part in text
 
 

@@ -1,25 +1,38 @@
-"""How long a fetch waits, by whether anything comes."""
+"""Into how large chunks a fetch is cut, and what it delivers besides records."""
 
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.consumer.fetcher import Fetcher
+from faust.types import TP
 
-from streams.kafka.loop_consumer import FETCH_MIN_BYTES, QUIET_WAIT_MS, LoopConsumer
+from streams.kafka.chunks import ChunkApp, ChunkConsumer
 
 
 @pytest.mark.parametrize(
-    ("quiet", "waits_when_quiet", "wait_ms", "min_bytes"),
-    [
-        (False, True, 2, FETCH_MIN_BYTES),
-        (True, True, QUIET_WAIT_MS, 1),
-        (True, False, 2, FETCH_MIN_BYTES),  # an embedded broker lets every fetch wait to the end
-    ],
+    ("waited_s", "whole"), [((5, 1), False), ((31, 1), True), ((1, 31), True), ((), False)]
 )
-def test_a_fetch_waits_long_only_where_nothing_comes(quiet, waits_when_quiet, wait_ms, min_bytes):
-    fetcher = SimpleNamespace()
-    app = SimpleNamespace(fetch_max_wait_ms=2, waits_when_quiet=waits_when_quiet)
-    consumer = SimpleNamespace(_fetcher=fetcher)
-    LoopConsumer.expect(SimpleNamespace(app=app, _ensure_consumer=lambda: consumer), quiet=quiet)
-    assert vars(fetcher) == {"_fetch_max_wait_ms": wait_ms, "_fetch_min_bytes": min_bytes}
-    assert vars(fetcher).keys() <= set(Fetcher._get_actions_per_node.__code__.co_names)  # what it asks by
+def test_a_fetch_that_waited_is_one_chunk(waited_s, whole):
+    app, now = SimpleNamespace(chunk_events=100, whole_fetch_after_s=30.0), 1_700_000_000_000
+    times = [now - 1000 * s for s in waited_s]
+    fetched = {n: [SimpleNamespace(timestamp=time, headers=())] for n, time in enumerate(times)}
+    assert (ChunkApp.chunk_size(app, fetched, now) > 100) == whole
+    app.whole_fetch_after_s = float("inf")
+    assert ChunkApp.chunk_size(app, fetched, now) == 100
+    replayed = {
+        n: [SimpleNamespace(timestamp=time, headers=(("replay", b"7"),))] for n, time in enumerate(times)
+    }
+    app.whole_fetch_after_s = 30.0
+    assert ChunkApp.chunk_size(app, replayed, now) == 100, "a replay is answered in full: it gains nothing"
+
+
+def test_partitions_may_be_assigned_while_changelogs_behind_a_marker_are_delivered():
+    """Faust adds to the set of active partitions while a delivery waits: that ended a worker."""
+    active = {TP("changelog", partition) for partition in range(2)}
+    thread = SimpleNamespace(position=lambda tp: 5)
+    consumer = SimpleNamespace(
+        _is_changelog_tp=lambda tp: True, _thread=thread, _read_offset={}.fromkeys(active)
+    )
+    behind = ChunkConsumer._changelogs_behind_a_marker(consumer, active)
+    delivered = {next(behind)}
+    active.add(TP("changelog", 2))
+    assert delivered | set(behind) == {TP("changelog", 0), TP("changelog", 1)}

@@ -59,8 +59,9 @@ def test_a_restore_holds_a_slice_of_rows_at_most(settings, monkeypatch):
     prepare, apply = restored.prepare, restored.apply
     monkeypatch.setattr(restored, "prepare", lambda rows: prepared.append(len(rows)) or prepare(rows))
     monkeypatch.setattr(restored, "apply", lambda rows: applied.append(sum(prepared)) or apply(rows))
-    checkpoint = restore(settings, [restored], threading.Event())
+    checkpoint, unread = restore(settings, [restored], threading.Event())
     assert checkpoint.number == 7
+    assert not unread
     assert max(prepared) <= 50
     assert max(later - earlier for earlier, later in zip([0, *applied], applied, strict=False)) <= 150
     assert restored.items.ids == source.items.ids
@@ -88,7 +89,7 @@ def test_after_the_start_rows_are_ready_once_their_checkpoint_is_whole(settings,
 def test_a_stop_ends_a_restore(settings):
     stop = threading.Event()
     stop.set()
-    assert restore(settings, [model()], stop) == Checkpoint()
+    assert restore(settings, [model()], stop).checkpoint == Checkpoint()
 
 
 def read(reader: ModelReader, rows: int, checkpoints: int = 0) -> list[model_reader.Part]:

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 
 from streams.kafka import sending
 from streams.kafka.embedded import PARTITIONS
-from streams.kafka.reading import latest, record_at
+from streams.kafka.reading import latest, record, record_at
 from streams.kafka.sending import Sender
 from streams.settings import Settings
 
@@ -48,7 +48,7 @@ def test_an_offset_is_what_kafka_says(sent):
 
 
 def test_the_latest_records_of_each_partition(settings, sent):
-    messages = latest(settings, "events", 3, TIMEOUT_S)
+    messages = latest(settings, "events", 3, TIMEOUT_S, record)
     by_partition = {
         partition: [message.value() for message in messages if message.partition() == partition]
         for partition in range(PARTITIONS)
@@ -57,13 +57,22 @@ def test_the_latest_records_of_each_partition(settings, sent):
 
 
 def test_a_topic_without_records(settings):
-    assert latest(settings, "events", 3, TIMEOUT_S) == []
+    assert latest(settings, "events", 3, TIMEOUT_S, record) == []
 
 
 def test_what_is_held_is_bounded_in_bytes(settings, sent):
-    """The record that reaches the bound is the last one."""
-    messages = latest(settings, "events", 10, TIMEOUT_S, max_bytes=7)
-    assert sum(len(message.key() + message.value()) for message in messages) == 8
+    """The latest of each partition is kept, whatever it has."""
+    messages = latest(settings, "events", 10, TIMEOUT_S, record, max_bytes=14)
+    assert sum(record(message)[1] for message in messages) == 4 * PARTITIONS, "key, value, header: 4 bytes"
+
+
+def test_what_is_kept_of_a_record_may_be_smaller_than_the_record(settings, sent):
+    def last_byte(message):
+        return message.value()[-1:], 1
+
+    assert (
+        len(latest(settings, "events", 10, TIMEOUT_S, last_byte, max_bytes=8 * PARTITIONS)) == 8 * PARTITIONS
+    )
 
 
 def test_a_record_by_its_offset(settings, sent):
@@ -81,4 +90,4 @@ def test_a_broker_that_does_not_answer(monkeypatch):
     with pytest.raises(KafkaException):
         Sender(nowhere).send("events", b"k", b"v")
     with pytest.raises(KafkaException):
-        latest(nowhere, "events", 1, 0.3)
+        latest(nowhere, "events", 1, 0.3, record)

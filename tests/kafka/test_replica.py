@@ -89,12 +89,13 @@ def test_it_catches_up_in_a_thread_and_goes_on_without(settings):
 class Restoring(Serving):
     """Serves as soon as `users_there`."""
 
-    def __init__(self, replica: Replica) -> None:
-        self.replica, self.users_there = replica, False
+    def __init__(self, replica: Replica, settings: Settings) -> None:
+        self.replica, self.settings, self.users_there = replica, settings, False
+        self._model_loaded = False
 
     @property
-    def ready(self) -> bool:
-        return self.users_there and self.replica.ready
+    def restored(self) -> bool:
+        return self.users_there
 
 
 def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
@@ -103,7 +104,7 @@ def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
     topic, replica = Topic(settings), Replica(settings, model())
     topic.publish()
     replica.start()
-    serving = Restoring(replica)
+    serving = Restoring(replica, settings)
 
     async def restore() -> None:
         loading = asyncio.create_task(serving.loaded())
@@ -161,12 +162,12 @@ def test_a_long_checkpoint_is_never_held_whole(settings, monkeypatch):
 
     def watch_enqueue(replica, *args):
         enqueue(replica, *args)
-        held.append((0, replica._queued_rows))
+        held.append((0, replica._queue.rows))
 
     monkeypatch.setattr(replica_store.ReplicaStore, "add", watch_add)
     monkeypatch.setattr(Replica, "_enqueue", watch_enqueue)
     replica.start()
-    asyncio.run(until(lambda: replica._queued_rows > 70))  # and there the thread waits
+    asyncio.run(until(lambda: replica._queue.rows > 70))  # and there the thread waits
     assert not replica.ready
     follow(replica, 1)
     assert max(unsaved for unsaved, _ in held) < 60 + 20

@@ -2,9 +2,12 @@
 
 import faust
 import pytest
+from faust.types import TP
 
 from streams import topics
-from streams.kafka.table import OFFSET_KEY, ChunkTable
+from streams.kafka.changelog import OFFSET_KEY
+from streams.kafka.table import ChunkTable
+from streams.messages import MAX_ID_BYTES
 from streams.step.users import decode_user
 from tests.step.test_serve import NOW, record, step
 
@@ -29,7 +32,11 @@ class DictStore:
 def store(request, tmp_path):
     if request.param == "dict":
         return DictStore()
-    app = faust.App("test", store="rocksdb://?driver=rocksdict", datadir=str(tmp_path / "data"))
+    return rocksdb_table(tmp_path)
+
+
+def rocksdb_table(folder):
+    app = faust.App("test", store="rocksdb://?driver=rocksdict", datadir=str(folder / "data"))
     app.conf.tabledir.mkdir(parents=True)
     return ChunkTable(app, name="users", key_type=bytes, value_type=bytes, options=dict(topics.ROCKSDB))
 
@@ -87,9 +94,19 @@ def test_the_serving_step_over_the_store(store):
 
 
 def test_rocksdb_keeps_the_changelog_offset_beside_the_values(tmp_path):
-    app = faust.App("test", store="rocksdb://?driver=rocksdict", datadir=str(tmp_path / "data"))
-    app.conf.tabledir.mkdir(parents=True)
-    table = ChunkTable(app, name="users", key_type=bytes, value_type=bytes, options=dict(topics.ROCKSDB))
+    table = rocksdb_table(tmp_path)
+    assert table.persisted_offset(TP("changelog", 0)) is None
     table.store(0, {b"u": b"1"}, 41)
-    assert table.stored(0, OFFSET_KEY) == b"41"
+    assert table.persisted_offset(TP("changelog", 0)) == 41
     assert table.open_partitions() == [0]
+
+
+@pytest.mark.parametrize(
+    "user", ["__faust\0offset__", OFFSET_KEY[:MAX_ID_BYTES].decode(), "\0", "\0" * 256, "x" * 256, "é" * 128]
+)
+def test_any_user_id_is_a_key_of_its_own(tmp_path, user):
+    table = rocksdb_table(tmp_path)
+    for offset in (3, 4):
+        assert serve(table, [record(offset, user=user)]).counts.accepted == 1
+    assert table.persisted_offset(TP("changelog", 0)) == 7
+    assert decode_user(table.stored(0, user.encode())).events == 2

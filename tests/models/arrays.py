@@ -1,7 +1,9 @@
 """Batches and examples from what a test needs of them."""
 
-from collections.abc import Iterator
+import gc
+import sys
 from dataclasses import replace
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, NoneType
 
 import numpy as np
 
@@ -36,22 +38,23 @@ def scores_by_row(candidates, n: int = 0) -> dict[int, float]:
     return {row: score for row, score in zip(rows, scores, strict=True) if row >= 0}
 
 
-def nbytes(value) -> int:
-    """Bytes of the arrays that a generator holds, directly or in its parts; views of one count once."""
-    return sum(array.nbytes for array in {id(array): array for array in _owned(value)}.values())
+def nbytes(value: object) -> int:
+    """Bytes of memory that an object holds with all that it refers to; what two parts share counts once.
+
+    Arrays count with their data, also those that this thread alone has; classes, functions and modules are
+    not the object's own.
+    """
+    sizes: dict[int, int] = {}
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in sizes or isinstance(part, NOT_OWN) or type(part).__module__.startswith(LIBRARIES):
+            continue
+        sizes[id(part)] = sys.getsizeof(part)
+        waiting += [part.base] if isinstance(part, np.ndarray) else gc.get_referents(part)
+        waiting.append(getattr(part, "__dict__", None))  # of a threading.local, it refers to none
+    return sum(sizes.values())
 
 
-def _owned(value) -> Iterator[np.ndarray]:
-    if isinstance(value, np.ndarray):
-        yield _owner(value)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _owned(part)
-    elif isinstance(value, dict):
-        yield from _owned(list(value.values()))
-    elif type(value).__module__.startswith("models."):
-        yield from _owned(vars(value))
-
-
-def _owner(array: np.ndarray) -> np.ndarray:
-    return _owner(array.base) if isinstance(array.base, np.ndarray) else array
+NOT_OWN = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType, NoneType)
+LIBRARIES = ("numba", "torch")

@@ -109,6 +109,17 @@ def test_old_rows_and_rows_of_a_wrong_clock_are_ignored():
     assert history.points("15min", now) == []
 
 
+def test_a_clock_that_is_set_back_stops_no_history_and_no_rate():
+    topic, recorder = Topic(), Recorder("serving/a")
+    for start in (BEGAN + DAY, BEGAN):
+        run(topic, recorder, start, start + 10 * MINUTE, 5)
+    assert recorder.window() == {"accepted": 25}, "of ten seconds"
+    history = topic.history(BEGAN + 10 * MINUTE)
+    for span in SPANS:
+        points = history.points(span, BEGAN + 10 * MINUTE)
+        assert add_up(point for point in points if point.time < BEGAN + HOUR)["accepted"] > 1000
+
+
 @pytest.mark.parametrize("key", ["", "/", "serving/a", "serving/a/year/1", "a/b/c/d/e", "serving/a/"])
 def test_a_key_of_another_version_is_ignored(key):
     history = History()
@@ -151,3 +162,15 @@ def test_current_figures_are_of_the_running_processes():
     assert cluster["counts"]["users"] is None, "b is still counting"
     assert cluster["learner"]["name"] == "l"
     assert cluster["learner"]["checkpoint"] == 8
+
+
+def test_processes_that_are_long_gone_are_forgotten_though_nobody_looks():
+    history = History()
+    for n in range(5_000):  # one a minute, each with another name
+        beat(history, f"w{n}", "serving", BEGAN + n * MINUTE)
+    assert len(history._heartbeats) == LISTED_S * 1000 / MINUTE
+    beat(history, "w4950", "serving", BEGAN + 5_000 * MINUTE)
+    now = BEGAN + 5_030 * MINUTE
+    assert [beat.process for beat in history.heartbeats(now)] == [
+        "serving/w4950", *(f"serving/w{n}" for n in range(4971, 5000)),
+    ]  # fmt: skip

@@ -90,3 +90,22 @@ def test_the_map_is_computed_from_a_model_and_follows_it():
     row = model.items.row("i1")
     events = int(model.generators["popularity"].events[row])
     assert sum(step["events"] for step in item_map.day.by_step(row, events)) == events
+
+
+def test_counts_are_read_while_the_thread_that_refreshes_adds_to_them():
+    class Totals:
+        """Totals at whose reading the other thread comes in between."""
+
+        def copy(self):
+            return self
+
+        def __len__(self):
+            counts.add(20 * MINUTE_MS, np.ones(1, np.int32))
+            return 1
+
+        def __getitem__(self, row):
+            return 3
+
+    counts = EventCounts(MINUTE_MS, slots=60)
+    counts.add(MINUTE_MS, Totals())
+    assert counts.by_step(0, 5) == [{"since": MINUTE_MS, "events": 2}]

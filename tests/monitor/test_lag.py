@@ -1,6 +1,7 @@
 """Consumer lag, with a stand-in for Faust's consumer."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -20,6 +21,11 @@ class OffsetsConsumer:
         self.ends, self.starts, self.asked = ends, starts, 0
         self._committed_offset = {self.tps[p]: offset for p, offset in committed.items()}
         self.delay_s = 0.0
+        self.fetched: dict[TP, int] = {}
+        self.positions: dict[int, int] = {}
+
+    def fetch_position(self, tp: TP) -> int | None:
+        return self.positions.get(tp.partition)
 
     def assignment(self) -> set[TP]:
         return {*self.tps.values(), TP("freshet-serving-users-changelog", 0)}
@@ -56,6 +62,18 @@ def test_lag_is_what_kafka_has_and_the_worker_has_not_served(tmp_path, monkeypat
         assert await lag.by_partition() == {1: 990, 2: 0, 3: 0}
 
     asyncio.run(run())
+
+
+def test_what_is_no_record_or_was_deleted_is_no_lag(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.app.consumer = consumer = OffsetsConsumer(
+        {0: 370, 1: 11, 2: 11, 3: 11}, dict.fromkeys(range(4), 0), {0: 100, 1: 10, 2: 4, 3: None}
+    )
+    consumer.positions = {0: 370, 1: 11, 2: 11, 3: 11}
+    consumer.fetched = {consumer.tps[1]: 10, consumer.tps[2]: 10, consumer.tps[3]: 10}
+    assert asyncio.run(Lag(worker.serving).by_partition()) == {0: 0, 1: 0, 2: 7, 3: 11}, (
+        "deleted before they were read; a marker at the end; fetched and not served yet"
+    )
 
 
 def test_a_broker_that_does_not_answer_holds_no_page_up(tmp_path, monkeypatch):
@@ -100,5 +118,28 @@ def test_a_consumer_that_has_not_started_has_no_partitions(tmp_path):
         lag = Lag(worker.serving)
         assert await lag.by_partition() == {}
         assert lag.uncommitted() == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["highwaters", "earliest_offsets", "_committed_offset", "assignment"])
+def test_a_consumer_without_an_attribute_has_no_lag_of_0(tmp_path, monkeypatch, name: str):
+    """As after an upgrade of Faust: the figure fails, and so do heartbeat and metrics."""
+    monkeypatch.setattr("streams.monitor.lag.PATIENCE_S", 30)
+    worker = Worker(tmp_path / "data")
+
+    class Upgraded(OffsetsConsumer):
+        def __getattribute__(self, asked: str) -> Any:
+            if asked == name:
+                raise AttributeError(name)
+            return super().__getattribute__(asked)
+
+    worker.app.consumer = Upgraded({0: 9, 1: 9}, {0: 0, 1: 0}, {0: 5, 1: None})
+
+    async def run() -> None:
+        with pytest.raises(AttributeError, match=name):
+            await Lag(worker.serving).by_partition()
+        with pytest.raises(AttributeError, match=name):
+            await worker.status.send(worker.sampler.take)
 
     asyncio.run(run())

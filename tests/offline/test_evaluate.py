@@ -18,7 +18,7 @@ from streams.cli import cli
 from streams.clients.logs import open_log
 from streams.messages import Event
 from streams.offline.evaluate import evaluate
-from streams.offline.examples import LabelledExamples, LogCounts, read_examples, with_event_weights
+from streams.offline.examples import LabelledExamples, LogCounts, read_examples, sort, with_event_weights
 from streams.offline.options import BadOptions, EvaluationOptions, duration_ms
 from streams.offline.plan import plan
 from streams.settings import Settings
@@ -109,7 +109,7 @@ def test_examples_are_those_of_a_worker(log):
 
     events = list(open_log(log, run="e"))
     records = [Record(n, event) for n, event in enumerate(events)]
-    writes = serve(records, "events", lambda partition, key: None, Silent(), POLICY, lambda: 0)
+    writes = serve(records, "events", lambda _, key: None, Silent(), POLICY, lambda: 1_700_000_000_000)
     served = [decode_example(value) for _, value, _ in writes.outputs["examples"][0]]
     assert served == labelled(log).examples
     assert len(served) == 600
@@ -144,6 +144,39 @@ def test_filters_and_weights(log):
     assert {(e.type, e.weight) for e in purchases} == {("purchase", 2.0)}
     assert len(purchases) == 60
     assert len(labelled(log, with_event_weights(SMALL, {"*": 0, "view": 1})).examples) == 540
+
+
+def test_a_log_grouped_by_session_is_sorted_and_not_predicted_from_its_future(monkeypatch):
+    for setting in ("FRESHET_GENERATORS", "FRESHET_MAX_ITEMS"):
+        monkeypatch.delenv(setting)
+    grouped = Path(__file__).parent.parent / "clients" / "cases" / "grouped-by-session.csv"
+    result = freshet("evaluate", str(grouped), "--json")
+    assert result.exit_code == 0, result.output
+    full = json.loads(result.stdout)["recommenders"]["all"]
+    measured = round(full["recall@20"], 4), round(full["mrr@20"], 4)
+    assert measured == (0.5467, 0.4473), "with the ranker for users without a history, too, .5267 and .4370"
+    assert "is not in the order of its times and was sorted: " in result.stderr
+
+
+def test_few_late_events_leave_a_log_in_its_order():
+    events = [
+        Event(event_id=f"e{n}", user=f"u{n % 3}", type="view", item="i", time=n * 1000) for n in range(300)
+    ]
+    late = [*events[:200], events[10], *events[200:], events[20]]
+    assert (sort(late), late[200]) == (0, events[10])
+    by_user = [event for user in ("u0", "u1", "u2") for event in events if event.user == user]
+    assert sort(by_user) > 100
+    assert by_user == events
+    newest_first = events[::-1]
+    assert sort(newest_first) > 200
+    assert newest_first == events
+
+
+def test_reloads_are_those_of_the_sorted_log(tmp_path):
+    times = {3: "b", 1: "a", 4: "b", 2: "a"}
+    log = [{"time": time, "user": "u", "item": item} for time, item in times.items()]
+    kept = labelled(write_csv(tmp_path / "log.csv", log), drop_reloads=True).examples
+    assert [(example.item, example.time) for example in kept] == [("a", 1), ("b", 3)]
 
 
 # protocols
@@ -294,7 +327,10 @@ def test_the_table_and_the_plot(log, tmp_path):
         ),
         (["--model-delay", "5"], "invalid duration '5'"),
         (["--types", "sale"], "--types sale: no example has such a type; expected any of purchase, view"),
-        (["--weights", "view"], "invalid weights 'view': expected TYPE=WEIGHT,..., such as click=1,"),
+        (
+            ["--weights", "view"],
+            "invalid weights 'view': expected TYPE=WEIGHT,..., weights from 0 to 100, such",
+        ),
         (["--warm-up", "all"], "invalid warm-up 'all': expected a percentage or a number of events"),
         (["--warm-up", "600"], "no predictions: the options leave no example to predict"),
         (["--windows", "a"], "invalid windows 'a': expected a number or a range, such as 1-7"),
@@ -337,6 +373,8 @@ def test_the_table_and_the_plot(log, tmp_path):
             "unknown name 'previous' in --compare: expected generators, rankers, next, popularity",
         ),
         (["--seed", "-1"], "-1 is not in the range x>=0"),
+        (["--weights", "click=nan,view=-3"], "invalid weights 'click=nan,view=-3': expected TYPE=WEIGHT"),
+        (["--min-value", "nan"], "nan is not a finite number"),
         (
             ["--protocol", "holdout", "--split", "part", "--part", "x"],
             "unknown --part x: expected one of test, train, valid",
@@ -359,15 +397,17 @@ def test_remarks_about_the_log(tmp_path):
     ordered = rows(100)
     shuffled = write_csv(tmp_path / "shuffled.csv", random.Random(1).sample(ordered, len(ordered)))
     remarks = freshet("evaluate", shuffled, "--weights", "vew=2").stderr
-    assert "of 100 rows are not learnt, as on the stream" in remarks
-    assert "sort the log by time" in remarks
+    assert "the log is not in the order of its times and was sorted: " in remarks
+    assert "not learnt, as on the stream" not in remarks
     assert "--weights vew: no row has this event type; the log has purchase, view" in remarks
     assert "not used: part" in remarks
-    assert "seconds" not in remarks
+    remarks = freshet("evaluate", shuffled, "--protocol", "leave-one-out").stderr
+    assert "was sorted" not in remarks
+    assert "of 100 rows are not learnt, as on the stream" in remarks
     seconds = write_csv(
         tmp_path / "s.csv", [row | {"time": int(str(row["time"])) // 1000} for row in ordered]
     )
-    assert "is --time-unit s missing?" in freshet("evaluate", seconds).stderr
+    assert "times are read as s: 1500000000 is 2017-07-14" in freshet("evaluate", seconds).stderr
     twice = write_csv(tmp_path / "twice.csv", [row | {"event_id": n // 2} for n, row in enumerate(ordered)])
     assert "have the event id of an earlier row and count once" in freshet("evaluate", twice).stderr
 

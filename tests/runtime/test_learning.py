@@ -80,7 +80,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def published(settings: Settings) -> tuple[Model, Checkpoint]:
     """The model and the checkpoint on the topic."""
     model = make_model(settings)
-    return model, restore(settings, [model], threading.Event())
+    return model, restore(settings, [model], threading.Event()).checkpoint
 
 
 def slates(settings: Settings, model: Model) -> list[Any]:
@@ -162,6 +162,54 @@ def test_stopped_before_the_start_it_publishes_nothing(settings: Settings):
     learning.run(stop)
     assert not learning.active
     assert published(settings)[1] == Checkpoint()
+
+
+def test_a_learner_of_other_parameters_starts_over_with_what_changed_and_deletes_its_rows(
+    settings: Settings, monkeypatch
+):
+    """The deletions need no example to come with, and are a few at a time."""
+    monkeypatch.setattr(module, "DELETED_AT_ONCE", 3)
+    publish(settings, [encode(example) for example in examples()])
+    first = learner(settings)
+    with running(first):
+        wait_for(lambda: first.checkpoint.examples == N)
+    assert (first.differences, first.unread, first.deleted) == ([], {}, 0)
+    settings = settings.model_copy(update={"model_parameters": {"next": {"neighbours": 8}}})
+    second = learner(settings)
+    with running(second):
+        wait_for(lambda: second.deleted == 4)
+        assert second.differences == [
+            "next starts over: model_parameters.next.neighbours: this learner has 8, the published model 48"
+        ]
+        assert second.unread == {}
+        assert second.checkpoint.number == first.checkpoint.number + 2
+        publish(settings, [encode(example) for example in examples(N, 2 * N)])
+        wait_for(lambda: second.checkpoint.examples == 2 * N)
+    model, checkpoint = published(settings)
+    assert checkpoint.layouts["next"]["key"] == f"next.{first.checkpoint.number + 1}"
+    assert model.popularity.events.sum() == 2 * N
+    after = make_model(settings)
+    after.learn(examples(N, 2 * N))
+    assert model.generators["next"].state["weights"].sum() == after.generators["next"].state["weights"].sum()
+    third = learner(settings)
+    with running(third):
+        wait_for(lambda: third.active)
+        assert (third.differences, third.unread) == ([], {})
+
+
+def test_a_learner_has_room_for_the_published_model(settings: Settings):
+    publish(settings, [encode(example) for example in examples()])
+    first = learner(settings)
+    with running(first):
+        wait_for(lambda: first.checkpoint.examples == N)
+    assert (first.checkpoint.max_items, first.checkpoint.item_rows) == (100, 4)
+    for max_items, used in ((3, 100), (4, 4)):
+        smaller = learner(settings.model_copy(update={"max_items": max_items}))
+        publish(settings, [encode(example) for example in examples(N, N + max_items)])
+        with running(smaller):
+            wait_for(lambda n=max_items, each=smaller: each.checkpoint.examples >= N + n)
+        assert smaller.checkpoint.max_items == used
+        assert smaller.items == 4
 
 
 class FailingWriter(ModelWriter):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streams.kafka.embedded import EmbeddedBroker
-from streams.kafka.reading import latest
+from streams.kafka.reading import latest, record
 from streams.kafka.sending import Sender
 from streams.messages import SettingChange, decode_change, encode
 from streams.runtime import live_settings as module
@@ -45,7 +45,7 @@ def length(value: int) -> SettingChange:
 
 def last_on_topic(settings: Settings) -> Any:
     """The value that was written last."""
-    *_, message = (m for m in latest(settings, "settings", 1000, PATIENCE_S) if m.partition() == 0)
+    *_, message = (m for m in latest(settings, "settings", 1000, PATIENCE_S, record) if m.partition() == 0)
     return decode_change(message.value()).value
 
 

@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from models.core import Slate
@@ -86,15 +87,89 @@ def test_an_event_is_answered_from_the_session_that_it_ends():
     assert taught == [("a", (), 0, 1, 5), ("b", ("a",), 1, 1, 6)]
 
 
+def in_steps(*records: Record, age: int = 10):
+    """What each record writes where each is served alone, `age` ms after it came."""
+    stored: dict[bytes, bytes] = {}
+    for one in records:
+        writes = step([one], stored, now=one.timestamp + age)
+        stored |= writes.users
+        yield writes
+
+
+def shown(writes) -> list[tuple[str, int] | None]:
+    """Id and position of what was shown, of each example."""
+    examples = [messages.decode_example(value) for _, value in writes.examples]
+    return [e.shown and (e.shown.recommendation_id, e.shown.position) for e in examples]
+
+
 def test_what_was_shown_is_joined_with_what_came():
-    writes = step([record(1, item="a"), record(2, item="hit"), record(3, item="a"), record(4, item="new")])
-    shown = [messages.decode_example(value).shown for _, value in writes.examples]
-    assert [s and (s.recommendation_id, s.position) for s in shown] == [None, None, ("3-2", 1), None]
-    assert writes.counts.predictions == 3  # the first came before any list
-    assert (writes.counts.recommended_hits, writes.counts.popular_hits) == (1, 1)
-    stored = dict(writes.users)
-    again = step([record(5, item="new")], stored)
-    assert messages.decode_example(again.examples[0][1]).shown.recommendation_id == "3-4", "over steps too"
+    items = ["a", "hit", "a", "new"]
+    steps = list(
+        in_steps(*(record(n, item=item, timestamp=NOW + 100 * n) for n, item in enumerate(items, 1)))
+    )
+    assert [shown(writes) for writes in steps] == [[None], [None], [("3-2", 1)], [None]]
+    assert [writes.counts.predictions for writes in steps] == [0, 1, 1, 1]  # the first came before any list
+    assert [writes.counts.recommended_hits for writes in steps] == [0, 0, 1, 0]
+    assert [writes.counts.popular_hits for writes in steps] == [0, 1, 0, 0]
+
+
+def test_a_list_that_was_made_after_an_event_was_not_shown_before_it():
+    """After an outage, all that came meanwhile is one micro-batch."""
+    hour = 3_600_000
+    records = [record(n, item="a", timestamp=NOW + n * hour) for n in range(5)]
+    writes = step(records, now=NOW + 10 * hour)
+    assert shown(writes) == [None] * 5
+    assert (writes.counts.predictions, writes.counts.recommended_hits, writes.counts.popular_hits) == (
+        0,
+        0,
+        0,
+    )
+    for timestamp, seen in ((10 * hour, None), (10 * hour + 1, ("3-4", 0))):
+        later = step(
+            [record(5, item="a", timestamp=NOW + timestamp)], dict(writes.users), now=NOW + 11 * hour
+        )
+        assert shown(later) == [seen]
+
+
+def test_events_of_the_same_millisecond_were_not_caused_by_each_others_lists():
+    assert shown(step([record(1), record(2), record(3)], now=NOW)) == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("came_from", "seen"), [("3-1", ("3-1", 0)), ("3-0", None), ("other", None), (None, None)]
+)
+def test_the_recommendation_that_an_event_names_decides(came_from, seen):
+    """Whenever it came: here at the time at which the list was made."""
+    listed = step([record(1)])
+    event = Event(event_id="e2", user="u", type="click", item="a", time=NOW, recommendation_id=came_from)
+    writes = step([Record(b"u", encode(event), 2, NOW + 10)], dict(listed.users))
+    assert shown(writes) == [seen]
+    assert writes.counts.predictions == writes.counts.recommended_hits == (seen is not None)
+
+
+def test_an_event_that_names_an_older_list_is_no_hit_of_the_latest():
+    listed = step([record(1)])
+    event = Event(event_id="e2", user="u", type="click", item="a", time=NOW, recommendation_id="3-0")
+    writes = step([Record(b"u", encode(event), 2, NOW + 3_600_000)], dict(listed.users), now=NOW + 4_000_000)
+    assert shown(writes) == [None]
+    assert writes.counts.predictions == 0
+
+
+def test_in_a_log_that_is_replayed_lists_are_shown_by_its_own_times():
+    """All in one micro-batch, 50 ms after it was published: what came a minute later could see the list."""
+    begin = NOW - 10**9
+    records = [
+        record(n, item="a", time=time, headers=(("replay", str(time).encode()),))
+        for n, time in enumerate([begin, begin + 20, begin + 60_000])
+    ]
+    assert shown(step(records, now=NOW + 50)) == [None, None, ("3-1", 0)]
+
+
+def test_a_user_record_from_before_slates_had_times_is_read():
+    users = step([record(1)]).users
+    old = msgspec.msgpack.encode(msgspec.msgpack.decode(users[b"u"])[:-1])
+    assert decode_user(old).slate_time == 0
+    assert shown(step([record(2)], {b"u": old})) == [("3-1", 0)]
 
 
 def test_a_step_applied_twice_changes_nothing_the_second_time():
@@ -180,6 +255,76 @@ def test_poison_of_every_kind_becomes_a_dead_letter_and_the_rest_is_served():
     assert [value for _, value, _ in writes.dead_letters][: len(BAD)] == [value for value, _ in BAD]
     assert writes.counts.accepted == len(writes.recommendations) == len(BAD)
     assert sum(writes.counts.dead_letters.values()) == len(letters)
+
+
+BEHIND = ServingPolicy.from_settings(Settings(answer_all_within_s=30))
+LATER = NOW + 60_000
+"""A minute after the records arrived."""
+
+
+def answered(writes):
+    return [decode_recommendation(value).event_id for _, value in writes.recommendations]
+
+
+def test_behind_only_the_latest_event_of_each_user_is_answered_and_every_event_is_applied():
+    records = [record(n, user=f"u{n % 2}", item=f"i{n}") for n in range(5)]
+    in_time, behind = step(records, policy=BEHIND, now=NOW + 30_000), step(records, policy=BEHIND, now=LATER)
+    assert (answered(in_time), in_time.counts.skipped) == (["e0", "e1", "e2", "e3", "e4"], 0)
+    assert (answered(behind), behind.counts.skipped) == (["e3", "e4"], 3)
+    assert (behind.counts.accepted, behind.counts.recommendations) == (5, 2)
+    assert len(behind.ages_ms) == 2
+    users = [
+        {
+            key: msgspec.structs.replace(decode_user(value), slate_time=0)
+            for key, value in writes.users.items()
+        }
+        for writes in (in_time, behind)
+    ]
+    assert users[0] == users[1], "history and the latest list are the same"
+    taught = [[messages.decode_example(v) for _, v in writes.examples] for writes in (in_time, behind)]
+    assert [(e.item, e.history, e.offset) for e in taught[0]] == [
+        (e.item, e.history, e.offset) for e in taught[1]
+    ]
+    lists = [[decode_recommendation(v).items for _, v in w.recommendations] for w in (in_time, behind)]
+    assert lists[1] == lists[0][-2:]
+    everything = ServingPolicy.from_settings(Settings(answer_all_within_s=0))
+    assert len(step(records, policy=everything, now=LATER).recommendations) == 5
+
+
+def test_an_event_that_came_in_time_is_answered_beside_those_that_waited():
+    old, new = NOW, LATER - 1_000
+    arrivals = [("a", old), ("b", new), ("b", old), ("a", new), ("a", new), ("c", old)]
+    records = [record(n, user=user, timestamp=at) for n, (user, at) in enumerate(arrivals)]
+    writes = step(records, policy=BEHIND, now=LATER)
+    assert answered(writes) == ["e1", "e2", "e3", "e4", "e5"], "e0 waited, and e4 is its user's latest"
+    assert writes.counts.skipped == 1
+
+
+def test_what_came_after_a_skipped_event_is_compared_with_the_list_that_was_shown():
+    stored = dict(step([record(1, item="a")]).users)  # shows ["a"]
+    came = [record(n, item=item, timestamp=NOW + 20) for n, item in ((2, "b"), (3, "b"), (4, "a"))]
+    writes = step(came, stored, BEHIND, now=LATER)
+    examples = [messages.decode_example(value) for _, value in writes.examples]
+    assert [e.shown and e.shown.recommendation_id for e in examples] == [None, None, "3-1"]
+    assert (writes.counts.predictions, writes.counts.recommended_hits) == (3, 1)
+    assert decode_user(writes.users[b"u"]).slate_id == "3-4"
+
+
+def test_an_event_that_is_not_answered_anyway_replaces_no_answer():
+    records = [record(1), record(2, item="b"), record(3, type="impression")]
+    writes = step(
+        [*records, Record(b"u", b"{", 4), Record(b"u", records[0].value, 5)], policy=BEHIND, now=LATER
+    )
+    assert answered(writes) == ["e2"]
+    assert writes.counts.skipped == 1
+
+
+def test_a_replayed_log_is_answered_in_full():
+    header = (("replay", str(NOW - 10**9).encode()),)
+    records = [record(n, time=NOW - 10**9 + n, headers=header) for n in range(3)]
+    writes = step(records, policy=BEHIND, now=LATER)
+    assert answered(writes) == ["e0", "e1", "e2"]
+    assert writes.counts.skipped == 0
 
 
 def test_unknown_types_can_be_refused():

@@ -12,7 +12,11 @@ from tests.web.worker import Worker
 def recommendations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The messages on the topic of recommendations; there is no Kafka here."""
     messages: list[Any] = []
-    monkeypatch.setattr(exposure, "latest", lambda *args: messages)
+
+    def latest(settings: Any, topic: str, per_partition: int, timeout_s: float, keep: Any) -> list[Any]:
+        return [keep(message)[0] for message in messages]
+
+    monkeypatch.setattr(exposure, "latest", latest)
     return messages
 
 

@@ -1,5 +1,7 @@
 """The dead letters page: what is shown, and sending again after a fix."""
 
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,16 @@ from streams.messages import DeadLetter, decode_event
 from streams.settings import Settings
 from streams.step.clock import REPLAY_HEADER
 from streams.web import dead_letters_page
+from streams.web.dead_letters_page import LATEST, LATEST_BYTES, StoredDeadLetter
 from tests.web.worker import BROWSER, TOKEN, Page, Worker, get, get_json, post
 
+KEPT_BYTES = 5_000
+"""Bytes that may be kept of a dead letter, whatever its size."""
 BAD = b'{"event_id":"1","user":"ann","type":"view","item":"<i>","time":"soon"}'
+
+
+CAME = 1_700_000_000_000
+"""Kafka's time of the records that became dead letters, ms."""
 
 
 class Message:
@@ -23,10 +32,14 @@ class Message:
         self.partition, self.offset, self.headers = lambda: 3, lambda: offset, lambda: headers
 
 
-def message(value: bytes | None, offset: int, reason: str = "malformed-json") -> Message:
-    """A dead letter as Freshet writes it."""
-    header = DeadLetter(reason=reason, detail="why <b>", topic="events", partition=1, offset=7, time=1000)
-    return Message(b"ann", value, offset, header.headers())
+def message(
+    value: bytes | None, offset: int, reason: str = "malformed-json", own: Any = (), **more: Any
+) -> Message:
+    """A dead letter as Freshet writes it; `own`: the headers that the record had."""
+    header = DeadLetter(
+        reason=reason, detail="why <b>", topic="events", partition=1, offset=7, **({"time": CAME} | more)
+    )
+    return Message(b"ann", value, offset, [*own, *header.headers()])
 
 
 @pytest.fixture
@@ -44,9 +57,13 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     ]  # fmt: skip
     by_place = {(m.partition(), m.offset()): m for m in messages}
 
-    def latest(settings: Settings, topic: str, per_partition: int, timeout_s: float) -> list[Message]:
+    def latest(
+        settings: Settings, topic: str, per_partition: int, timeout_s: float, keep: Any, max_bytes: int
+    ) -> list[Any]:
         assert topic == "dead-letter"
-        return messages[::-1]
+        kept = [keep(message) for message in messages[::-1]]
+        assert all(size < KEPT_BYTES for _, size in kept)
+        return [letter for letter, _ in kept]
 
     def record_at(
         settings: Settings, topic: str, partition: int, offset: int, timeout_s: float
@@ -78,6 +95,32 @@ def test_dead_letters_are_listed_by_reason_with_their_bytes_escaped(worker: Work
     assert get(worker, "/dead-letters?reason=magic")[0] == 400
 
 
+def test_of_large_dead_letters_excerpts_are_kept(worker: Worker, messages: list[Message]):
+    header = DeadLetter(
+        reason="wrong-type", detail="d" * 10**6, topic="events", partition=1, offset=7, time=1000
+    )
+    messages[:] = [Message(b"k" * 10**6, "ü".encode() * 10**6, n, header.headers()) for n in range(50)]
+    tracemalloc.start()
+    try:
+        figures = get_json(worker, "/dead-letters")
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * 10**6, "and not 200 MB, as long as the worker lives"
+    letter = figures["letters"][0]
+    assert letter["bytes"] == 2 * 10**6
+    assert letter["value"] == "ü" * 200 + "…"
+    assert letter["key"] == "k" * 200 + "…"
+    assert letter["detail"] == "d" * 1000
+
+
+def test_the_list_has_a_budget_of_bytes():
+    letter = StoredDeadLetter.from_message(message(b"v" * 5_000, 1)).shortened()
+    assert letter.size == 5_000
+    assert LATEST_BYTES / letter.memory_bytes > 12 * LATEST, "enough for the latest of twelve partitions"
+    assert sys.getsizeof(letter.value) <= letter.memory_bytes < KEPT_BYTES
+
+
 def test_one_dead_letter_is_shown_in_full(worker: Worker, messages: list[Message]):
     assert get_json(worker, "/dead-letters?at=3:9")["letter"]["text"] == BAD.decode()
     assert len(get_json(worker, "/dead-letters?at=3:6")["letter"]["value"]) == 10_000
@@ -99,7 +142,7 @@ def test_a_dead_letter_is_sent_again_as_what_it_should_have_been(
     assert post(worker, "/dead-letters", {"at": "3:9", "value": fixed.decode()})[0] == 200
     ((topic, key, value, headers),) = sent
     assert (topic, key, decode_event(value)) == ("events", b"ann", decode_event(fixed))
-    assert headers == [(REPLAY_HEADER, b"1000")], "as of when it came first"
+    assert headers == [(REPLAY_HEADER, b"%d" % CAME)], "as of when it came first"
     status, text = post(worker, "/dead-letters", "at=3:9&at=3:8", accept=BROWSER)
     assert status == 422
     assert Page(text).text.count("not sent") == 2
@@ -109,6 +152,86 @@ def test_a_dead_letter_is_sent_again_as_what_it_should_have_been(
                  {"at": "3:9", "value": 5}, {"at": "3:9", "value": []}, {"at": "\ud800"},
     ):  # fmt: skip
         assert post(worker, "/dead-letters", body)[0] == 400
+
+
+def test_the_headers_of_the_record_come_along_when_it_is_sent_again(
+    worker: Worker, messages: list[Message], monkeypatch
+):
+    sent: list[Any] = []
+    monkeypatch.setattr(dead_letters_page.Sender, "send", lambda self, *record: sent.append(record))
+    of_2017 = [("trace", None), ("reason", b"sale"), (REPLAY_HEADER, b"1500000000000")]
+    messages[0] = message(BAD, 9, own=of_2017)
+    messages[1] = message(BAD, 8, own=[(REPLAY_HEADER, b"soon")], time=CAME // 1000)
+    by_place = {f"3:{m.offset()}": m for m in messages}
+    monkeypatch.setattr(dead_letters_page, "record_at", lambda s, t, p, offset, _: by_place[f"{p}:{offset}"])
+    fixed = BAD.replace(b'"soon"', b"1500000000000").decode()
+    for at in ("3:9", "3:8"):
+        assert post(worker, "/dead-letters", {"at": at, "value": fixed})[0] == 200
+    assert [headers for *_, headers in sent] == [
+        [("trace", None), ("reason", b"sale"), (REPLAY_HEADER, b"1500000000000")],
+        [(REPLAY_HEADER, b"%d" % CAME)],
+    ]
+
+
+def test_one_that_was_cut_or_would_be_a_dead_letter_again_is_not_sent(
+    worker: Worker, messages: list[Message], monkeypatch
+):
+    sent: list[Any] = []
+    monkeypatch.setattr(dead_letters_page.Sender, "send", lambda self, *record: sent.append(record))
+    whole = BAD.replace(b'"soon"', b"5")
+    cut = message(whole + b" ", 9, "too-large", value_bytes=14_000_000, cut="value")
+    monkeypatch.setattr(dead_letters_page, "record_at", lambda *place: cut)
+    letter = get_json(worker, "/dead-letters?at=3:9")["letter"]
+    assert (letter["bytes"], letter["cut"]) == (14_000_000, "value")
+    text = get(worker, "/dead-letters?at=3:9", BROWSER)[1]
+    assert "14,000,000 bytes" in Page(text).text
+    assert "Send again" not in text
+    status, answer = post(worker, "/dead-letters", {"at": "3:9"})
+    assert status == 422
+    assert "was cut" in answer["letters"][0]["why_not"]
+    in_seconds = BAD.replace(b'"soon"', b"1700000000").decode()
+    status, answer = post(worker, "/dead-letters", {"at": "3:9", "value": in_seconds})
+    assert status == 422
+    assert "time-in-seconds" in answer["letters"][0]["why_not"]
+    assert not sent
+    assert post(worker, "/dead-letters", {"at": "3:9", "value": whole.decode()})[0] == 200
+
+
+class UnreadableHeaders(Message):
+    """A record of another producer, with a header name that confluent-kafka cannot decode."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(b"ann", b"x", offset, None)
+        self.headers, self.set_headers = self._fail, lambda headers: None
+
+    def _fail(self) -> None:
+        raise SystemError("returned a result with an exception set") from UnicodeDecodeError(
+            "utf-8", b"\xff", 0, 1, "invalid start byte"
+        )
+
+
+def test_headers_of_any_kind_are_shown(worker: Worker, messages: list[Message], monkeypatch):
+    ours = message(BAD, 1).headers()
+    odd: list[Message] = [
+        Message(b"ann", b"x", n, headers)
+        for n, headers in enumerate(
+            [
+                *([(n, None if n == name else v) for n, v in ours] for name, _ in ours),
+                [("reason", None)], [(name, b"\xff") for name, _ in ours],
+                [*ours, ("time", b"9" * 30)], [*ours, ("time", b"-1")], [*ours, ("time", b"9" * 17)],
+                [*ours, ("offset", b"-5"), ("partition", b"9" * 30)], [], None,
+            ]
+        )
+    ]  # fmt: skip
+    odd.append(UnreadableHeaders(len(odd)))
+    monkeypatch.setattr(
+        dead_letters_page, "latest", lambda s, t, n, timeout, keep, most: [keep(m)[0] for m in odd]
+    )
+    monkeypatch.setattr(dead_letters_page, "record_at", lambda s, t, p, offset, _: odd[offset])
+    for accept in (BROWSER, "application/json"):
+        assert get(worker, "/dead-letters", accept)[0] == 200
+        for n in range(len(odd)):
+            assert get(worker, f"/dead-letters?at=3:{n}", accept)[0] == 200
 
 
 def test_a_kafka_that_does_not_answer_or_accept_makes_a_503(

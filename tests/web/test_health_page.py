@@ -1,5 +1,7 @@
 """Readiness of a worker."""
 
+from models.checkpoint import Checkpoint
+from streams.kafka.replica_queue import Queued
 from tests.web.worker import BROWSER, Worker, get, strict
 
 
@@ -23,5 +25,6 @@ def test_ready_says_what_it_waits_for(tmp_path):
 def test_a_checkpoint_in_the_queue_makes_no_worker_unready(tmp_path):
     worker = Worker(tmp_path / "data")
     assert worker.serving.ready
-    worker.serving.replica._queue.append((None, worker.serving.model.prepare([])))
+    prepared = worker.serving.model.prepare([])
+    worker.serving.replica._queue.put(Queued(None, prepared, 0, Checkpoint()))
     assert worker.serving.ready

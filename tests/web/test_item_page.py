@@ -3,12 +3,14 @@
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from models.model import Model
 from streams.messages import Recommendation, Recommended, encode
 from streams.monitor import exposure
+from streams.web.item_page import most_similar
 from tests.models.arrays import example
 from tests.web.worker import BROWSER, NOW, Page, Worker, get, get_json, strict
 
@@ -82,3 +84,27 @@ def test_an_item_is_unknown_only_once_the_model_is_there(tmp_path):
     assert get(worker, "/items/a")[0] == 503
     worker.serving.replica._caught_up.set()
     assert get(worker, "/items/a")[0] == 404
+
+
+def test_the_nearest_are_selected_and_only_they_are_sorted(monkeypatch):
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(5_000, 8)).astype(np.float32)
+    unit = vectors / np.linalg.norm(vectors, axis=1)[:, None]
+    cosine = unit @ unit[7]
+    expected = [row for row in np.argsort(-cosine).tolist() if row != 7][:20]
+    sorted_sizes = []
+    for name in ("argsort", "sort", "lexsort"):
+        sort = getattr(np, name)
+        monkeypatch.setattr(
+            np, name, lambda a, *more, sort=sort: sorted_sizes.append(np.shape(a)[-1]) or sort(a, *more)
+        )
+    rows, scores = most_similar(vectors, 7, 20)
+    assert rows.tolist() == expected
+    assert scores == pytest.approx(cosine[expected], abs=1e-5)
+    assert max(sorted_sizes) <= 20
+
+
+def test_the_nearest_of_a_few_are_all_others():
+    vectors = np.eye(3, dtype=np.float32) + 1
+    assert most_similar(vectors, 1, 20)[0].tolist() == [0, 2]
+    assert most_similar(vectors[:1], 0, 20)[0].tolist() == []

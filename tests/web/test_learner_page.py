@@ -7,6 +7,8 @@ from aiohttp import web
 
 from models.checkpoint import Checkpoint
 from streams import topics
+from streams.kafka.losses import Losses
+from streams.kafka.topic_watch import TopicWatch
 from streams.monitor.sample import LearnerSampler
 from streams.runtime.faust_app import make_app
 from streams.settings import Settings
@@ -24,6 +26,10 @@ class Learning:
         self.waiting_for = list(waiting_for)
         self.lag, self.items, self.quality = 4, 12, None
         self.half_lives_ms = {"trending": 7_200_000.0}
+        self.settings, self.losses = Settings(), Losses()
+        self.topic_watch = TopicWatch(self.settings, "examples", self.losses, lambda: range(0))
+        self.differences = ["next starts over: <neighbours>"] if active else []
+        self.unread, self.deleted = {"next": 40} if active else {}, 5
 
 
 def learner(folder: Path, learning: Learning) -> web.Application:
@@ -47,12 +53,15 @@ def test_the_pages_of_a_learner_that_learns(tmp_path):
         assert figures == {
             "state": "active", "checkpoint": 9, "examples": 200, "repeated": 5, "unusable": 1, "lag": 4,
             "items": 12, "rows": 30, "half_lives_ms": {"trending": 7_200_000.0},
+            "differences": ["next starts over: <neighbours>"], "unread_rows": {"next": 40}, "deleted_rows": 5,
         }  # fmt: skip
         status, text, headers = await ask("/", BROWSER)
         assert status == 200
         assert '<span class="state good">active</span>' in text
         assert headers["Content-Security-Policy"]
         assert "trending 2 h" in Page(text).text
+        assert "next starts over: <neighbours>" in Page(text).text
+        assert "5 deleted, 40 of next to be deleted" in Page(text).text
         assert (await ask("/.json", BROWSER))[2]["Content-Type"] == "application/json"
         for path in ("/health/live", "/health/ready"):
             assert (await ask(path))[0] == 200
@@ -63,6 +72,8 @@ def test_the_pages_of_a_learner_that_learns(tmp_path):
         assert metrics["freshet_learner_lag_examples"] == {(): 4}
         assert metrics["freshet_model_checkpoint"] == {(): 9}
         assert metrics["freshet_model_items"] == {(): 12}
+        assert metrics["freshet_model_unread_rows"] == {(): 40}
+        assert metrics["freshet_model_deleted_rows_total"] == {(): 5}
         for path in ("/users/ann", "/router/", "/table/", "/nothing"):
             assert (await ask(path))[0] == 404
         assert (await ask("/", method="POST"))[0] == 405

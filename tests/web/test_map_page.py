@@ -5,6 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from streams.messages import MetricsRow, Process, encode
@@ -61,6 +62,7 @@ def test_the_worker_that_has_run_longest_answers(worker: Worker, tmp_path: Path,
     async def visit(ask: Ask) -> None:
         async with TestServer(worker.site) as server:
             url = str(server.make_url("")).rstrip("/")
+            other.know(url)
             about = Process(kind="serving", url=url, started=0, ready=True)
             row = MetricsRow(time=0, until=0, process=about)
             other.status._write("serving/w/now", encode(row))
@@ -73,7 +75,52 @@ def test_the_worker_that_has_run_longest_answers(worker: Worker, tmp_path: Path,
     browse(other.site, visit)
 
 
+def test_only_members_of_the_group_are_asked(worker: Worker):
+    """A heartbeat is a record on a topic: an address there is no reason to fetch it."""
+    requests: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        requests.append(request.path)
+        return web.json_response({"time": 1, "items": []})
+
+    async def visit(ask: Ask) -> None:
+        stranger = web.Application()
+        stranger.router.add_get("/{path:.*}", answer)
+        async with TestServer(stranger) as server:
+            url = str(server.make_url("")).rstrip("/")
+            about = Process(kind="serving", url=url, started=0, ready=True)
+            worker.status._write("serving/stranger/now", encode(MetricsRow(time=0, until=0, process=about)))
+            assert len(strict((await ask("/map"))[1])["items"]) == 12
+            assert strict((await ask("/items/c"))[1])["worker"] == "w"
+            assert requests == []
+            worker.know(url)
+            assert strict((await ask("/map?again"))[1])["items"], "cached for a second"
+            assert (await ask("/items/c"))[0] == 200
+            assert requests == ["/items"]
+
+    browse(worker.site, visit)
+
+
+def test_a_worker_that_redirects_is_not_followed(worker: Worker):
+    requests: list[str] = []
+
+    async def redirect(request: web.Request) -> web.Response:
+        requests.append(request.path)
+        raise web.HTTPFound("/elsewhere")
+
+    async def visit(ask: Ask) -> None:
+        member = web.Application()
+        member.router.add_get("/{path:.*}", redirect)
+        async with TestServer(member) as server:
+            worker.know(server.make_url(""))
+            assert (await ask("/users/nobody"))[0] == 503
+            assert requests == ["/users"]
+
+    browse(worker.site, visit)
+
+
 def test_a_worker_that_has_run_longest_and_does_not_answer_is_done_without(worker: Worker):
+    worker.know("http://127.0.0.1:1")
     about = Process(kind="serving", url="http://127.0.0.1:1", started=0, ready=True)
     worker.status._write("serving/gone/now", encode(MetricsRow(time=0, until=0, process=about)))
     assert len(get_json(worker, "/map")["items"]) == 12

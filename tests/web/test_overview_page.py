@@ -4,10 +4,11 @@ import time
 
 import pytest
 
+from streams.kafka.repairs import KINDS, USERS
 from streams.messages import MetricsRow, Process, encode
 from streams.monitor.history import SPANS
 from streams.step.writes import Counts
-from tests.web.worker import BROWSER, Page, Worker, get, get_json, writes
+from tests.web.worker import BROWSER, Page, Worker, get, get_json, samples, writes
 
 
 def test_the_overview_has_every_figure_as_json(worker: Worker):
@@ -21,7 +22,8 @@ def test_the_overview_has_every_figure_as_json(worker: Worker):
     assert 500 <= figures["model"]["age_ms"] < 60_000
     assert set(figures["hits"]) == {"predictions", "recommended", "popularity"}
     assert set(figures["counts"]) == {
-        "accepted", "duplicates", "late", "replayed", "recommendations", "rebalances", "dead_letters", "users"
+        "accepted", "duplicates", "late", "replayed", "recommendations", "skipped", "rebalances",
+        "dead_letters", "users", "lost_events", "lost_examples",
     }  # fmt: skip
     assert figures["lag"] == {}
     assert figures["learner"] is None
@@ -50,8 +52,8 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path):
     worker = Worker(tmp_path / "data")
     worker.send_heartbeat()
     counts = Counts(
-        accepted=50, duplicates=3, late=2, replayed=1, recommendations=40, predictions=20, recommended_hits=9,
-        popular_hits=4, dead_letters={"empty": 4},
+        accepted=50, duplicates=3, late=2, replayed=1, recommendations=40, skipped=7, predictions=20,
+        recommended_hits=9, popular_hits=4, dead_letters={"empty": 4},
     )  # fmt: skip
     worker.notify(writes(counts, [3] * 30 + [700] * 9 + [99_999_999]))
     worker.send_heartbeat()
@@ -63,7 +65,7 @@ def test_counts_and_ages_are_those_that_were_added(tmp_path):
     assert figures["hits"] == {"predictions": 20, "recommended": 9, "popularity": 4}
     assert figures["counts"] | {"users": 0} == {
         "accepted": 50, "duplicates": 3, "late": 2, "replayed": 1, "recommendations": 40, "dead_letters": 4,
-        "rebalances": 0, "users": 0,
+        "skipped": 7, "rebalances": 0, "users": 0, "lost_events": 0, "lost_examples": 0,
     }  # fmt: skip
     assert figures["dead_letters"] == {"empty": 4}
     text = Page(get(worker, "/", BROWSER)[1]).text
@@ -103,6 +105,21 @@ def test_a_worker_without_heartbeats_is_shown_as_silent(tmp_path):
     assert "Worker other is silent: its last heartbeat was" in Page(get(worker, "/", BROWSER)[1]).text
 
 
+def test_a_worker_that_differs_from_the_learner_says_in_what(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.serving.replica.differences = ["next is not updated: neighbours: this worker has 8, the learner 9"]
+    worker.serving.model.parts.follow({})
+    worker.send_heartbeat()
+    (process,) = get_json(worker, "/")["processes"]
+    assert process["differences"] == worker.serving.replica.differences
+    text = Page(get(worker, "/", BROWSER)[1]).text
+    assert "Worker w: next is not updated: neighbours: this worker has 8, the learner 9." in text
+    metrics = samples(get(worker, "/metrics")[1])
+    assert metrics["freshet_model_differences"] == {(): 1}
+    not_updated = metrics["freshet_model_components_not_updated"]
+    assert not_updated == {(): len(worker.serving.model.parts.layouts)}
+
+
 def test_the_overview_refreshes_until_it_is_paused(worker: Worker):
     page = Page(get(worker, "/", BROWSER)[1])
     assert ("meta", {"http-equiv": "refresh", "content": "5"}) in page.elements
@@ -110,3 +127,39 @@ def test_the_overview_refreshes_until_it_is_paused(worker: Worker):
     paused = Page(get(worker, "/?pause", BROWSER)[1])
     assert not any(e.get("http-equiv") == "refresh" or "hx-get" in e for _, e in paused.elements)
     assert ("form", {"action": "/users", "role": "search"}) in paused.elements
+
+
+def test_what_was_lost_and_what_has_to_be_set_right_is_said(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.send_heartbeat()
+    worker.serving.losses.add(0, 30)
+    worker.serving.losses.add(2, 4)
+    worker.serving.topic_watch.problems = ["events: was deleted: <b>"]
+    worker.send_heartbeat()
+    figures = get_json(worker, "/")
+    assert figures["lost"] == {"lost_events": {"0": 30, "2": 4}}
+    assert figures["counts"]["lost_events"] == 34
+    (process,) = figures["processes"]
+    assert (process["state"], process["problems"]) == ("not ready", ["events: was deleted: <b>"])
+    assert figures["answered_by"]["waiting_for"] == ["events: was deleted: <b>"]
+    text = " ".join(Page(get(worker, "/", BROWSER)[1]).text.split())
+    assert "Worker w: events: was deleted: <b>" in text
+    assert "34 events were lost before they were served, in the last 15 min, in partition 0, 2" in text
+    assert get(worker, "/health/ready")[0] == 503
+    metrics = samples(get(worker, "/metrics")[1])
+    assert metrics["freshet_lost_events_total"] == {(("partition", "0"),): 30, (("partition", "2"),): 4}
+    assert metrics["freshet_ready"] == {(): 0}
+
+
+def test_repairs_of_local_state_are_shown(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.table.repairs.add(USERS, "users-0.db: Corruption")
+    worker.send_heartbeat()
+    assert get_json(worker, "/")["repairs"] == [{"kind": USERS, "what": KINDS[USERS], "count": 1}]
+    assert KINDS[USERS] in get(worker, "/", BROWSER)[1]
+
+
+def test_without_repairs_the_overview_says_nothing_of_them(worker: Worker):
+    worker.send_heartbeat()
+    assert get_json(worker, "/")["repairs"] == []
+    assert "Local state" not in get(worker, "/", BROWSER)[1]

@@ -1,6 +1,7 @@
 """What all pages share: errors, methods, headers, HTML or JSON, static files."""
 
 import html
+import re
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_every_answer_has_the_headers_that_keep_it_harmless(worker: Worker, path
 def test_pages_hold_no_inline_script_no_style_and_nothing_from_elsewhere(worker: Worker, path: str):
     page = Page(get(worker, path, BROWSER)[1])
     assert page.elements[0][0] == "html"
-    assert page.elements[0][1] == {"lang": "en"}
+    assert page.elements[0][1] == {"lang": "en", "data-root": ""}
     for tag, attributes in page.elements:
         assert tag != "style"
         assert not any(a == "style" or a.startswith("on") for a in attributes)
@@ -136,3 +137,33 @@ def test_vendored_files_are_what_was_published(folder: Path):
     ours = {"SHA256SUMS", *(f.name for f in folder.iterdir() if f.suffix in (".py", "") or f.is_dir())}
     checksums = {f.name: sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name not in ours}
     assert checksums == sums
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/quality", "/users/ann", "/items/a", "/map", "/live", "/settings", "/x"]
+)
+def test_under_a_sub_path_every_address_begins_with_it(worker: Worker, tmp_path: Path, path: str):
+    behind_proxy = Worker(tmp_path / "data", web_root_path="/freshet")
+    behind_proxy.learn()
+    addresses = [
+        value
+        for _, attributes in Page(get(behind_proxy, path, BROWSER)[1]).elements
+        for name, value in attributes.items()
+        if name in ("href", "src", "action", "formaction", "hx-get", "data-from")
+    ]
+    assert len(addresses) > 10
+    assert [a for a in addresses if not (a or "").startswith(("/freshet/", "?", "#"))] == []
+
+
+def test_no_template_or_script_has_an_address_that_begins_with_a_slash():
+    """Also those that no test renders: addresses begin with `root`."""
+    web = Path(site.__file__).parent
+    templates = {path.name: path.read_text() for path in sorted(web.glob("templates/*.html"))}
+    scripts = {path.name: path.read_text() for path in sorted(web.glob("static/*.js"))}
+    assert len(templates) > 10
+    assert len(scripts) > 3
+    attribute = re.compile(
+        r"""\b(?:href|src|(?:form)?action|hx-\w+|data-from)=["'](?:/|{{ (?!root|address|entry))"""
+    )
+    assert {name: attribute.findall(text) for name, text in templates.items() if attribute.search(text)} == {}
+    assert {name for name, text in scripts.items() if re.search(r"""(?:["'`]|\()/\w""", text)} == set()

@@ -37,7 +37,7 @@ TOKEN = "sesame, open"
 ODD = [
     "<script>alert(1)</script>", "'\"><img src=x onerror=alert(1)>", "😀" * 62, "a/b/c", "/", "a.json",
     ".json", "..", ".", "a b+c%2F?id=1&y#z;", "line\nbreak", "\u202egnp.exe", " ", "%", "%41", "ü/..//é",
-    "x" * 256, "nul\x00",
+    "x" * 256, "nul\x00", "\x1b[2J\x9b31mred",
 ]  # fmt: skip
 """Ids that a careless page would mistake for something else."""
 

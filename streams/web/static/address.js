@@ -1,7 +1,9 @@
 "use strict";
-// Path of the page of a user or an item, as `address` in streams/web/rendering.py.
+// Paths of pages: `root` is the setting web_root_path; `address` is as in streams/web/rendering.py.
+
+const root = document.documentElement.dataset.root;
 
 const address = (kind, id) =>
   id === "." || id === ".." || id.endsWith(".json")
-    ? `/${kind}?id=${encodeURIComponent(id)}`
-    : `/${kind}/${encodeURIComponent(id)}`;
+    ? `${root}/${kind}?id=${encodeURIComponent(id)}`
+    : `${root}/${kind}/${encodeURIComponent(id)}`;

@@ -56,7 +56,7 @@
     setState(paused ? "paused" : "live", !paused);
   });
 
-  const source = new EventSource(`/live/stream${location.search}`);
+  const source = new EventSource(`${root}/live/stream${location.search}`);
   source.onopen = () => setState("live", true);
   source.onerror = () => setState("connection lost, reconnecting", false);
   source.onmessage = ({ data }) => paused || show(JSON.parse(data));

@@ -1,5 +1,8 @@
 """Live quality on streams whose counts are known beforehand."""
 
+import sys
+import threading
+
 import numpy as np
 
 from models.core import Example, Shown
@@ -8,6 +11,7 @@ from models.evaluation.live import FROZEN, NOW, SHOWN, LiveQuality, by_recommend
 from models.evaluation.replicas import DelayedReplica
 from models.model import Model
 from models.recommender import Recommender
+from streams.monitor.sample import as_counters
 from tests.models import arrays
 
 START_MS = 1_700_000_000_000
@@ -105,3 +109,26 @@ def test_lists_are_measured_after_enough_of_them():
     counts_of(quality, model, [example(f"b{rng.integers(20)}", "a", time=n) for n in range(2100)], size=100)
     assert 0 < quality.gauges()["lists:coverage"] <= 1
     assert quality.gauges()["lists:novelty"] > 0
+
+
+def test_totals_are_read_while_another_thread_counts():
+    quality, _ = live_quality()
+    reads = threading.Event()
+
+    def count() -> None:
+        n = 0
+        while not reads.is_set():
+            n = (n + 1) % 50_000 or quality.totals.clear() or 0
+            quality.totals[f"quality:now|type {n}|hits"] += 1
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        for _ in range(300):
+            as_counters(quality.counts())
+    finally:
+        reads.set()
+        thread.join()
+        sys.setswitchinterval(interval)

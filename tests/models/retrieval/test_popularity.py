@@ -1,5 +1,7 @@
 """Decayed counts by hand."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,50 @@ def test_ranking_the_changed_items_gives_the_order_of_ranking_all():
     assert queried.top(64)[0].tolist() == unqueried.top(64)[0].tolist()
     assert queried.top(64)[1].tolist() == unqueried.top(64)[1].tolist()
     assert len(queried.top(64)[0]) == 64
+
+
+def between(model: Popularity, happen) -> None:
+    """Rank in this thread, and let `happen` come from another one after the counts were read."""
+    read, other = model.values, threading.Thread(target=happen)
+
+    def values(rows):
+        counts = read(rows)
+        if not other.ident:
+            other.start()
+            other.join(0.2)  # it ends, or waits for this ranking
+        return counts
+
+    model.values = values
+    try:
+        model.top(3)
+    finally:
+        model.values = read
+        other.join()
+
+
+@pytest.mark.parametrize("ranked", [False, True], ids=["all", "changed"])
+def test_an_event_that_comes_while_another_thread_ranks_is_not_lost(ranked):
+    model = Popularity(10)
+    model.learn(batch([0, 0, 1], times=[5, 5, 5]))
+    if ranked:
+        model.top(3)
+        model.learn(batch([1], times=[5]))
+    between(model, lambda: model.learn(batch([2] * 9, times=[5] * 9)))
+    assert model.top(1)[0].tolist() == [2]
+
+
+def test_an_item_that_leaves_while_another_thread_ranks_is_gone():
+    model = Popularity(10)
+    model.learn(batch([0, 0, 1], times=[5, 5, 5]))
+    between(model, lambda: model.evict(np.array([0], np.int32)))
+    assert model.top(3)[0].tolist() == [1]
+
+
+def test_a_half_life_that_changes_while_another_thread_ranks_counts():
+    def change() -> None:
+        model.half_life_ms = 1000.0
+
+    model = Popularity(10, half_life_ms=1e9)
+    model.learn(batch([1, 1, 2], times=[0, 0, 10_000]))
+    between(model, change)
+    assert model.top(2)[0].tolist() == [2, 1]
