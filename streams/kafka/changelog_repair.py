@@ -13,20 +13,24 @@ from typing import Any, Protocol
 import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from faust.types import TP
 
 from streams.errors import UserError
 from streams.kafka.changelog import Changelog, Mark, Plan, change, describe, plan
 from streams.kafka.client import confluent
+from streams.kafka.fenced_producer import Fenced
 from streams.kafka.repairs import CHANGELOG, Repairs
 from streams.settings import Settings
 from streams.step.users import decode_user
+from streams.step.writes import OutputRecord
+from streams.topics import topics
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 5.0
 """Interval at which a running worker looks whether the changelog is still the same."""
-BATCHES_IN_FLIGHT = 8
-"""Batches that are sent before the first of them is waited for."""
+TRANSACTION_BYTES = 1 << 22
+"""Keys and values of the users in one transaction, bytes."""
 
 
 class ChangelogChanged(UserError):
@@ -61,6 +65,9 @@ class ChangelogRepair:
         self._settings = settings
         self._admin: AdminClient | None = None
         self._plans: dict[int, Plan] = {}
+        self._events = topics(settings)["events"].name
+        self._member: Any = None
+        """The member of the group that the partitions are assigned to."""
         self._marks: dict[int, Mark] = {}
         """Marks of the stores that are restored."""
 
@@ -74,6 +81,7 @@ class ChangelogRepair:
         if changelog is None:
             raise ChangelogChanged(stores.changelog_topic_name, "was deleted")
         self._marks, self._plans = {}, {}
+        self._member = stores.app.consumer.thread.member
         for partition in stores.open_partitions():
             offset = stores.offset(partition)
             self._plans[partition] = found = plan(changelog, partition, offset, stores.mark(partition))
@@ -93,7 +101,12 @@ class ChangelogRepair:
         """Write the users to the changelog again where it lacks them, and mark the stores."""
         for partition, found in self._plans.items():
             if found.repair:
-                count = await _write_again(stores, partition)
+                try:
+                    count = await self._write_again(stores, partition)
+                except Fenced as error:
+                    # the next assignment plans again, here or on the worker that has the partition now
+                    log.warning("%s is not written: %s", stores.changelog_topic_name, error)
+                    return
                 detail = f"partition {partition}: {found.reason}; {count} users"
                 stores.repairs.add(CHANGELOG, detail)
                 stores.set_mark(partition, found.mark)
@@ -111,6 +124,25 @@ class ChangelogRepair:
             return
         if what:
             raise ChangelogChanged(topic, what)
+
+    async def _write_again(self, stores: Stores, partition: int) -> int:
+        """Write every user of a store to the changelog, and store the offset that it then includes.
+
+        `Fenced` if the consumer group has moved on since `begin`.
+        """
+        app, place = stores.app, (stores.changelog_topic_name, partition)
+        events = TP(self._events, partition)
+        offset = await app.consumer.thread.next_offset(
+            events
+        )
+        count, end = 0, -1
+        for part in _parts(stores.users(partition)):
+            ends = await app.producer.transactions.write({place: part}, {events: offset}, self._member)
+            end = ends[place]
+            count += len(part)
+        if count:
+            stores.store(partition, {}, end)
+        return count
 
     def _describe(self) -> Changelog | None:
         if self._admin is None:
@@ -130,38 +162,15 @@ def _event(value: bytes) -> int:
         return -1
 
 
-async def _write_again(stores: Stores, partition: int) -> int:
-    """Send every user of a store to the changelog, and store the offset that it then includes."""
-    producer, topic = stores.app.producer._producer, stores.changelog_topic_name
-    sent: list[tuple[Any, int]] = []
-    count, end = 0, -1
-    for batch in _batches(producer, stores.users(partition)):
-        if len(sent) == BATCHES_IN_FLIGHT:
-            end = await _end(*sent.pop(0))
-        sent.append((await producer.send_batch(batch, topic, partition=partition), batch.record_count()))
-        count += batch.record_count()
-    for future, records in sent:
-        end = await _end(future, records)
-    if count:
-        stores.store(partition, {}, end)
-    return count
-
-
-def _batches(producer: Any, users: Iterator[tuple[bytes, bytes]]) -> Iterator[Any]:
-    """The users as full batches, closed."""
-    batch = producer.create_batch()
+def _parts(users: Iterator[tuple[bytes, bytes]]) -> Iterator[list[OutputRecord]]:
+    """The users as lists of records of about `TRANSACTION_BYTES`."""
+    part: list[OutputRecord] = []
+    size = 0
     for key, value in users:
-        if batch.append(timestamp=None, key=key, value=value, headers=[]) is None:  # full
-            batch.close()
-            yield batch
-            batch = producer.create_batch()
-            batch.append(timestamp=None, key=key, value=value, headers=[])  # an empty one takes any
-    if batch.record_count():
-        batch.close()
-        yield batch
-
-
-async def _end(future: Any, records: int) -> int:
-    """Offset of the last record of a batch."""
-    offset: int = (await future).offset
-    return offset + records - 1
+        part.append((key, value, []))
+        size += len(key) + len(value)
+        if size >= TRANSACTION_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

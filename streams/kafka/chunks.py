@@ -156,6 +156,12 @@ class ChunkConsumer(driver.Consumer):
             message.ends, message.member = ends, member
             yield tp, message
 
+    @property
+    def thread(self) -> LoopConsumer:
+        """The consumer below this one."""
+        thread: LoopConsumer = self._thread
+        return thread
+
     def fetch_position(self, tp: TP) -> int | None:
         """Offset at which the next fetch of an assigned partition begins; None before it is known.
 

@@ -87,6 +87,14 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             coordinator._group_instance_id,
         )  # fmt: skip
 
+    async def next_offset(self, tp: TP) -> int:
+        """The committed offset of a partition; its first offset if none is committed."""
+        consumer = self._ensure_consumer()
+        committed: int | None = await consumer.committed(tp)
+        if committed is None:
+            committed = (await consumer.beginning_offsets([tp]))[tp]
+        return committed
+
     def expect(self, wait: Wait) -> None:
         """Set what the next fetches ask for."""
         fetcher = self._ensure_consumer()._fetcher

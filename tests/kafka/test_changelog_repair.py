@@ -10,17 +10,17 @@ from faust.types import TP
 from streams import topics
 from streams.kafka.changelog import Changelog, Mark
 from streams.kafka.changelog_repair import ChangelogChanged, ChangelogRepair
+from streams.kafka.fenced_producer import Fenced
 from streams.kafka.table import ChunkTable
 from streams.settings import Settings
 from streams.step.users import User, decode_user, encode_user
-from tests.memory_loop import Batch
 
 
 class Broker:
     """One partition of a changelog, and the producer that writes to it."""
 
     def __init__(self) -> None:
-        self.topic_id, self.first = "one", 0
+        self.topic_id, self.first, self.generation = "one", 0, "generation 1"
         self.records: list[tuple[bytes, bytes]] = []
 
     def recreate(self) -> None:
@@ -33,15 +33,6 @@ class Broker:
     def describe(self) -> Changelog:
         return Changelog(self.topic_id, {0: self.first}, {0: len(self.records)})
 
-    def create_batch(self) -> Batch:
-        return Batch()
-
-    async def send_batch(self, batch: Batch, topic: str, partition: int) -> asyncio.Future[SimpleNamespace]:
-        sent = asyncio.get_running_loop().create_future()
-        sent.set_result(SimpleNamespace(offset=len(self.records)))
-        self.records += [(key, value) for key, value, _ in batch.records]
-        return sent
-
     def users(self) -> dict[str, int]:
         """The offset of each user in `events`, as a worker with an empty folder restores them."""
         return offsets(dict(self.records[self.first :]))
@@ -51,6 +42,35 @@ def offsets(users: dict[bytes, bytes]) -> dict[str, int]:
     return {key.decode(): decode_user(value).offset for key, value in users.items()}
 
 
+class Member:
+    """The consumer of a worker, which has committed offset 7 of its partition."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    @property
+    def member(self) -> str:
+        return self._broker.generation
+
+    async def next_offset(self, tp: TP) -> int:
+        return 7
+
+
+class Transactions:
+    """The transactions of a worker's producer; the group refuses those of an earlier generation."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def write(self, records, offsets, member: str) -> dict[tuple[str, int], int]:
+        assert offsets == {TP("events", 0): 7}
+        if member != self._broker.generation:
+            raise Fenced(member)
+        for part in records.values():
+            self._broker.records += [(key, value) for key, value, _ in part]
+        return {place: len(self._broker.records) - 1 for place in records}
+
+
 class Worker:
     """One life of a worker with partition 0."""
 
@@ -58,7 +78,8 @@ class Worker:
         self.broker = broker
         app = faust.App("test", store="rocksdb://?driver=rocksdict", datadir=str(folder / "data"))
         app.conf.tabledir.mkdir(parents=True, exist_ok=True)
-        app._producer = SimpleNamespace(_producer=broker)
+        app._producer = SimpleNamespace(transactions=Transactions(broker))
+        app.consumer = SimpleNamespace(thread=Member(broker))
         self.table = ChunkTable(
             app, name="users", key_type=bytes, value_type=bytes, options=dict(topics.ROCKSDB)
         )
@@ -155,6 +176,19 @@ def test_a_crash_while_a_lost_end_is_restored_forgets_nothing(broker, worker, tm
     asyncio.run(crashed.repair.begin(crashed.table))
     crashed.read()
     crashed.close()
+    assert Worker(broker, tmp_path).restore() == broker.users() == {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_worker_that_lost_its_partitions_writes_nothing_and_the_next_one_does(broker, worker, tmp_path):
+    broker.recreate()
+    fenced = Worker(broker, tmp_path)
+    fenced.begin()
+    asyncio.run(fenced.repair.begin(fenced.table))
+    fenced.read()
+    broker.generation = "generation 2"
+    asyncio.run(fenced.repair.finish(fenced.table))
+    assert (fenced.repairs(), broker.records) == (0, [])
+    fenced.close()
     assert Worker(broker, tmp_path).restore() == broker.users() == {"a": 1, "b": 2, "c": 3}
 
 
