@@ -132,9 +132,7 @@ class ChangelogRepair:
         """
         app, place = stores.app, (stores.changelog_topic_name, partition)
         events = TP(self._events, partition)
-        offset = await app.consumer.thread.next_offset(
-            events
-        )
+        offset = await app.consumer.thread.next_offset(events)
         count, end = 0, -1
         for part in _parts(stores.users(partition)):
             ends = await app.producer.transactions.write({place: part}, {events: offset}, self._member)
