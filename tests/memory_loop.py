@@ -120,11 +120,14 @@ class Worker:
         )
         self._in_flight: deque[tuple[Batch, str, int, asyncio.Future[Any]]] = deque()
         delivery = asyncio.ensure_future(self._deliver())
-        batch_writer: Any = BatchWriter(app, self, topics(self.settings), depth=3, gather_s=0.0)  # type: ignore[arg-type]
+        three = 3 * max(map(len, chunks), default=1)
+        batch_writer: Any = BatchWriter(app, self, topics(self.settings), most_records=three, gather_s=0.0)  # type: ignore[arg-type]
         try:
             for records in chunks:
                 writes = serve(records, "events", batch_writer.get, self.recommender, self.policy, self.clock)
-                event = SimpleNamespace(message=SimpleNamespace(member=None, ends=_ends(records)))
+                event = SimpleNamespace(
+                    message=SimpleNamespace(chunk=records, member=None, ends=_ends(records))
+                )
                 write = asyncio.ensure_future(batch_writer.write(self, event, writes.users, writes.outputs))
                 await asyncio.wait([write, self.crashed], return_when=asyncio.FIRST_COMPLETED)
                 if self.crashed.done() or not write.done():

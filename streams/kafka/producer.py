@@ -8,6 +8,10 @@ from faust.transport.drivers import aiokafka as driver
 from streams.kafka.fenced_producer import FencedProducer
 from streams.kafka.transactions import TIMEOUT_MS, Transactions
 
+RETRY_MS = 20
+"""Pause while the broker still ends the transaction before, ms: as in Kafka's own client.  aiokafka's default
+is 100, while events arrive and wait to be written."""
+
 
 class Producer(driver.Producer):
     """An idempotent producer.
@@ -38,5 +42,8 @@ class Producer(driver.Producer):
     def _fenced(self) -> FencedProducer:
         settings = {**self._settings_default(), **self._settings_auth(), **self._settings_extra()}
         return FencedProducer(
-            **settings, transactional_id=self.app.transactional_id, transaction_timeout_ms=TIMEOUT_MS
+            **settings,
+            transactional_id=self.app.transactional_id,
+            transaction_timeout_ms=TIMEOUT_MS,
+            retry_backoff_ms=RETRY_MS,
         )

@@ -34,6 +34,10 @@ from streams.topics import Topic
 
 log = logging.getLogger(__name__)
 
+MOST_RECORDS = 24_000
+"""Events that may wait to be durable; one chunk of more may, too.  It bounds memory, and the time that a
+revocation of partitions takes.  Not a number of chunks: at a low rate a chunk holds one event, and the
+recommendations of a few dozen would wait for each slow transaction."""
 GATHER_S = 0.05
 """Time for which a group gathers: it adds no latency, and a crash replays a commit interval anyway."""
 
@@ -61,8 +65,8 @@ class _Urgent(NamedTuple):
 class BatchWriter:
     """Pipelined writer for one `ChunkTable` and the output topics, given by short name.
 
-    `depth` chunks may wait to be durable; a group gathers for `gather_s`.  `late_writes` hears of every batch
-    of the urgent topic, `recommendations`.
+    `most_records` events may wait to be durable; a group gathers for `gather_s`.  `late_writes` hears of
+    every batch of the urgent topic, `recommendations`.
     """
 
     def __init__(
@@ -70,13 +74,14 @@ class BatchWriter:
         app: faust.App,
         table: ChunkTable,
         topics: Mapping[str, Topic],
-        depth: int = 24,
+        most_records: int = MOST_RECORDS,
         gather_s: float = GATHER_S,
         late_writes: LateWrites | None = None,
     ) -> None:
         self._app, self._table, self._topics = app, table, topics
         self._pending: dict[int, dict[bytes, bytes]] = defaultdict(dict)  # not yet in RocksDB
-        self._slots = asyncio.Semaphore(depth)  # chunks that are not durable
+        self._most_records, self._records = most_records, 0  # that are not durable
+        self._durable = asyncio.Event()
         self._gather_s, self._late_writes = gather_s, late_writes
         self._gathered: list[_Chunk] = []
         self._writing: asyncio.Future[None] | None = None
@@ -98,7 +103,11 @@ class BatchWriter:
         """
         for partition, values in users.items():
             self._pending[partition].update(values)
-        await self._slots.acquire()
+        size = len(event.message.chunk)
+        while self._records and self._records + size > self._most_records:
+            self._durable.clear()
+            await self._durable.wait()
+        self._records += size
         sent: list[_Urgent] = []
         later: Outputs = {}
         for topic, by_partition in outputs.items():
@@ -119,7 +128,8 @@ class BatchWriter:
                 await self._make_durable(chunks)
                 for chunk in chunks:
                     await chunk.stream.ack(chunk.event)
-                    self._slots.release()
+                    self._records -= len(chunk.event.message.chunk)
+                    self._durable.set()
         except Exception as error:  # Kafka does not have it: stop, start again, replay
             await self._app.crash(error)
             raise

@@ -12,6 +12,7 @@ from deploy.kafka import KafkaBroker, KafkaFailed
 from tests.bench.age import age
 from tests.bench.backlog import NoAnswers
 from tests.bench.behind import behind
+from tests.bench.burst import burst
 from tests.bench.caps import caps
 from tests.bench.cores import cores
 from tests.bench.deployment import Bench, progress
@@ -37,9 +38,10 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "caps": caps,
     "cores": cores,
     "behind": behind,
+    "burst": burst,
     "newcomer": newcomer,
 }
-ONLY_BY_NAME = {"newcomer"}
+ONLY_BY_NAME = {"burst", "newcomer"}
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that interrupt a run; SIGINT too, because a shell starts background jobs with it ignored."""
 
@@ -56,10 +58,12 @@ parts:
               and on the embedded broker: cores
   caps        rows and memory of a model of 100,000 rows after 5,000,000 distinct items, without Kafka
   behind      CPU time an event of a backlog takes, answered in full and by the latest of each user: µs
+  burst       age of answers, and time until caught up, after a minute of ten times the capacity (only when
+              named): s
   newcomer    time from the command to the first recommendation on the page (only when named): s
 
 examples:
-  python -m tests.bench                          every part but newcomer, about half an hour
+  python -m tests.bench                          every part but burst and newcomer, about half an hour
   python -m tests.bench age freshness
   python -m tests.bench --quick                  a smoke run, whose figures mean little
   python -m tests.bench --markdown >> docs/results.md
@@ -111,7 +115,9 @@ def _arguments() -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("parts", nargs="*", metavar="NAME", help="a part (default: every part but newcomer)")
+    parser.add_argument(
+        "parts", nargs="*", metavar="NAME", help="a part (default: every part but burst and newcomer)"
+    )
     parser.add_argument("--quick", action="store_true", help="a smoke run of every part")
     parser.add_argument(
         "--repeat", type=int, default=3, metavar="N", help="number of turns (default: %(default)s)"

@@ -1,6 +1,7 @@
 """Users are counted by their keys, and those not stored yet with them."""
 
 import asyncio
+from types import SimpleNamespace
 
 from streams.kafka.writer import BatchWriter
 from streams.monitor import user_count
@@ -46,12 +47,16 @@ def test_what_waits_for_its_turn_to_be_written_is_read_and_counted(tmp_path):
     worker = Worker(tmp_path / "data")
 
     async def run() -> None:
+        chunk = SimpleNamespace(message=SimpleNamespace(chunk=[b"one record"]))
         writer = BatchWriter(
-            worker.app, worker.serving.table, topics(worker.settings), depth=0
-        )  # its turn never comes
-        writing = asyncio.create_task(writer.write(None, None, {0: {b"waits": b"value"}}, {}))
+            worker.app, worker.serving.table, topics(worker.settings), most_records=1, gather_s=3600
+        )
+        await writer.write(None, chunk, {0: {b"first": b"value"}}, {})
+        writing = asyncio.create_task(writer.write(None, chunk, {0: {b"waits": b"value"}}, {}))
         await asyncio.sleep(0)
-        assert (writer.get(0, b"waits"), writer.unsaved(0)) == (b"value", [b"waits"])
+        assert not writing.done()
+        assert (writer.get(0, b"waits"), writer.unsaved(0)) == (b"value", [b"first", b"waits"])
         writing.cancel()
+        writer._writing.cancel()
 
     asyncio.run(run())
