@@ -106,13 +106,18 @@ def serve(
             counts.late += 1
 
     skipped = superseded(accepted, policy.answer_all_within_ms, began)
-    answered = [event.answered and (r.partition, r.offset) not in skipped for r, event in accepted]
+    answered = [event.answered for _, event in accepted]
+    if skipped:
+        answered = [
+            is_answered and (record.partition, record.offset) not in skipped
+            for is_answered, (record, _) in zip(answered, accepted, strict=True)
+        ]
     queries = [event.query for n, (_, event) in enumerate(accepted) if answered[n]]
     slates = iter(recommender.recommend(queries, policy.list_length))
     popular = recommender.popular(policy.list_length)
     now = clock()
     recommendations, examples = outputs["recommendations"], outputs["examples"]
-    answers: dict[tuple[int, int], Recommendation] = {}
+    answers: dict[tuple[int, int], bytes] = {}
     ages = []
     for (record, counted), is_answered in zip(accepted, answered, strict=True):
         partition, key = record.partition, record.key
@@ -128,8 +133,8 @@ def serve(
         if is_answered:
             slate, age = next(slates), max(now - kafka_time(record.timestamp, now), 0)
             recommendation = _recommendation(counted, partition, slate, recommender, age, now)
-            recommendations[partition].append((key, encode(recommendation), []))
-            answers[partition, record.offset] = recommendation
+            answers[partition, record.offset] = value = encode(recommendation)
+            recommendations[partition].append((key, value, []))
             ages.append(age)
             users[partition][key] = replace(
                 user,
@@ -160,7 +165,8 @@ def superseded(
     waited = [
         (record, event)
         for record, event in accepted
-        if event.answered
+        if event.arrived < since  # no later than Kafka's time: the cheaper question first
+        and event.answered
         and kafka_time(record.timestamp, now) < since
         and not is_replayed(record.timestamp, record.headers, now)
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import NamedTuple
 
-from streams.messages import Event, Recommendation
+from streams.messages import Event
 
 Headers = list[tuple[str, bytes | None]]
 OutputRecord = tuple[bytes | None, bytes | None, Headers]
@@ -67,8 +67,8 @@ class Writes(NamedTuple):
     """Age of each recommendation, from the event's arrival in Kafka, ms."""
     decoded: Sequence[tuple[int, int, Event]] = ()
     """Partition, offset and content of each record that is an event and was not replayed, in their order."""
-    recommendations: Mapping[tuple[int, int], Recommendation] = MappingProxyType({})
-    """Recommendation by partition and offset of its event."""
+    recommendations: Mapping[tuple[int, int], bytes] = MappingProxyType({})
+    """Encoded recommendation by partition and offset of its event."""
 
 
 def empty_outputs() -> Outputs:
@@ -79,7 +79,7 @@ def empty_outputs() -> Outputs:
 def joined(parts: Iterable[Writes]) -> Writes:
     """The writes of successive steps as those of one: of several records of a user the last remains."""
     decoded: list[tuple[int, int, Event]] = []
-    recommendations: dict[tuple[int, int], Recommendation] = {}
+    recommendations: dict[tuple[int, int], bytes] = {}
     whole = Writes({}, empty_outputs(), {}, Counts(), [], decoded, recommendations)
     for part in parts:
         for partition, changed in part.users.items():

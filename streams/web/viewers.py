@@ -138,13 +138,14 @@ class Viewers:
         return by_user, by_item, of_all
 
     def _line(self, partition: int, offset: int, event: Event, writes: Writes) -> bytes:
+        answer = writes.recommendations.get((partition, offset))
         line = msgspec.json.encode(
             {
                 "worker": self._serving.settings.name,
                 "partition": partition,
                 "offset": offset,
                 "event": event,
-                "recommendation": writes.recommendations.get((partition, offset)),
+                "recommendation": None if answer is None else msgspec.Raw(answer),
             }
         )
         return printable_json(line)

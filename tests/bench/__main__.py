@@ -25,6 +25,7 @@ from tests.bench.pages import pages
 from tests.bench.process import Ended
 from tests.bench.report import Row, as_json, lines, markdown
 from tests.bench.restart import restart
+from tests.bench.soak import soak
 from tests.bench.throughput import throughput
 
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
@@ -39,9 +40,10 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "cores": cores,
     "behind": behind,
     "burst": burst,
+    "soak": soak,
     "newcomer": newcomer,
 }
-ONLY_BY_NAME = {"burst", "newcomer"}
+ONLY_BY_NAME = {"burst", "soak", "newcomer"}
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that interrupt a run; SIGINT too, because a shell starts background jobs with it ignored."""
 
@@ -60,10 +62,11 @@ parts:
   behind      CPU time an event of a backlog takes, answered in full and by the latest of each user: µs
   burst       age of answers, and time until caught up, after a minute of ten times the capacity (only when
               named): s
+  soak        growth of memory, open files and disk over two hours at 300 events/s (only when named): MiB/h
   newcomer    time from the command to the first recommendation on the page (only when named): s
 
 examples:
-  python -m tests.bench                          every part but burst and newcomer, about half an hour
+  python -m tests.bench                          every part that need not be named, about half an hour
   python -m tests.bench age freshness
   python -m tests.bench --quick                  a smoke run, whose figures mean little
   python -m tests.bench --markdown >> docs/results.md
@@ -116,7 +119,7 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "parts", nargs="*", metavar="NAME", help="a part (default: every part but burst and newcomer)"
+        "parts", nargs="*", metavar="NAME", help="a part (default: all but burst, soak, newcomer)"
     )
     parser.add_argument("--quick", action="store_true", help="a smoke run of every part")
     parser.add_argument(
