@@ -38,8 +38,9 @@ MOST_RECORDS = 24_000
 """Events that may wait to be durable; one chunk of more may, too.  It bounds memory, and the time that a
 revocation of partitions takes.  Not a number of chunks: at a low rate a chunk holds one event, and the
 recommendations of a few dozen would wait for each slow transaction."""
-GATHER_S = 0.05
-"""Time for which a group gathers: it adds no latency, and a crash replays a commit interval anyway."""
+GATHER_S = 0.1
+"""Time for which a group gathers: it adds no latency to recommendations, and a transaction over all
+partitions costs as much as dozens of events."""
 
 
 class _Chunk(NamedTuple):
