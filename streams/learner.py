@@ -28,7 +28,7 @@ run_in_background(
         thread(learning.topic_watch.start, learning.topic_watch.stop),
     ],
 )
-learn_while_leading(app, learning)
+learn_while_leading(app, learning, live_settings.loaded)
 attach_learner_pages(app, learning, sampler, settings)
 
 

@@ -1,5 +1,6 @@
 """Follow the recommendations: a line of text each for people, JSON lines for programs."""
 
+import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -10,6 +11,8 @@ from streams import messages
 from streams.kafka.client import consumer_config
 from streams.printable import printable, printable_json
 from streams.settings import Settings
+
+log = logging.getLogger(__name__)
 
 MAX_PRINTED_ITEMS = 5
 TIMEOUT_S = 10
@@ -48,8 +51,15 @@ def recommendations(consumer: Consumer, user: str | None) -> Iterator[tuple[mess
     while True:
         for record in records(consumer, 0.5):
             value = record.value()
-            if value and (key is None or record.key() == key):
-                yield messages.decode_recommendation(value), value
+            if not value or (key is not None and record.key() != key):
+                continue
+            try:
+                recommendation = messages.decode_recommendation(value)
+            except msgspec.MsgspecError as error:
+                place = f"partition {record.partition()}, offset {record.offset()}"
+                log.warning("%s is skipped: not a valid recommendation (%s)", place, error)
+                continue
+            yield recommendation, value
 
 
 def format_line(recommendation: messages.Recommendation) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import msgspec
+from aiokafka import TopicPartition
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from faust.types import TP
 
 from streams.errors import UserError
 from streams.kafka.changelog import Changelog, Mark, Plan, change, describe, plan
@@ -131,7 +131,7 @@ class ChangelogRepair:
         `Fenced` if the consumer group has moved on since `begin`.
         """
         app, place = stores.app, (stores.changelog_topic_name, partition)
-        events = TP(self._events, partition)
+        events = TopicPartition(self._events, partition)
         offset = await app.consumer.thread.next_offset(events)
         count, end = 0, -1
         for part in _parts(stores.users(partition)):

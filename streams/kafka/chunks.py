@@ -30,24 +30,9 @@ from streams.kafka.fetch_waits import FetchWaits
 from streams.kafka.header_names import accept_any_header_names
 from streams.kafka.loop_consumer import LoopConsumer
 from streams.kafka.producer import Producer
+from streams.kafka.read_offsets import ReadOffsets
 from streams.messages import now_ms
 from streams.step.clock import is_replayed, kafka_time
-
-
-class _ReadOffsets(defaultdict[TP, int | None]):
-    """The highest offsets delivered, by partition, without those of chunk topics.
-
-    Faust drops records at or below them.  After a seek back that would drop records that were queued and then
-    cleared, and commits would stall.
-    """
-
-    def __init__(self, exempt: Collection[str]) -> None:
-        super().__init__(lambda: None)
-        self._exempt = exempt
-
-    def __setitem__(self, tp: TP, offset: int | None) -> None:
-        if tp.topic not in self._exempt:
-            super().__setitem__(tp, offset)
 
 
 def chunks(fetched: Mapping[TP, Sequence[Any]], size: int) -> Iterator[tuple[dict[TP, int], list[Any]]]:
@@ -94,7 +79,7 @@ class ChunkConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._chunked: Collection[str] = self.app.chunk_topics
         self._waits = FetchWaits(self.app.fetch_max_wait_ms)
-        self._read_offset = _ReadOffsets(self._chunked)
+        self._read_offset = ReadOffsets(self._chunked)
 
     def _new_consumer_thread(self) -> LoopConsumer:
         return LoopConsumer(self, loop=self.loop, beacon=self.beacon)
@@ -161,6 +146,15 @@ class ChunkConsumer(driver.Consumer):
         """The consumer below this one."""
         thread: LoopConsumer = self._thread
         return thread
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Fetch a partition again whose queue was full, unless it is paused: Faust forgets that.
+
+        Events fetched while users are restored would wait for its end, and the changelog behind them.
+        """
+        super().on_buffer_drop(tp)
+        if tp in self._paused_partitions:
+            self._active_partitions.discard(tp)
 
     def fetch_position(self, tp: TP) -> int | None:
         """Offset at which the next fetch of an assigned partition begins; None before it is known.

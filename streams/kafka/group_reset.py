@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from streams.kafka.client import consumer_config, is_end, is_no_record
+from streams.kafka.losses import Losses
 from streams.kafka.reading import latest
 from streams.messages import Malformed, decode_recommendation
 from streams.settings import Settings
@@ -50,12 +51,35 @@ class Skipped(NamedTuple):
     after: int
 
 
+def count_skipped(
+    app: Any, settings: Settings, policy: ServingPolicy, stored: Stored, losses: Losses, partitions: list[int]
+) -> None:
+    """Count what a reset skipped in these partitions as lost; blocks, and raises nothing."""
+    generation, until = app.consumer_generation_id, time.monotonic() + settings.session_timeout_s
+
+    def assigned() -> bool:  # a worker that stood still for longer may not know yet that it lost them
+        return bool(app.consumer_generation_id == generation and time.monotonic() < until)
+
+    try:
+        for loss in skipped(settings, partitions, stored, policy, assigned):
+            losses.add(loss.partition, loss.events)
+    except KafkaException as error:
+        log.warning("cannot tell whether the group was reset: %s", error.args[0].str())
+    except Exception:  # partitions that move meanwhile, records of others: no reason not to serve
+        log.exception("cannot tell whether the group was reset")
+
+
 def skipped(
-    settings: Settings, partitions: list[int], stored: Stored, policy: ServingPolicy
+    settings: Settings,
+    partitions: list[int],
+    stored: Stored,
+    policy: ServingPolicy,
+    assigned: Callable[[], bool] = lambda: True,
 ) -> list[Skipped]:
     """What a reset skipped in these partitions, also in the log; blocks.
 
-    `KafkaException` if Kafka does not answer.
+    `assigned` tells whether the partitions are still this worker's: what another one has committed meanwhile
+    was not skipped.  `KafkaException` if Kafka does not answer.
     """
     events = settings.topic("events")
     answered = _after_latest_answer(settings)
@@ -73,6 +97,9 @@ def skipped(
             if first >= after:
                 continue
             count = _unapplied(consumer, tp, first, deadline, stored, policy)
+            if count and not assigned():
+                log.warning("cannot tell whether the group was reset: the partitions moved meanwhile")
+                break
             if count:
                 found.append(Skipped(tp.partition, count, first, after))
                 log.warning(

@@ -5,6 +5,7 @@ import copy
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -87,7 +88,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             coordinator._group_instance_id,
         )  # fmt: skip
 
-    async def next_offset(self, tp: TP) -> int:
+    async def next_offset(self, tp: TopicPartition) -> int:
         """The committed offset of a partition; its first offset if none is committed."""
         consumer = self._ensure_consumer()
         committed: int | None = await consumer.committed(tp)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -168,8 +168,8 @@ class Learning:
             self.unread = unread.by_component()
 
 
-def learn_while_leading(app: Any, learning: Learning) -> None:
-    """Run the learner in a thread while this process leads the group of learners.
+def learn_while_leading(app: Any, learning: Learning, loaded: Callable[[], Awaitable[None]]) -> None:
+    """Run the learner in a thread while this process leads the group of learners, once `loaded` returns.
 
     Faust's leader election gives liveness, the writer's fence safety: a learner that lost its place without
     knowing can publish nothing more.
@@ -186,6 +186,7 @@ def learn_while_leading(app: Any, learning: Learning) -> None:
 
         @Service.task
         async def _lead(self) -> None:
+            await loaded()  # else the first examples count by settings that were changed
             while not self.should_stop:
                 leading = learning.settings.embedded or app.is_leader()
                 if leading or app.tables.recovery.completed.is_set():

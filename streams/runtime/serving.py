@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaException
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import Service
 
 from streams.errors import UserError
 from streams.kafka.chunks import ChunkApp
-from streams.kafka.group_reset import skipped
+from streams.kafka.group_reset import count_skipped
 from streams.kafka.late_writes import LateWrites, read_repair
 from streams.kafka.losses import Losses
 from streams.kafka.model_reader import last_checkpoint
@@ -191,20 +190,18 @@ class Serving:
             self.replica.advance()
             await asyncio.sleep(POLL_S)
         if not self.settings.embedded:  # nobody resets its groups
-            await asyncio.to_thread(self._count_skipped, self.assigned())
+            await asyncio.to_thread(
+                count_skipped,
+                self.app,
+                self.settings,
+                self.policy,
+                self._writer.get,
+                self.losses,
+                self.assigned(),
+            )
         gc.collect()
         gc.freeze()  # what lives now lives on: not to be walked again and again
         gc.set_threshold(50_000, 20, 50)
-
-    def _count_skipped(self, partitions: list[int]) -> None:
-        """Count the events that a reset of the group skipped; blocks."""
-        try:
-            for loss in skipped(self.settings, partitions, self._writer.get, self.policy):
-                self.losses.add(loss.partition, loss.events)
-        except KafkaException as error:
-            log.warning("cannot tell whether the group was reset: %s", error.args[0].str())
-        except Exception:  # partitions that move meanwhile, records of others: no reason not to serve
-            log.exception("cannot tell whether the group was reset")
 
     @property
     def restored(self) -> bool:

@@ -23,13 +23,14 @@ class LearnerPage:
 def learner_figures(learning: Learning, now: int) -> dict[str, Any]:
     """State and figures; a learner that is not active has no figures."""
     if not learning.active:
-        return {"state": state(learning)} | dict.fromkeys(
+        return {"state": state(learning), "problems": learning.topic_watch.problems} | dict.fromkeys(
             ("checkpoint", "examples", "repeated", "unusable", "lag", "items", "publish_age_ms", "rows",
              "half_lives_ms", "differences", "unread_rows", "deleted_rows")
         )  # fmt: skip
     checkpoint = learning.checkpoint
     return {
         "state": state(learning),
+        "problems": learning.topic_watch.problems,
         "checkpoint": checkpoint.number,
         "examples": checkpoint.examples,
         "repeated": checkpoint.repeated,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+import msgspec
 import numpy as np
 from aiohttp import web
 
@@ -53,7 +54,14 @@ class UserPage:
         raise Problem(404, f"no event of the user “{user_id}” was seen")
 
     def _own(self, request: web.Request, user_id: str) -> dict[str, Any] | None:
-        stored = self._serving.user(user_id)
+        try:
+            stored = self._serving.user(user_id)
+        except msgspec.DecodeError as error:
+            raise Problem(
+                500,
+                f"the stored record of the user “{user_id}” cannot be read ({error}): their events go to the"
+                " topic dead-letter; stop this worker and delete its data folder to restore the users",
+            ) from None
         if stored is None:
             return None
         default_type = next(iter(self._serving.policy.event_weights), "view")

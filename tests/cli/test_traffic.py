@@ -90,7 +90,7 @@ def test_a_replay_without_a_worker_says_so(topic_prefix):
     assert "2 of 2 events are unanswered (lines 2, 3): is a worker running?" in result.stderr
 
 
-def test_subscribe_from_the_start(topic_prefix, embedded):
+def test_subscribe_from_the_start(topic_prefix, embedded, caplog):
     producer = Producer({"bootstrap.servers": embedded.brokers})
     for user in ("ann", "bob", "ann"):
         recommendation = messages.Recommendation(
@@ -98,9 +98,11 @@ def test_subscribe_from_the_start(topic_prefix, embedded):
             items=[messages.Recommended("tent", 1.0, "popular now")], model_age_ms=None,
         )  # fmt: skip
         producer.produce(f"{topic_prefix}recommendations", messages.encode(recommendation), user)
+        producer.produce(f"{topic_prefix}recommendations", b"{}", user)
     producer.flush()
     result = run("subscribe", "--from-start", "--user", "ann", "-n", "2")
     assert result.exit_code == 0
+    assert "is skipped: not a valid recommendation" in caplog.text
     lines = result.stdout.splitlines()
     assert len(lines) == 2
     assert all(line.endswith("ann  view  tent (popular now)  [age 4 ms, model none yet]") for line in lines)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import faust
 import pytest
+from aiokafka import TopicPartition
 from faust.types import TP
 
 from streams import topics
@@ -52,7 +53,7 @@ class Member:
     def member(self) -> str:
         return self._broker.generation
 
-    async def next_offset(self, tp: TP) -> int:
+    async def next_offset(self, tp: TopicPartition) -> int:
         return 7
 
 
@@ -63,7 +64,8 @@ class Transactions:
         self._broker = broker
 
     async def write(self, records, offsets, member: str) -> dict[tuple[str, int], int]:
-        assert offsets == {TP("events", 0): 7}
+        assert [*map(type, offsets)] == [TopicPartition], "aiokafka takes no other tuple"
+        assert offsets == {TopicPartition("events", 0): 7}
         if member != self._broker.generation:
             raise Fenced(member)
         for part in records.values():

@@ -36,3 +36,16 @@ def test_partitions_may_be_assigned_while_changelogs_behind_a_marker_are_deliver
     delivered = {next(behind)}
     active.add(TP("changelog", 2))
     assert delivered | set(behind) == {TP("changelog", 0), TP("changelog", 1)}
+
+
+def test_a_partition_paused_for_a_restore_is_not_fetched_when_its_queue_has_room_again():
+    """Faust did: the restore waited for the changelog, and the changelog for the events that were fetched."""
+    events, changelog = TP("events", 0), TP("changelog", 0)
+    consumer = ChunkConsumer.__new__(ChunkConsumer)
+    consumer._active_partitions, consumer._paused_partitions = {changelog}, {events}
+    consumer._buffered_partitions = {events}
+    consumer.on_buffer_drop(events)
+    assert (consumer._active_partitions, consumer._buffered_partitions) == ({changelog}, set())
+    consumer._paused_partitions, consumer._buffered_partitions = set(), {events}
+    consumer.on_buffer_drop(events)
+    assert consumer._active_partitions == {changelog, events}

@@ -253,10 +253,15 @@ def test_what_was_not_published_is_learnt_again(settings: Settings, failing):
     assert slates(settings, published(settings)[0]) == slates(settings, uninterrupted)
 
 
-def leadership(learning: Learning) -> Any:
-    """The service that runs the learner of an app."""
+def leadership(learning: Learning, loaded: asyncio.Event | None = None) -> Any:
+    """The service that runs the learner of an app; changes of settings are loaded when `loaded` is set."""
     services: list[type] = []
-    learn_while_leading(SimpleNamespace(service=services.append), learning)
+
+    async def wait() -> None:
+        if loaded is not None:
+            await loaded.wait()
+
+    learn_while_leading(SimpleNamespace(service=services.append), learning, wait)
     (service,) = services
     return service()
 
@@ -276,6 +281,22 @@ def test_while_it_leads_it_learns_and_at_the_end_publishes(settings: Settings):
         await service.stop()
         assert not learning.active
         assert published(settings)[1].examples == learning.checkpoint.examples == N
+
+    asyncio.run(run())
+
+
+def test_nothing_is_learnt_before_the_changed_settings_are_loaded(settings: Settings):
+    publish(settings, [encode(example) for example in examples()])
+
+    async def run() -> None:
+        learning, loaded = learner(settings), asyncio.Event()
+        service = leadership(learning, loaded)
+        await service.start()
+        await asyncio.sleep(0)
+        assert learning.leads is None
+        loaded.set()
+        await until(lambda: learning.active and learning.items > 0)
+        await service.stop()
 
     asyncio.run(run())
 

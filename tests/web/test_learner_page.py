@@ -45,13 +45,16 @@ def test_the_pages_of_a_learner_that_learns(tmp_path):
     checkpoint = Checkpoint(
         number=9, time=int(time.time() * 1000) - 100, rows=30, examples=200, repeated=5, unusable=1
     )
-    site = learner(tmp_path, Learning(True, checkpoint))
+    learning = Learning(True, checkpoint)
+    learning.topic_watch.problems = ["examples was recreated"]
+    site = learner(tmp_path, learning)
 
     async def visit(ask: Ask) -> None:
         figures = strict((await ask("/"))[1])
         assert 100 <= figures.pop("publish_age_ms") < 60_000
         assert figures == {
-            "state": "active", "checkpoint": 9, "examples": 200, "repeated": 5, "unusable": 1, "lag": 4,
+            "state": "active", "problems": ["examples was recreated"],
+            "checkpoint": 9, "examples": 200, "repeated": 5, "unusable": 1, "lag": 4,
             "items": 12, "rows": 30, "half_lives_ms": {"trending": 7_200_000.0},
             "differences": ["next starts over: <neighbours>"], "unread_rows": {"next": 40}, "deleted_rows": 5,
         }  # fmt: skip
@@ -60,6 +63,7 @@ def test_the_pages_of_a_learner_that_learns(tmp_path):
         assert '<span class="state good">active</span>' in text
         assert headers["Content-Security-Policy"]
         assert "trending 2 h" in Page(text).text
+        assert "examples was recreated" in Page(text).text
         assert "next starts over: <neighbours>" in Page(text).text
         assert "5 deleted, 40 of next to be deleted" in Page(text).text
         assert (await ask("/.json", BROWSER))[2]["Content-Type"] == "application/json"
@@ -86,7 +90,7 @@ def test_the_pages_of_a_learner_that_stands_by(tmp_path):
 
     async def visit(ask: Ask) -> None:
         figures = strict((await ask("/"))[1])
-        assert figures.pop("state") == "standby"
+        assert (figures.pop("state"), figures.pop("problems")) == ("standby", [])
         assert set(figures.values()) == {None}
         assert "takes over" in (await ask("/", BROWSER))[1]
         ready = {"ready": True, "state": "standby", "waiting_for": []}
@@ -112,7 +116,7 @@ def test_a_learner_that_still_reads_the_model_is_not_ready(tmp_path):
         }
         assert "is being read" in (await ask("/health/ready", BROWSER))[1]
         figures = strict((await ask("/"))[1])
-        assert figures.pop("state") == "starting"
+        assert (figures.pop("state"), figures.pop("problems")) == ("starting", [])
         assert set(figures.values()) == {None}
         assert (await ask("/health/live"))[0] == 200
         learning.active, learning.waiting_for = True, []

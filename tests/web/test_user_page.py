@@ -79,6 +79,13 @@ def test_the_address_of_an_id_leads_to_its_page(worker: Worker, odd: str):
     assert get_json(worker, address("", "users", odd))["user"] == odd
 
 
+def test_a_damaged_record_is_said(worker: Worker):
+    worker.table.store(0, {b"ann": b"\x93damaged"}, 0)
+    status, text, _ = get(worker, "/users/ann", BROWSER)
+    assert status == 500
+    assert "the stored record of the user “ann” cannot be read" in text
+
+
 def test_one_json_at_the_end_of_a_path_is_never_of_the_id(worker: Worker):
     worker.put("cat")
     worker.put("cat.json", 0, User(events=99))
