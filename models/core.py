@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
+Kinds = NDArray[np.int8]
 
 HISTORY = 32
 """Latest items of a user that travel with an example, and that a recommendation is made from."""
@@ -22,6 +23,14 @@ SESSION = 8
 """Latest items of a session that vote for the next one; more changed nothing that we could measure."""
 CONTEXTS = 1024
 """Slots that the values of a context are hashed to."""
+
+KINDS = {
+    "click": 1, "view": 1, "long_view": 2, "like": 2, "rating": 2, "favorite": 2, "wishlist": 2,
+    "cart": 3, "add_to_cart": 3, "purchase": 4, "return": 5, "refund": 5,
+}  # fmt: skip
+"""Kind of an event by its type, which is what models tell apart: looked at, liked, put in the cart, bought,
+sent back; 0: any other type."""
+LIKED, CARTED, BOUGHT, RETURNED = 2, 3, 4, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,12 @@ class Example:
     """Number of the session among the user's."""
     shown: Shown | None = None
     context: dict[str, str | float] = field(default_factory=dict)
+    types: tuple[str, ...] = ()
+    """Event types of the history, item by item; empty if they are not known."""
+    times: tuple[int, ...] = ()
+    """Event times of the history, item by item, ms since the epoch; empty if they are not known."""
+    asked: int | None = None
+    """Event time at which the user's latest list before the event was asked for, ms; None: there was none."""
 
 
 class Query(NamedTuple):
@@ -67,6 +82,12 @@ class Query(NamedTuple):
     time: int
     """Event time, ms since the epoch."""
     context: Mapping[str, str | float] = MappingProxyType({})
+    types: tuple[str, ...] = ()
+    """Event types of the history, item by item; empty if they are not known."""
+    times: tuple[int, ...] = ()
+    """Event times of the history, item by item, ms since the epoch; empty if they are not known."""
+    asked: int | None = None
+    """Event time at which the list is asked for, ms; None: `time`."""
 
 
 class QueryBatch(NamedTuple):
@@ -82,6 +103,11 @@ class QueryBatch(NamedTuple):
     """int64[n], ms."""
     contexts: Rows
     """int32[n]: slot of the context's value, below `CONTEXTS`; -1: the query has none."""
+    kinds: Kinds
+    """int8[n, HISTORY]: kind (`KINDS`) of the events of `history`; 0 also where it is not known."""
+    ages: Floats
+    """float32[n, HISTORY]: age of the events of `history` when the list is asked for, s; 0 also where it is
+    not known."""
 
     def take(self, which: NDArray[np.intp] | slice) -> "QueryBatch":
         """The queries at these positions, in this order."""
@@ -91,6 +117,8 @@ class QueryBatch(NamedTuple):
             self.session[which],
             self.times[which],
             self.contexts[which],
+            self.kinds[which],
+            self.ages[which],
         )
 
     def with_session_continued(self) -> "QueryBatch":

@@ -6,7 +6,6 @@ The learner calls `learn` and publishes `dump_touched`; a replica calls `apply` 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
-from itertools import chain
 from types import MappingProxyType
 from typing import Any
 from zlib import crc32
@@ -15,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.components import Counting, Decaying, Embedded, Generator, Ranker
-from models.core import CONTEXTS, HISTORY, SESSION, Batch, Example, Query, QueryBatch
+from models.core import Batch, Example, Query, QueryBatch
 from models.kernels.splitmix import GOLDEN, mixed
 from models.parts import Part, Parts
 from models.published import Prepared, Row
+from models.queries import as_arrays
 from models.ranking.coverage import Coverage
 from models.ranking.features import feature_names
 from models.ranking.shortlist import Shortlist
@@ -204,35 +204,7 @@ class Model:
 
     def queries(self, queries: Sequence[Query | Example]) -> QueryBatch:
         """The queries as arrays; unknown items are left out."""
-        histories = [query.history[: -HISTORY - 1 : -1] for query in queries]
-        numbers = self.items.rows(chain.from_iterable(histories))
-        rows = np.array(numbers, np.int32)
-        lengths = np.array([len(items) for items in histories], np.int32)
-        sizes = np.minimum([query.session_size for query in queries], lengths)
-        if -1 in numbers:
-            unknown = rows < 0
-            query_of = np.repeat(np.arange(len(queries)), lengths)
-            position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            in_session = unknown & (position < sizes[query_of])
-            lengths = lengths - np.bincount(query_of[unknown], minlength=len(queries))
-            sizes = sizes - np.bincount(query_of[in_session], minlength=len(queries))
-            rows = rows[~unknown]
-        sizes = sizes.astype(np.int32)
-        history = np.empty((len(queries), HISTORY), np.int32)
-        history.fill(-1)
-        history[np.arange(HISTORY) < lengths[:, None]] = rows
-        return QueryBatch(
-            history,
-            sizes,
-            np.where(np.arange(SESSION) < sizes[:, None], history[:, :SESSION], np.int32(-1)),
-            np.array([query.time for query in queries], np.int64),
-            np.array([self._slot(query.context) if query.context else -1 for query in queries], np.int32),
-        )
-
-    def _slot(self, context: Mapping[str, str | float]) -> int:
-        """Slot of the context's value, below `CONTEXTS`; -1 if it has none."""
-        value = context.get(self.context_key)
-        return -1 if value is None else crc32(str(value).encode()) % CONTEXTS
+        return as_arrays(queries, self.items, self.context_key)
 
     def dump_touched(self) -> dict[bytes, bytes | None]:
         """Rows changed since the last call, value by key as on the model topic; None deletes."""

@@ -26,7 +26,8 @@ def query_batch(
         sizes = (padded >= 0).sum(1).astype(np.int32)
     session = np.where(np.arange(SESSION) < sizes[:, None], padded[:, :SESSION], -1).astype(np.int32)
     times = np.zeros(n, np.int64) if times is None else times
-    return QueryBatch(padded, sizes, session, times, np.full(n, -1, np.int32))
+    kinds, ages = np.zeros((n, HISTORY), np.int8), np.zeros((n, HISTORY), np.float32)
+    return QueryBatch(padded, sizes, session, times, np.full(n, -1, np.int32), kinds, ages)
 
 
 def session_batch(sessions: Sequence[Sequence[int]]) -> Batch:

@@ -206,8 +206,14 @@ def test_of_several_headers_with_one_name_the_last_is_the_dead_letters():
 
 def test_examples_round_trip():
     example = Example(
-        "u", 7, 5, "click", "i", 2.0, 3.5, ("a", "b"), 1, 3, Shown("0-5", 3), {"device": "phone"}
-    )
+        "u", 7, 5, "click", "i", 2.0, 3.5, ("a", "b"), 1, 3, Shown("0-5", 3), {"device": "phone"},
+        ("view", "cart"), (3, 4), 4,
+    )  # fmt: skip
     assert messages.decode_example(encode(example)) == example
+    older = json.loads(encode(example))
+    for name in ("types", "times", "asked"):
+        del older[name]
+    read = messages.decode_example(json.dumps(older).encode())
+    assert (read.types, read.times, read.asked) == ((), (), None)
     with pytest.raises(ValueError, match="missing required field `user`"):
         messages.decode_example(b"{}")

@@ -119,7 +119,7 @@ class Deep:
     >>> class Vectors:
     ...     vectors, events = np.eye(8, dtype=np.float32), np.ones(8, np.int32)
     >>> rows, history = np.arange(8, dtype=np.int32)[None], np.full((1, 32), 3, np.int32)
-    >>> x, q = np.zeros((1, 16, 8), np.float32), np.zeros((1, 13), np.float32)
+    >>> x, q = np.zeros((1, 20, 8), np.float32), np.zeros((1, 17), np.float32)
     >>> features = Features(rows, np.array([8], np.int32), x, q, history)
     >>> ranker = Deep({"next": 1.0}, Vectors())
     >>> for _ in range(20):

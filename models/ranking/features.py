@@ -2,9 +2,10 @@
 
 Candidate and generator: the candidate's share of the generator's best score, and the logarithm of that share.
 Item: log popularity in three half-lives against the candidates' mean, log seconds since it was last and first
-seen.  Item and user: where in the user's history it is, and how often.  Query: how sure each generator is,
-how long the session is and whether it repeats items, the time of the day; these reach the score through a
-hidden layer only.
+seen.  Item and user: where in the user's history it is, how often, how long ago, and whether they liked it,
+left it in the cart or bought it.  Query: how sure each generator is, how long the session is and whether it
+repeats items, the kind of the latest event and the pause before it, the time of the day; these reach the
+score through a hidden layer only.
 
 Shares, because the scores of a generator that counts grow with the traffic; differences of times, because the
 clock runs on: with the numbers themselves a ranker would have to start over every week.
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.core import Features, QueryBatch
+from models.core import BOUGHT, CARTED, LIKED, Features, QueryBatch
 from models.kernels.decay import LN2
 from models.kernels.fastmath import log
 from models.kernels.jit import ANY_ORDER, Array, kernel
@@ -25,11 +26,14 @@ from models.ranking.statistics import HALF_LIVES_MS, ItemStatistics
 from models.units import DAY_MS, HOUR_MS
 
 ITEM = (*(f"popularity {ms // HOUR_MS} h" for ms in HALF_LIVES_MS), "last seen", "first seen")
-REPEAT = ("newest", "one before", "of the session", "of the history", "nearness", "in session", "in history")
+REPEAT = (
+    "newest", "one before", "of the session", "of the history", "nearness", "in session", "in history",
+    "age", "liked", "in cart", "bought",
+)  # fmt: skip
 QUERY = (
     "session size", "one item", "two items", "three items", "repeats in it",
     "newest = one before", "newest = two before", "one before = two before", "history size", "candidates",
-    "day, sine", "day, cosine",
+    "day, sine", "day, cosine", "newest liked", "newest in cart", "newest bought", "pause before it",
 )  # fmt: skip
 
 
@@ -37,7 +41,7 @@ def feature_names(generators: Sequence[str]) -> tuple[tuple[str, ...], tuple[str
     """Names of a candidate's features and of a query's, in order.
 
     >>> [len(part) for part in feature_names(["next", "previous"])]
-    [16, 14]
+    [20, 18]
     """
     of_generators = tuple(f"{name} {kind}" for name in generators for kind in ("share", "log share"))
     of_candidate = of_generators + ITEM + REPEAT
@@ -56,7 +60,8 @@ def featurize(queries: QueryBatch, pool: Pool, statistics: ItemStatistics) -> Fe
         queries.history,
     )
     _featurize(
-        queries.history, queries.sizes, queries.times, pool.rows, pool.counts, pool.scores,
+        queries.history, queries.sizes, queries.times, queries.kinds, queries.ages,
+        pool.rows, pool.counts, pool.scores,
         statistics.first, statistics.last, statistics.popularity, statistics.known, _DECAYS,
         out.candidates, out.queries,
     )  # fmt: skip
@@ -83,6 +88,8 @@ def _featurize(
     history: Array,
     sizes: Array,
     times: Array,
+    kinds: Array,
+    ages: Array,
     rows: Array,
     counts: Array,
     scores: Array,
@@ -147,19 +154,26 @@ def _featurize(
             b = rows[n, j]
             position = -1
             in_session, in_history = 0, 0
-            for column in range(length):
+            liked, carted, bought = False, False, False
+            for column in range(length):  # from the newest on
                 if history[n, column] == b:
                     if position < 0:
                         position = column
                     in_history += 1
                     in_session += column < size
+                    kind = kinds[n, column]
+                    liked |= kind == LIKED
+                    carted |= kind == CARTED and not bought
+                    bought |= kind == BOUGHT
             if position < 0:
                 break
-            kind = 3 if position >= size else min(position, 2)
-            x[f + kind, j] = 1
+            place = 3 if position >= size else min(position, 2)
+            x[f + place, j] = 1
             x[f + 4, j] = np.float32(1.0) / (1 + position)
             x[f + 5, j] = np.log(np.float32(1 + in_session))
             x[f + 6, j] = np.log(np.float32(1 + in_history))
+            x[f + 7, j] = log(np.float32(1.0) + ages[n, position]) * np.float32(0.1)
+            x[f + 8, j], x[f + 9, j], x[f + 10, j] = liked, carted, bought
 
         # features of the query
         repeats = 0
@@ -180,3 +194,7 @@ def _featurize(
         out_query[n, q + 9] = np.float32(count) / width
         angle = times[n] % DAY_MS * (2 * np.pi / DAY_MS)
         out_query[n, q + 10], out_query[n, q + 11] = np.sin(angle), np.cos(angle)
+        for kind in range(LIKED, BOUGHT + 1):
+            out_query[n, q + 10 + kind] = length > 0 and kinds[n, 0] == kind
+        pause = ages[n, 1] - ages[n, 0] if length > 1 else np.float32(0.0)
+        out_query[n, q + 15] = log(np.float32(1.0) + max(pause, np.float32(0.0))) * np.float32(0.1)

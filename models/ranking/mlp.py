@@ -50,7 +50,7 @@ class Mlp:
     --------
     >>> rng = np.random.default_rng(1)
     >>> rows, counts = np.arange(8, dtype=np.int32)[None], np.array([8], np.int32)
-    >>> x, q = rng.random((1, 16, 8), np.float32), rng.random((1, 13), np.float32)
+    >>> x, q = rng.random((1, 20, 8), np.float32), rng.random((1, 17), np.float32)
     >>> features, ranker = Features(rows, counts, x, q, rows), Mlp({"next": 1.0})
     >>> for _ in range(20):
     ...     ranker.learn(features, np.array([3], np.int32), np.ones(1, np.float32))

@@ -24,8 +24,12 @@ class Accepted(Struct, frozen=True, gc=False):
     """Event time, made safe, ms."""
     before: tuple[str, ...]
     """The user's items before the event, oldest first, at most `HISTORY`."""
+    before_types: tuple[str, ...]
+    before_times: tuple[int, ...]
     before_size: int
     """How many of the newest of them are of the event's session."""
+    asked: int | None
+    """Event time at which the user's latest list before the event was asked for, ms; None: there was none."""
     session: int
     """Number of the event's session among the user's."""
     query: Query
@@ -59,13 +63,14 @@ def accept(
     time = event.time_ms
     safe = safe_time(time, arrived, policy.max_ahead_ms, policy.sessions.grace_ms)
     weight = policy.weight(event.type)
-    step = advance(user, event, time, safe, offset, weight > 0, policy.sessions)
+    asks = event.type not in policy.unanswered_types
+    step = advance(user, event, time, safe, offset, weight > 0, policy.sessions, asks)
     if step.verdict is not Verdict.ACCEPTED:
         return step.user, step.verdict, None
     new = step.user
     accepted = Accepted(
-        event, offset, arrived, safe, step.before, step.before_size, new.sessions,
-        query(new, safe, event.context), weight, event.type not in policy.unanswered_types,
+        event, offset, arrived, safe, step.before, step.before_types, step.before_times, step.before_size,
+        user.asked, new.sessions, query(new, safe, event.context), weight, asks,
     )  # fmt: skip
     return new, step.verdict, accepted
 
@@ -96,4 +101,5 @@ def example(accepted: Accepted, user: User) -> Example | None:
     return Example(
         event.user, accepted.offset, accepted.time, event.type, event.item, accepted.weight, event.value,
         accepted.before, accepted.before_size, accepted.session, shown, event.context,
+        accepted.before_types, accepted.before_times, accepted.asked,
     )  # fmt: skip

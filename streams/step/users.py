@@ -49,6 +49,8 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How many of the newest items belong to the current session."""
     slate_time: int = 0
     """When the latest recommendation was made: the arrival of its event and its age then, ms."""
+    asked: int | None = None
+    """Event time of the latest event that asks for a list, ms."""
 
     def session_items(self) -> tuple[str, ...]:
         """The items of the current session, oldest first."""
@@ -57,7 +59,10 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 def query(user: User, time: int, context: Mapping[str, str | float]) -> Query:
     """The user as a recommender sees one; a new session without an item continues the last one."""
-    return Query(user.items[-HISTORY:], user.session_size or HISTORY, time, context)
+    return Query(
+        user.items[-HISTORY:], user.session_size or HISTORY, time, context,
+        user.types[-HISTORY:], user.times[-HISTORY:],
+    )  # fmt: skip
 
 
 class Verdict(Enum):
@@ -71,27 +76,37 @@ class Verdict(Enum):
 
 
 class Advanced(msgspec.Struct, frozen=True, gc=False):
-    """The user after an event, the verdict on the event, and the items before it."""
+    """The user after an event, the verdict on the event, and the history before it."""
 
     user: User
     verdict: Verdict
     before: tuple[str, ...]
     """Items before the event, oldest first, at most `HISTORY`; empty unless accepted."""
+    before_types: tuple[str, ...]
+    before_times: tuple[int, ...]
     before_size: int
     """How many of the newest of them are of the event's session."""
 
 
 def advance(
-    user: User, event: Event, own_time: int, time: int, offset: int, remembered: bool, limits: SessionLimits
+    user: User,
+    event: Event,
+    own_time: int,
+    time: int,
+    offset: int,
+    remembered: bool,
+    limits: SessionLimits,
+    asks: bool = True,
 ) -> Advanced:
     """Apply an event from `offset`; `own_time` is the time that it carries, `time` that made safe (ms).
 
-    `remembered`: whether the event's item becomes history.  An event older than the user's last one is put in
-    its place if it is younger than the grace period; otherwise it becomes history and nothing else.
+    `remembered`: whether the event's item becomes history.  `asks`: whether it asks for a list.  An event
+    older than the user's last one is put in its place if it is younger than the grace period; otherwise it
+    becomes history and nothing else.
     """
     hashed = _hash(event.event_id)
     if _contains(user.seen, hashed):
-        return Advanced(msgspec.structs.replace(user, offset=offset), Verdict.DUPLICATE, (), 0)
+        return Advanced(msgspec.structs.replace(user, offset=offset), Verdict.DUPLICATE, (), (), (), 0)
     recent = user.seen[-ID_BYTES * (limits.dedupe_events - 1) :] if limits.dedupe_events > 1 else b""
     late = user.last - own_time > limits.grace_ms and time < user.last
 
@@ -103,7 +118,8 @@ def advance(
 
     items, types, times = user.items, user.types, user.times
     at = len(times) if not times or time >= times[-1] else bisect_right(times, time)
-    before = () if late else items[max(at - HISTORY, 0) : at]
+    first = at if late else max(at - HISTORY, 0)
+    before, before_types, before_times = items[first:at], types[first:at], times[first:at]
     before_size = 0 if late else min(max(at - (len(items) - size), 0), len(before))
     if remembered and event.item is not None:
         size += not late and time >= start and at >= len(items) - size
@@ -115,8 +131,10 @@ def advance(
         offset, user.events + 1, items, types, times, session, start, sessions,
         max(user.last, time) if not late else user.last,
         recent + hashed, user.slate_id, user.slate, min(size, len(items)), user.slate_time,
+        time if asks and not late else user.asked,
     )  # fmt: skip
-    return Advanced(new, Verdict.LATE if late else Verdict.ACCEPTED, before, before_size)
+    verdict = Verdict.LATE if late else Verdict.ACCEPTED
+    return Advanced(new, verdict, before, before_types, before_times, before_size)
 
 
 def _new_session(user: User, event: Event, time: int, gap_ms: int) -> bool:

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from models.checkpoint import Checkpoint
-from models.core import Example, Query
+from models.core import BOUGHT, CARTED, Example, Query
 from models.learning import learn
 from models.model import Model
 from streams.messages import decode_example, encode
@@ -82,6 +82,28 @@ def test_interrupted_equals_uninterrupted():
 
 def test_checkpoints_of_other_versions_are_read():
     assert Checkpoint.decode(b'{"number": 3, "tomorrow": true}') == Checkpoint(number=3)
+
+
+def test_kinds_and_ages_stay_with_their_items():
+    model = Model(["popularity"], 100)
+    model.learn([arrays.example(item) for item in "abc"])
+    history, types, times = (
+        ("a", "?", "b", "c"),
+        ("cart", "view", "purchase", "other"),
+        (1000, 2000, 3000, 4000),
+    )
+    batch = model.queries(
+        [
+            Query(history, 4, 9000, {}, types, times),
+            Query(history, 4, 9000, {}, types, times, asked=4000),
+            Query(history, 4, 9000),
+            Query(history, 4, 0, {}, types, times),
+        ]
+    )
+    assert batch.history[:, :4].tolist() == [[2, 1, 0, -1]] * 4
+    known = [0, BOUGHT, CARTED, 0]
+    assert batch.kinds[:, :4].tolist() == [known, known, [0, 0, 0, 0], known]
+    assert batch.ages[:, :4].tolist() == [[5, 6, 8, 0], [0, 1, 3, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
 def test_items_without_a_row_are_left_out_of_queries():

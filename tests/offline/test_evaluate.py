@@ -116,19 +116,21 @@ def test_examples_are_those_of_a_worker(log):
 
 
 def test_the_query_of_a_prediction_is_that_of_a_request_at_the_same_time():
-    """Also where the event begins a session, which the query cannot know."""
+    """Also where the event begins a session, which the query cannot know; the list was asked for before."""
     rng, user, time = random.Random(2), User(), 10**12
     for n in range(200):
         time += rng.choice([1000, 60_000, 3_600_000])
         event = Event(event_id=f"e{n}", user="u", type="view", item=f"i{rng.randrange(9)}", time=time)
         request = Event(event_id=f"r{n}", user="u", type="request", time=time)
         _, _, requesting = accept(user, request, n, time, POLICY)
+        asked = user.asked
         user, _, accepted = accept(user, event, n, time, POLICY)
         assert requesting is not None
         assert accepted is not None
         target = example(accepted, User())
         assert target is not None
-        assert query_before(target) == requesting.query
+        assert query_before(target)._replace(asked=None) == requesting.query
+        assert query_before(target).asked == asked
         assert example(requesting, User()) is None, "a request is not learnt"
     assert len(user.items[-HISTORY:]) == HISTORY
 

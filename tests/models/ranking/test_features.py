@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from models.core import BOUGHT, CARTED, LIKED
 from models.ranking.features import feature_names, featurize
 from models.ranking.pool import Pool
 from models.ranking.statistics import ItemStatistics
@@ -79,6 +80,26 @@ def test_a_query_tells_how_its_session_repeats_items(session, size, repeats, ali
 def test_midnight_is_next_to_the_hour_before(hour, sine, cosine):
     values = of_query(np.full((1, 32), -1, np.int32), 0, 20_000 * 24 * HOUR_MS + hour * HOUR_MS)
     assert (values["day, sine"], values["day, cosine"]) == pytest.approx((sine, cosine), abs=1e-6)
+
+
+def test_kinds_and_ages_of_the_users_events_are_told():
+    """A tent liked, put in the cart and looked at; a stove bought a day ago and put in the cart before."""
+    tent, stove, lamp = 2, 1, 3
+    history = np.full((1, 32), -1, np.int32)
+    history[0, :5] = [tent, tent, tent, stove, stove]
+    queries = query_batch(history)
+    queries.kinds[0, :5] = [1, CARTED, LIKED, BOUGHT, CARTED]
+    queries.ages[0, :5] = [0, 60, 90, 86_400, 90_000]
+    rows = np.array([[tent, stove, lamp]], np.int32)
+    pool = Pool(rows, np.array([3], np.int32), np.zeros((1, 1, 3), np.float32), np.zeros((1, 3), np.int16))
+    computed = featurize(queries, pool, ItemStatistics(20))
+    of_candidate, of_query = feature_names(["a"])
+    values = dict(zip(of_candidate, computed.candidates[0].tolist(), strict=False))
+    assert (values["liked"], values["in cart"], values["bought"]) == ([1, 0, 0], [1, 0, 0], [0, 1, 0])
+    assert values["age"] == pytest.approx([0, 0.1 * np.log1p(86_400), 0], abs=1e-4)
+    query = dict(zip(of_query, computed.queries[0].tolist(), strict=True))
+    assert query["pause before it"] == pytest.approx(0.1 * np.log1p(60), abs=1e-4)
+    assert [query[f"newest {what}"] for what in ("liked", "in cart", "bought")] == [0, 0, 0]
 
 
 def of_query(history: np.ndarray, size: int, time: int = START) -> dict[str, float]:

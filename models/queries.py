@@ -1,0 +1,77 @@
+"""Queries and examples as arrays of item rows, as generators and rankers read them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain, repeat
+from zlib import crc32
+
+import numpy as np
+
+from models.core import CONTEXTS, HISTORY, KINDS, SESSION, Example, Floats, Kinds, Query, QueryBatch, Rows
+from models.rows import ItemRows
+from models.units import SECOND_MS
+
+
+def as_arrays(queries: Sequence[Query | Example], items: ItemRows, context_key: str) -> QueryBatch:
+    """The queries with the rows of their items; items without a row are left out.
+
+    `context_key`: the key of the context whose value `QueryBatch.contexts` is of.
+
+    >>> items = ItemRows(10)
+    >>> items.admit("tent", 0)
+    0
+    >>> as_arrays([Query(("tent", "never seen"), 2, 0)], items, "device").history[0, :2].tolist()
+    [0, -1]
+    """
+    histories = [query.history[: -HISTORY - 1 : -1] for query in queries]
+    numbers = items.rows(chain.from_iterable(histories))
+    rows = np.array(numbers, np.int32)
+    lengths = np.array([len(history) for history in histories], np.int32)
+    sizes = np.minimum([query.session_size for query in queries], lengths)
+    kinds, ages = _kinds_and_ages(queries, lengths)
+    if -1 in numbers:
+        unknown = rows < 0
+        query_of = np.repeat(np.arange(len(queries)), lengths)
+        position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        in_session = unknown & (position < sizes[query_of])
+        lengths = lengths - np.bincount(query_of[unknown], minlength=len(queries))
+        sizes = sizes - np.bincount(query_of[in_session], minlength=len(queries))
+        rows, kinds, ages = rows[~unknown], kinds[~unknown], ages[~unknown]
+    sizes = sizes.astype(np.int32)
+    history = np.empty((len(queries), HISTORY), np.int32)
+    history.fill(-1)
+    used = np.arange(HISTORY) < lengths[:, None]
+    history[used] = rows
+    padded_kinds, padded_ages = np.zeros(used.shape, np.int8), np.zeros(used.shape, np.float32)
+    padded_kinds[used], padded_ages[used] = kinds, ages
+    return QueryBatch(
+        history,
+        sizes,
+        np.where(np.arange(SESSION) < sizes[:, None], history[:, :SESSION], np.int32(-1)),
+        np.array([query.time for query in queries], np.int64),
+        np.array([_slot(query.context, context_key) if query.context else -1 for query in queries], np.int32),
+        padded_kinds,
+        padded_ages,
+    )
+
+
+def _slot(context: Mapping[str, str | float], key: str) -> int:
+    """Slot of the context's value, below `CONTEXTS`; -1 if it has none."""
+    value = context.get(key)
+    return -1 if value is None else crc32(str(value).encode()) % CONTEXTS
+
+
+def _kinds_and_ages(queries: Sequence[Query | Example], lengths: Rows) -> tuple[Kinds, Floats]:
+    """Kind and age in s of each event of all histories, newest first, one after the other."""
+    types: list[str] = []
+    times: list[int] = []
+    asked_at = [query.time if query.asked is None else query.asked for query in queries]
+    for query, length, asked in zip(queries, lengths.tolist(), asked_at, strict=True):
+        if len(query.types) == len(query.times) == len(query.history):
+            types += query.types[: -HISTORY - 1 : -1]
+            times += query.times[: -HISTORY - 1 : -1]
+        else:  # not known: of no kind, and just now
+            types += repeat("", length)
+            times += repeat(asked, length)
+    kinds = np.fromiter(map(KINDS.get, types, repeat(0)), np.int8, len(types))
+    elapsed = np.repeat(np.array(asked_at, np.int64), lengths) - np.array(times, np.int64)
+    return kinds, np.maximum(elapsed, 0).astype(np.float32) / np.float32(SECOND_MS)
