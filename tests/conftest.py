@@ -18,8 +18,8 @@ from tests.browser import chromium
 
 REQUIREMENTS: dict[str, Callable[[], str | None]] = {"kafka": available, "browser": chromium.missing}
 """By marker: why what its tests need is missing; None if nothing is."""
-_skipped: dict[str, str] = {}
-"""Reason by test."""
+NOT_TESTED = "no real "
+"""Beginning of the reason of a test that was skipped because something is missing."""
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +57,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if item.get_closest_marker(marker) and (reason := missing()):
             if os.environ.get("CI") == "true":
                 pytest.fail(f"CI must run the {marker} tests, but {reason}", pytrace=False)
-            _skipped[item.nodeid] = f"no real {marker}: {reason}"
-            pytest.skip(_skipped[item.nodeid])
+            pytest.skip(f"{NOT_TESTED}{marker}: {reason}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List what was not tested, and why."""
-    if _skipped:
-        terminalreporter.section(f"{len(_skipped)} TESTS WERE SKIPPED", sep="!", red=True, bold=True)
-        for reason, count in Counter(_skipped.values()).items():
+    reasons = [
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped")
+    ]
+    missing = [reason for reason in reasons if reason.startswith(NOT_TESTED)]
+    if missing:
+        terminalreporter.section(f"{len(missing)} TESTS WERE SKIPPED", sep="!", red=True, bold=True)
+        for reason, count in Counter(missing).items():
             terminalreporter.write_line(f"{count} not tested, {reason}.")
