@@ -1,5 +1,6 @@
 """The deployment that a part measures: topics with a prefix of their own, a folder, processes."""
 
+import json
 import shutil
 import sys
 import time
@@ -101,7 +102,10 @@ class Deployment:
             ports.write_text(str(free_port()))
         port = int(ports.read_text())
         settings = {"data_dir": self.folder / name, "web_port": port, "worker_id": name} | self._configured
-        environ = {PREFIX + key.upper(): str(value) for key, value in settings.items()}
+        environ = {
+            PREFIX + key.upper(): json.dumps(value) if isinstance(value, dict) else str(value)
+            for key, value in settings.items()
+        }
         return self._start(["-m", "streams", command], name, environ, port)
 
     def _start(self, arguments: list[str], name: str, environ: dict[str, str], port: int = 0) -> Process:
