@@ -25,7 +25,9 @@ class Accepted(Struct, frozen=True, gc=False):
     before: tuple[str, ...]
     """The user's items before the event, oldest first, at most `HISTORY`."""
     before_types: tuple[str, ...]
+    """Event types of these items."""
     before_times: tuple[int, ...]
+    """Event times of these items, made safe, ms."""
     before_size: int
     """How many of the newest of them are of the event's session."""
     asked: int | None

@@ -83,7 +83,9 @@ class Advanced(msgspec.Struct, frozen=True, gc=False):
     before: tuple[str, ...]
     """Items before the event, oldest first, at most `HISTORY`; empty unless accepted."""
     before_types: tuple[str, ...]
+    """Event types of these items."""
     before_times: tuple[int, ...]
+    """Event times of these items, made safe, ms."""
     before_size: int
     """How many of the newest of them are of the event's session."""
 
