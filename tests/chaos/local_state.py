@@ -15,6 +15,8 @@ from tests.chaos.waiting import within
 
 EVENTS = 600
 NOTICED_S = 15
+STARTS = 4
+"""Starts of a worker after which its stores have SST files, at most."""
 
 
 # Another deployment on the same folder
@@ -88,8 +90,10 @@ def damage(chaos: Chaos) -> Iterator[Row]:
         yield judged(f"{EVENTS} events, the worker stopped", "all right", wrong)
         for whose, what in cases[: 1 if chaos.quick else None]:
             stores = _stores(deployment.folder / "worker", whose)
-            if not all(list(store.glob("*.sst")) for store in stores):
-                _to_tables(deployment)
+            for _ in range(STARTS):
+                if all(list(store.glob("*.sst")) for store in stores):
+                    break
+                _to_tables(deployment)  # a copy of the model that was not complete yet begins again
             wrong = [] if stores else [f"no store of the {whose} was found"]
             for store in stores:
                 DAMAGES[what](store)
