@@ -52,7 +52,7 @@ class Malformed(Exception):
 
 REASONS = {
     "empty": "the record has no value",
-    "too-large": "more bytes than max_event_bytes",
+    "too-large": "more bytes than max_event_bytes, or part of a compressed batch that is not read",
     "invalid-utf8": "bytes that are not UTF-8",
     "malformed-json": "not one JSON value; NaN and Infinity are not JSON",
     "missing-field": "a required field is missing",

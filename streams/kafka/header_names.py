@@ -16,6 +16,8 @@ from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBa
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import Message
 
+from streams.kafka.oversized_batches import HEADER_BYTES, OversizedBatch, is_oversized
+
 _LENGTH = Struct(">8xi")
 """Offset and length, with which each batch of a fetch begins."""
 
@@ -37,7 +39,10 @@ class TolerantRecords:
         self._at += _LENGTH.size + _LENGTH.unpack_from(self._data, start)[0]
         if not isinstance(batch, DefaultRecordBatch):
             return batch  # of an older format, without headers
-        return _TolerantBatch(batch, memoryview(self._data)[start : self._at])
+        data = memoryview(self._data)[start : self._at]
+        if is_oversized(batch.compression_type, data[HEADER_BYTES:]):
+            return OversizedBatch(batch, data)
+        return _TolerantBatch(batch, data)
 
 
 class _TolerantBatch:

@@ -14,6 +14,9 @@ HEADER_BYTES = 16
 DETAIL_LENGTH = 1000
 """Characters of a dead letter's detail."""
 
+UNREAD = b"a compressed batch of records that is too large to be read"
+"""Value of the one record that stands for such a batch."""
+
 Parts = tuple[bytes | None, bytes | None, Headers]
 """Key, value, headers."""
 

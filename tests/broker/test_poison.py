@@ -15,8 +15,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from streams import topics
 from streams.clients.subscribe import follow, records
 from streams.kafka.client import confluent, producer_config
+from streams.kafka.oversized_batches import MOST_BYTES
 from streams.messages import DeadLetter, Event, decode_example, decode_recommendation, encode, now_ms
-from streams.step.dead_letters import CUT_BYTES, own_headers
+from streams.step.dead_letters import CUT_BYTES, UNREAD, own_headers
 from streams.step.users import decode_user
 from tests.broker.cluster import Cluster, Process, wait_for
 from tests.raw_batch import CODECS, produce
@@ -114,6 +115,13 @@ def test_no_record_stops_a_partition(kafka, tmp_path):
             assert own_headers(message.headers()) == own
             assert (letter.topic, letter.partition) == (events, 0)
 
+        # a batch that would fill the memory, of which Kafka has a few kilobytes
+        produce(kafka.brokers, events, 0, [(b"ann", bytes(MOST_BYTES), [])], now_ms(), codec="gzip")
+        cluster.publish([event("after the batch")])
+        goes_on(cluster, worker, {"after the batch"})
+        ((letter, message),) = dead_letters(cluster)[3:]
+        assert (letter.reason, letter.partition, message.value()) == ("too-large", 0, UNREAD)
+
         # records with a time in seconds, or none
         for time_ms in (int(time.time()), -1):
             value = encode(event(f"stamp{time_ms}", user="bob"))
@@ -126,7 +134,7 @@ def test_no_record_stops_a_partition(kafka, tmp_path):
         cluster.publish([event("eve", user="eve"), event("bob", user="bob")])
         wait_for(lambda: "bob" in answered_events(cluster), "bob answered")
         wait_for(lambda: cluster.lag() == 0, "every event committed")
-        ((letter, message),) = dead_letters(cluster)[3:]
+        ((letter, message),) = dead_letters(cluster)[4:]
         assert (letter.reason, message.key()) == ("unprocessable", b"eve")
         assert "ValidationError" in letter.detail
         assert worker.ready()
@@ -138,11 +146,11 @@ def test_no_record_stops_a_partition(kafka, tmp_path):
             wait_for(lambda c=consumer: b"eve" in {m.key() for m in records(c, 0.2)}, f"{name} read")
             consumer.close()
         foreign = [(b"detail", None), (b"reason", b"empty"), (b"time", b"9" * 30)]
-        odd_letters = [(None, b"v", foreign), *[(None, None, [(b"\xff", b"x"), (b"reason", b"x")])] * 40]
+        odd_letters = [(None, b"v", foreign), *[(None, None, [(b"\xff", b"x"), (b"reason", b"x")])] * 39]
         letters = cluster.settings.topic("dead-letter")
         at = produce(kafka.brokers, letters, 0, odd_letters, time_ms=now_ms())
         listed = wait_for(lambda: worker.get("/dead-letters"), "the page of dead letters")["letters"]
-        assert len(listed) == 4 + 41
+        assert len(listed) == 5 + 40
         for offset in range(at, at + 10):
             assert worker.get(f"/dead-letters?at=0:{offset}")["letter"]["at"] == f"0:{offset}"
         assert worker.ready()
