@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from deploy.kafka import free_port
 from models.checkpoint import CHECKPOINT_KEY, Checkpoint
@@ -97,6 +105,16 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
         return self._process.returncode
+
+
+def _end(consumer: Consumer, tp: TopicPartition) -> tuple[int, int] | None:
+    """First offset and end of a partition; None while a topic that was created a moment ago has no leader."""
+    try:
+        return consumer.get_watermark_offsets(tp, 10)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
+            return None
+        raise
 
 
 class Cluster:
@@ -212,7 +230,7 @@ class Cluster:
         name = self.settings.topic(topic)
         partitions = consumer.list_topics(name, 10).topics[name].partitions
         assigned = [TopicPartition(name, partition) for partition in partitions]
-        return {tp: consumer.get_watermark_offsets(tp, 10)[1] for tp in assigned}
+        return {tp: wait_for(lambda tp=tp: _end(consumer, tp), f"{tp} has a leader")[1] for tp in assigned}
 
     def checkpoints(self) -> list[Checkpoint]:
         """The published checkpoints, in order."""
