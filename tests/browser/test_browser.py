@@ -171,7 +171,7 @@ def test_what_an_item_is_recommended_beside_is_the_same_on_both(shop: Shop):
     listed = wait_for(sent, "a list of the model that learnt")
 
     def beside(worker: Process) -> dict[str, Any]:
-        return worker.get(f"/items/{listed[0]}")["beside"]
+        return worker.get(f"/items?id={quote(listed[0], safe='')}")["beside"]
 
     for worker in (shop.first, shop.second):
         wait_for(lambda w=worker: beside(w)["with_it"], "the list among the latest", 15)
@@ -188,9 +188,10 @@ def test_what_if_changes_the_list_and_nothing_else(shop: Shop):
         expect(page.locator("#what-if-list")).to_contain_text("with a click of i33")
         now = page.locator("#lists section").first.locator("tbody tr td:nth-child(2)").all_inner_texts()
         then = page.locator("#what-if-list tbody tr td:nth-child(2)").all_inner_texts()
-        assert now == [entry["item"] for entry in before["now"]["items"]]
         assert then != now
     after = shop.second.get("/users/u1")
+    lists = [[entry["item"] for entry in page["now"]["items"]] for page in (before, after)]
+    assert now in lists, "the model may have gone on meanwhile"
     assert (after["offset"], after["history"], after["sent"]) == (
         before["offset"], before["history"], before["sent"]
     )  # fmt: skip
