@@ -30,7 +30,7 @@ KINDS = {
 }  # fmt: skip
 """Kind of an event by its type, which is what models tell apart: looked at, liked, put in the cart, bought,
 sent back; 0: any other type."""
-LIKED, CARTED, BOUGHT, RETURNED = 2, 3, 4, 5
+LIKED, CARTED, BOUGHT = 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)

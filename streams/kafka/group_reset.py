@@ -74,7 +74,7 @@ def skipped(
     partitions: list[int],
     stored: Stored,
     policy: ServingPolicy,
-    assigned: Callable[[], bool] = lambda: True,
+    assigned: Callable[[], bool],
 ) -> list[Skipped]:
     """What a reset skipped in these partitions, also in the log; blocks.
 
