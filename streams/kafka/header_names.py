@@ -16,10 +16,11 @@ from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBa
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import Message
 
-from streams.kafka.oversized_batches import HEADER_BYTES, OversizedBatch, is_oversized
+from streams.kafka.oversized_batches import OversizedBatch, is_oversized
 
 _LENGTH = Struct(">8xi")
 """Offset and length, with which each batch of a fetch begins."""
+_HEADER_BYTES = _DefaultRecordBatchPy.HEADER_STRUCT.size
 
 
 class TolerantRecords:
@@ -40,8 +41,8 @@ class TolerantRecords:
         if not isinstance(batch, DefaultRecordBatch):
             return batch  # of an older format, without headers
         data = memoryview(self._data)[start : self._at]
-        if is_oversized(batch.compression_type, data[HEADER_BYTES:]):
-            return OversizedBatch(batch, data)
+        if is_oversized(batch.compression_type, data[_HEADER_BYTES:]):
+            return OversizedBatch(batch)
         return _TolerantBatch(batch, data)
 
 

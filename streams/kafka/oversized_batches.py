@@ -9,13 +9,10 @@ from typing import Any
 
 import cramjam
 import numpy as np
-from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy, _DefaultRecordPy
+from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordPy
 
-from streams.step.dead_letters import UNREAD
+from streams.step.dead_letters import MOST_BATCH_BYTES, UNREAD
 
-MOST_BYTES = 128 * 1024 * 1024
-"""Records of a batch that is read, uncompressed; a producer's default is a megabyte compressed."""
-HEADER_BYTES = _DefaultRecordBatchPy.HEADER_STRUCT.size
 _CODECS: dict[int, tuple[Any, int]] = {
     DefaultRecordBatch.CODEC_GZIP: (cramjam.gzip, 1032),
     DefaultRecordBatch.CODEC_LZ4: (cramjam.lz4, 255),
@@ -24,7 +21,7 @@ _CODECS: dict[int, tuple[Any, int]] = {
 """Module and about the highest ratio of each codec; snappy's is 21, so Kafka's limit of a batch is enough."""
 
 
-def is_oversized(compression_type: int, records: memoryview, most_bytes: int = MOST_BYTES) -> bool:
+def is_oversized(compression_type: int, records: memoryview, most_bytes: int = MOST_BATCH_BYTES) -> bool:
     """Whether the records of a batch take more than `most_bytes` uncompressed.
 
     >>> records = memoryview(bytes(cramjam.gzip.compress(bytes(1000))))
@@ -47,15 +44,14 @@ def is_oversized(compression_type: int, records: memoryview, most_bytes: int = M
 class OversizedBatch:
     """One record that stands for all of a batch, with the last offset of it and the value `UNREAD`."""
 
-    def __init__(self, batch: DefaultRecordBatch, data: memoryview) -> None:
+    def __init__(self, batch: DefaultRecordBatch) -> None:
         self._batch = batch
-        self._header = _DefaultRecordBatchPy(data[:HEADER_BYTES])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
 
     def __iter__(self) -> Iterator[Any]:
-        header = self._header
+        batch = self._batch
         yield _DefaultRecordPy(
-            header.next_offset - 1, header.max_timestamp, header.timestamp_type, None, UNREAD, []
+            batch.next_offset - 1, batch.max_timestamp, batch.timestamp_type, None, UNREAD, []
         )

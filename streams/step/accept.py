@@ -8,7 +8,7 @@ from msgspec import Struct
 from models.core import Example, Query, Shown
 from streams.messages import Event, Malformed, decode_event
 from streams.step.clock import in_seconds, safe_time
-from streams.step.dead_letters import UNREAD
+from streams.step.dead_letters import MOST_BATCH_BYTES, UNREAD
 from streams.step.policy import ServingPolicy
 from streams.step.users import User, Verdict, advance, query
 
@@ -45,8 +45,9 @@ class Accepted(Struct, frozen=True, gc=False):
 def decode(value: bytes | None, policy: ServingPolicy) -> Event:
     """The event of a record's value; `Malformed` with the reason where it cannot be used."""
     if value == UNREAD:
+        most = f"{MOST_BATCH_BYTES >> 20} MiB"
         raise Malformed(
-            "too-large", "of a batch of more than 128 MiB uncompressed: none of its records is read"
+            "too-large", f"of a batch of more than {most} uncompressed: none of its records is read"
         )
     event = decode_event(value, policy.max_event_bytes)
     if not policy.accepts(event.type):

@@ -14,8 +14,10 @@ HEADER_BYTES = 16
 DETAIL_LENGTH = 1000
 """Characters of a dead letter's detail."""
 
+MOST_BATCH_BYTES = 128 * 1024 * 1024
+"""Records of a compressed batch that is read, uncompressed; a producer's default is a megabyte compressed."""
 UNREAD = b"a compressed batch of records that is too large to be read"
-"""Value of the one record that stands for such a batch."""
+"""Value of the one record that stands for a larger one."""
 
 Parts = tuple[bytes | None, bytes | None, Headers]
 """Key, value, headers."""

@@ -15,9 +15,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from streams import topics
 from streams.clients.subscribe import follow, records
 from streams.kafka.client import confluent, producer_config
-from streams.kafka.oversized_batches import MOST_BYTES
 from streams.messages import DeadLetter, Event, decode_example, decode_recommendation, encode, now_ms
-from streams.step.dead_letters import CUT_BYTES, UNREAD, own_headers
+from streams.step.dead_letters import CUT_BYTES, MOST_BATCH_BYTES, UNREAD, own_headers
 from streams.step.users import decode_user
 from tests.broker.cluster import Cluster, Process, wait_for
 from tests.raw_batch import CODECS, produce
@@ -116,7 +115,7 @@ def test_no_record_stops_a_partition(kafka, tmp_path):
             assert (letter.topic, letter.partition) == (events, 0)
 
         # a batch that would fill the memory, of which Kafka has a few kilobytes
-        produce(kafka.brokers, events, 0, [(b"ann", bytes(MOST_BYTES), [])], now_ms(), codec="gzip")
+        produce(kafka.brokers, events, 0, [(b"ann", bytes(MOST_BATCH_BYTES), [])], now_ms(), codec="gzip")
         cluster.publish([event("after the batch")])
         goes_on(cluster, worker, {"after the batch"})
         ((letter, message),) = dead_letters(cluster)[3:]

@@ -2,13 +2,13 @@
 
 import pytest
 
-from streams.kafka.oversized_batches import MOST_BYTES, is_oversized
-from streams.step.dead_letters import UNREAD
+from streams.kafka.oversized_batches import is_oversized
+from streams.step.dead_letters import MOST_BATCH_BYTES, UNREAD
 from tests.kafka.test_header_names import read
 from tests.raw_batch import CODECS, batch
 
 GOOD = (b"k", b"v", [])
-HUGE = (b"k", bytes(MOST_BYTES), [])
+HUGE = (b"k", bytes(MOST_BATCH_BYTES), [])
 
 
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
