@@ -156,14 +156,6 @@ class ChunkConsumer(driver.Consumer):
         if tp in self._paused_partitions:
             self._active_partitions.discard(tp)
 
-    def fetch_position(self, tp: TP) -> int | None:
-        """Offset at which the next fetch of an assigned partition begins; None before it is known.
-
-        After a fetch it is also behind what is no record, such as the marker of a transaction.
-        """
-        position: int | None = self._thread.position(tp)
-        return position
-
     def _chunk(self, tp: TP, records: list[Any], offset: int | None = None) -> Any:
         """The message of a chunk; one without a record is at `offset`."""
         message = self._to_message(tp, records[-1] if records else _marker(tp, offset))

@@ -94,7 +94,7 @@ class Lag:
         for tp in self._assigned():
             known = (committed.get(tp), self._serving.positions.get(tp.partition))
             served = max((offset for offset in known if offset is not None), default=None)
-            fetched, upcoming = consumer.fetched.get(tp), consumer.fetch_position(tp)
+            fetched, upcoming = consumer.fetched.get(tp), consumer.thread.position(tp)
             if upcoming is not None and (fetched is None or (served is not None and fetched <= served)):
                 served = max(upcoming, served or 0)
             if served is not None:

@@ -23,8 +23,9 @@ class OffsetsConsumer:
         self.delay_s = 0.0
         self.fetched: dict[TP, int] = {}
         self.positions: dict[int, int] = {}
+        self.thread = self
 
-    def fetch_position(self, tp: TP) -> int | None:
+    def position(self, tp: TP) -> int | None:
         return self.positions.get(tp.partition)
 
     def assignment(self) -> set[TP]:
