@@ -89,7 +89,7 @@ def _measure(deployment: Deployment, worker: Process, name: str, capacity: float
 
 def _applied(worker: Process) -> int:
     try:
-        return int(worker.page("/")["counts"]["accepted"])
+        return int(worker.page("/?range=24h")["counts"]["accepted"])
     except OSError:  # too busy to answer
         return 0
 

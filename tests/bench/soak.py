@@ -39,7 +39,7 @@ SMALL: dict[str, Any] = {
 
 
 def soak(bench: Bench) -> list[Row]:
-    """Measure a worker and a learner, with the default settings."""
+    """Measure a worker and a learner, with small tables."""
     seconds = HOURS * 3600 / (10 if bench.quick else 1)
     with bench.deploy("soak", answer_all_within_s=30, **SMALL) as deployment:
         fill_model(deployment.settings, bench)
