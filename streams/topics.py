@@ -27,8 +27,8 @@ ROCKSDB = {
     "write_buffer_size": 8 * 1024 * 1024,
     "max_write_buffer_number": 2,
     "target_file_size_base": 64 * 1024 * 1024,
-    # users who come often are in a buffer anyway: a larger cache grows for hours, and nobody is faster by it
-    "block_cache_size": 4 * 1024 * 1024,
+    # users who come often are in a buffer anyway; a larger cache only fills with blocks of deleted files
+    "block_cache_size": 1024 * 1024,
     "max_open_files": 256,
 }
 """RocksDB options of one partition of the users table."""
