@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from models.catalog import Catalog
 from models.components import Counting, Decaying, Embedded, Generator, Ranker
 from models.core import Batch, Example, Query, QueryBatch
 from models.kernels.splitmix import GOLDEN, mixed
@@ -54,6 +55,8 @@ class Model:
     rank_every
         Of a large micro-batch, the rankers learn from one example in `rank_every`, chosen by a hash:
         proposing candidates is most of what learning costs.
+    show_unlisted
+        Whether items that are not in the catalog are offered, when there is one.
 
     Examples
     --------
@@ -75,17 +78,20 @@ class Model:
         parameters: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         rankers: Iterable[str] = (),
         rank_every: int = 2,
+        show_unlisted: bool = False,
     ) -> None:
         rankers = tuple(rankers)
         self._construct = partial(
             Model.__init__, self, generators, admit_after=admit_after, seed=seed, context_key=context_key,
-            parameters=parameters, rankers=rankers, rank_every=rank_every,
+            parameters=parameters, rankers=rankers, rank_every=rank_every, show_unlisted=show_unlisted,
         )  # fmt: skip
         self.context_key, self._rank_every = context_key, rank_every
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
         self.weights = weights
         """Weight in the blend by generator."""
         self.items = ItemRows(capacity, admit_after)
+        self.catalog = Catalog(capacity, show_unlisted)
+        """What the shop says of the items; it does not travel, each process reads it."""
         self.generators: dict[str, Generator] = {
             name: GENERATORS[name].build(capacity, seed, **parameters.get(name, {})) for name in weights
         }
@@ -96,7 +102,7 @@ class Model:
         """The generator `popularity`; None if it is off."""
         self._initial_half_lives_ms = self.half_lives_ms
         self.statistics = ItemStatistics(capacity)
-        self.shortlist = Shortlist(self.generators, weights, self.statistics, capacity)
+        self.shortlist = Shortlist(self.generators, weights, self.statistics, self.catalog)
         self.rankers: dict[str, Ranker] = {
             name: RANKERS[name].build(self.shortlist.weights, self.embedded, seed, **parameters.get(name, {}))
             for name in rankers
@@ -199,6 +205,7 @@ class Model:
     def _make_room(self, batch_so_far: list[int]) -> None:
         freed = self.items.expire()
         self.parts.evict(freed)
+        self.catalog.withdraw(freed)
         evicted = set(freed.tolist())
         batch_so_far[:] = [-1 if row in evicted else row for row in batch_so_far]
 
@@ -220,6 +227,8 @@ class Model:
     def apply(self, rows: Prepared) -> None:
         """Store published rows."""
         lost = self.items.apply(rows.items)
+        if len(lost):
+            self.catalog.withdraw(lost)
         self.items.apply_waiting(rows.waiting)
         self.parts.apply(rows, lost)
 
@@ -229,6 +238,7 @@ class Model:
 
     def clear(self) -> None:
         """Forget all items, and all that was learnt of them."""
+        self.catalog.withdraw(np.arange(len(self.items.ids), dtype=np.int32))
         ItemRows.__init__(self.items, self.items.capacity, self.items.admit_after)
         self.parts.clear()
 

@@ -1,6 +1,6 @@
 """From queries to slates, for a whole micro-batch at once.
 
-queries -> Shortlist (retrieve, merge, featurize) -> Ranker -> best k -> slates
+queries -> Shortlist (retrieve, merge, featurize) -> Ranker -> best k -> Fill -> slates
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from models.core import Features, Query, QueryBatch, Rows, Slate
 from models.model import Model
 from models.ranking.best import Best, best
 from models.ranking.blend import Blend
+from models.ranking.fill import Fill
 from models.ranking.pool import WIDTH, Pool
 from models.ranking.shortlist import Shortlist
 from models.ranking.strangers import Strangers
@@ -69,13 +70,14 @@ class Recommender:
             self.shortlist = (
                 model.shortlist
                 if alike
-                else Shortlist(model.generators, weights, model.statistics, model.items.capacity)
+                else Shortlist(model.generators, weights, model.statistics, model.catalog)
             )
             self._ranker = Blend(self.shortlist.weights)
         else:
             self.shortlist, self._ranker = model.shortlist, model.rankers[ranker]
         self._learns = RANKERS[ranker].learns
         self._strangers = Strangers(self.shortlist.weights)
+        self._fill = Fill(model.items, model.catalog, model.popularity)
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
         self._reasons = [GENERATORS[name].reason for name in self.shortlist.names]
 
@@ -96,10 +98,10 @@ class Recommender:
     def rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
         """The k best for each query without its `excluded` rows, int32[n, any], padded with -1."""
         if len(excluded) <= AT_ONCE:
-            return self._rank(queries, excluded, k)
+            return self._fill.fill(self._rank(queries, excluded, k), excluded)
         parts = [slice(at, at + AT_ONCE) for at in range(0, len(excluded), AT_ONCE)]
         ranked = self._map(lambda part: self._rank(queries.take(part), excluded[part], k), parts)
-        return Best(*map(np.concatenate, zip(*ranked, strict=True)))
+        return self._fill.fill(Best(*map(np.concatenate, zip(*ranked, strict=True))), excluded)
 
     def _rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
         return self.choose(*self.shortlist.featurize(queries, excluded, k), k)

@@ -56,6 +56,7 @@ class ItemRows:
         self._waiting: dict[str, int] = {}
         self._touched: set[int] = set()
         self._touched_waiting: set[str] = set()
+        self._assigned = np.zeros(capacity, np.bool_)
 
     def __len__(self) -> int:
         """Number of items that have a row."""
@@ -92,6 +93,21 @@ class ItemRows:
             return NONE
         if count > 1:
             self._touched_waiting.add(item)
+        return self._assign(item)
+
+    def reserve(self, item: str) -> int:
+        """The row of an item that may have had no event yet; -1 if it has none and no row is free.
+
+        Items without an event are the first that expire.
+        """
+        row = self._rows.get(item, NONE)
+        if row != NONE or self.full:
+            return row
+        if self._waiting.pop(item, 0):
+            self._touched_waiting.add(item)
+        return self._assign(item)
+
+    def _assign(self, item: str) -> int:
         free = self._free_rows()
         if free:
             row = free.pop()
@@ -102,7 +118,14 @@ class ItemRows:
             self.ids.append(item)
         self._rows[item] = row
         self._touched.add(row)
+        self._assigned[row] = True
         return row
+
+    def take_assigned(self) -> list[str]:
+        """Items that got a row since the last call, and still have it."""
+        rows = np.flatnonzero(self._assigned[: len(self.ids)])
+        self._assigned[rows] = False
+        return [item for row in rows.tolist() if (item := self.ids[row])]
 
     def _wait(self, item: str, count: int) -> None:
         self._waiting[item] = count  # at the end: the item unseen for longest is first
@@ -137,6 +160,11 @@ class ItemRows:
         self._free = sorted({*free, *freed.tolist()})
         return freed
 
+    @property
+    def changed(self) -> bool:
+        """Whether a row changed since the last `dump_touched`."""
+        return bool(self._touched)
+
     def dump_touched(self) -> dict[bytes, bytes | None]:
         """Rows changed since the last call, value by key as on the model topic; None deletes."""
         rows: dict[bytes, bytes | None] = {}
@@ -169,6 +197,7 @@ class ItemRows:
                         del self._rows[old]
                 if item:
                     self._rows[item] = row
+                    self._assigned[row] = True
                 self.ids[row] = item
             self.last_seen[row] = int.from_bytes(value[:4], "little")
         self._free = None

@@ -41,8 +41,8 @@ class Merger:
 
     Parameters
     ----------
-    capacity
-        Number of item rows.
+    offered
+        Which items may be recommended now, bool[capacity]; others are no candidates.
     weights
         Weight of each generator that proposes, in the order of the proposals.
     generators
@@ -56,12 +56,16 @@ class Merger:
     >>> proposed = [Candidates(np.array([[5, 6]], np.int32), np.array([[4.0, 2.0]], np.float32),
     ...                        np.zeros((1, 2), np.int8))]
     >>> queries = query_batch([[3]])
-    >>> Merger(10, [1.0], 1, 3).merge(queries, proposed, np.zeros((1, 0), np.int32)).rows.tolist()
+    >>> merger = Merger(np.ones(10, np.bool_), [1.0], 1, 3)
+    >>> merger.merge(queries, proposed, np.zeros((1, 0), np.int32)).rows.tolist()
     [[3, 5, 6]]
     """
 
-    def __init__(self, capacity: int, weights: Sequence[float], generators: int, width: int) -> None:
-        self._scratch = Scratch((capacity, np.int32), (capacity, np.bool_))  # column; excluded
+    def __init__(
+        self, offered: NDArray[np.bool_], weights: Sequence[float], generators: int, width: int
+    ) -> None:
+        self._offered = offered
+        self._scratch = Scratch((len(offered), np.int32), (len(offered), np.bool_))  # column; excluded
         self._weights = np.asarray(weights, np.float32)
         self._generators, self._width = generators, width
 
@@ -83,7 +87,7 @@ class Merger:
             for part in zip(*((p.rows, p.scores, p.sources) for p in proposals), strict=True)
         )
         _merge(
-            queries.history, excluded, rows, scores, sources, starts, self._weights,
+            queries.history, excluded, rows, scores, sources, starts, self._weights, self._offered,
             self._scratch.arrays, *out,
         )  # fmt: skip
         return out
@@ -98,6 +102,7 @@ def _merge(
     sources: Array,
     starts: Array,
     weights: Array,
+    offered: Array,
     scratch: tuple[Array, ...],
     out_rows: Array,
     out_counts: Array,
@@ -120,7 +125,7 @@ def _merge(
             if b < 0:
                 break
             j = at[b]
-            if not banned[b] and (j >= count or items[j] != b):
+            if offered[b] and not banned[b] and (j >= count or items[j] != b):
                 at[b], items[count], codes[count], strongest[count] = count, b, own, 0
                 prior[count] = np.inf
                 count += 1
@@ -133,7 +138,7 @@ def _merge(
                 b = rows[n, c]
                 if b < 0:
                     break
-                if banned[b]:
+                if banned[b] or not offered[b]:
                     continue
                 j = at[b]
                 if j >= count or items[j] != b:
@@ -157,8 +162,9 @@ def _merge(
                 b = rows[n, c]
                 if b < 0:
                     break
-                if not banned[b] and columns[at[b]] >= 0:
-                    out_scores[n, g, columns[at[b]]] = scores[n, c]
+                j = at[b]
+                if j < count and items[j] == b and columns[j] >= 0:
+                    out_scores[n, g, columns[j]] = scores[n, c]
         for e in range(excluded.shape[1]):
             if excluded[n, e] >= 0:
                 banned[excluded[n, e]] = False

@@ -5,6 +5,7 @@ The same in the learner, which trains the rankers on it, and in a replica, which
 
 from collections.abc import Callable, Mapping
 
+from models.catalog import Catalog
 from models.components import Generator, Scorer
 from models.core import Candidates, Features, QueryBatch, Rows
 from models.ranking.features import featurize
@@ -32,8 +33,8 @@ class Shortlist:
         when there are more than `WIDTH`.
     statistics
         Popularity and ages of the items.
-    capacity
-        Number of item rows.
+    catalog
+        What the shop says of the items: those that are not offered are no candidates.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Shortlist:
         generators: Mapping[str, Generator],
         weights: Mapping[str, float],
         statistics: ItemStatistics,
-        capacity: int,
+        catalog: Catalog,
     ) -> None:
         scorers = {name: generator for name in weights if isinstance(generator := generators[name], Scorer)}
         if len(scorers) == len(weights):  # no other generator proposes candidates that they could score
@@ -53,7 +54,7 @@ class Shortlist:
         self._statistics = statistics
         self._proposing = [generators[name] for name in proposing]
         self._scoring = list(scorers.values())
-        self._merger = Merger(capacity, [weights[name] for name in proposing], len(weights), WIDTH)
+        self._merger = Merger(catalog.offered, [weights[name] for name in proposing], len(weights), WIDTH)
 
     def featurize(
         self, queries: QueryBatch, excluded: Rows, k: int = 0, proposed: Proposed | None = None

@@ -71,3 +71,28 @@ def test_replica_follows_through_admission_expiry_and_reuse():
         if target.full:
             target.expire()
     assert [items.admit(n, 10**9) for n in names[:20]] == [replica.admit(n, 10**9) for n in names[:20]]
+
+
+def test_a_reserved_item_has_a_row_and_is_the_first_to_expire():
+    items = ItemRows(100, admit_after=3)
+    assert items.admit("seen once", 0) == -1
+    for n in range(100):
+        assert items.reserve(f"i{n}") == n
+    assert items.reserve("one too many") == -1
+    assert items.reserve("i3") == 3
+    for n in range(99):
+        items.admit(f"i{n}", HOUR_MS)
+    assert items.expire().tolist() == [99], "the only one without an event"
+
+
+def test_items_that_got_a_row_are_taken_once():
+    items, replica = ItemRows(100), ItemRows(100)
+    items.admit("a", 0)
+    items.reserve("b")
+    assert (items.take_assigned(), items.take_assigned()) == (["a", "b"], [])
+    replica_of(items, replica)
+    assert (replica.take_assigned(), replica.take_assigned()) == (["a", "b"], [])
+    assert replica.row("b") == 1
+    assert not items.changed
+    items.admit("a", HOUR_MS)
+    assert items.changed
