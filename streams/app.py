@@ -15,7 +15,8 @@ from streams.monitor.sample import ServingSampler
 from streams.runtime.background import BackgroundTask, run_in_background, thread
 from streams.runtime.faust_app import make_app, prepare
 from streams.runtime.live_settings import LiveSettings
-from streams.runtime.serving import Serving, keep_newest_recommendations, keep_replica_fresh
+from streams.runtime.serving import Serving
+from streams.runtime.serving_services import keep_fresh, keep_newest_recommendations
 from streams.settings import load_or_exit
 from streams.web.routes import attach_serving_pages
 
@@ -68,7 +69,7 @@ run_in_background(
         BackgroundTask(CHECK_S, check_changelog),
     ],
 )
-keep_replica_fresh(app, serving)
+keep_fresh(app, serving)
 attach_serving_pages(app, serving, status, sampler, live_settings, item_map)
 
 

@@ -35,4 +35,4 @@ attach_learner_pages(app, learning, sampler, settings)
 @app.on_worker_init.connect
 def check(*args: Any, **kwargs: Any) -> None:
     """Refuse to start against topics that would break the state."""
-    prepare(app, settings, topics.LEARNING_APP)
+    learning.folder = prepare(app, settings, topics.LEARNING_APP)

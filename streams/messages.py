@@ -10,6 +10,7 @@ A record holds no cycle, so the garbage collector need not walk those that a ste
 """
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -60,7 +61,7 @@ REASONS = {
     "out-of-range": "an id or string is too short or too long, or a number outside its range",
     "time-out-of-range": "a time before 1970 or after 9999, or not a time",
     "time-in-seconds": "a time in seconds since the epoch: expected milliseconds",
-    "wrong-key": "the record's key is not the user's id",
+    "wrong-key": "the record's key is not the id of its user, or of its item in the catalog",
     "unknown-type": "an event type not in event_weights, with accept_unknown_types off",
     "unprocessable": "a valid event that made the serving step fail; the detail is the error",
 }
@@ -193,15 +194,6 @@ class SettingChange(Struct, frozen=True, kw_only=True):
     time: Annotated[int, Meta(description="time of the change, ms since the epoch")]
 
 
-RECORDS: dict[str, Any] = {
-    "events": Event,
-    "recommendations": Recommendation,
-    "examples": Example,
-    "dead-letter": DeadLetter,
-    "metrics": MetricsRow,
-    "settings": SettingChange,
-}
-
 encode = msgspec.json.Encoder().encode
 decode_recommendation = msgspec.json.Decoder(Recommendation).decode
 decode_example = msgspec.json.Decoder(Example).decode
@@ -233,7 +225,7 @@ def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
     except UnicodeDecodeError as error:
         raise Malformed("invalid-utf8", str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Malformed(_unreadable(value), str(error)) from None
+        raise Malformed(unreadable(value), str(error)) from None
     if event.item is None and event.type != "request":
         raise Malformed("missing-field", "only a request has no item")
     if event.value is not None and not math.isfinite(event.value):
@@ -260,7 +252,12 @@ def _decode_without_absent(value: bytes, error: msgspec.ValidationError) -> Even
         error = remaining
     except (ValueError, RecursionError):
         pass  # it is malformed behind the place of the error, too
-    raise Malformed(_invalid(str(error)), str(error)) from None
+    raise malformed(error) from None
+
+
+def malformed(error: msgspec.ValidationError) -> Malformed:
+    """What is wrong with a record that is JSON, with the reason that msgspec's message stands for."""
+    return Malformed(_invalid(str(error)), str(error))
 
 
 def _check_bytes(event: Event) -> None:
@@ -270,28 +267,24 @@ def _check_bytes(event: Event) -> None:
 
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_OUT_OF_RANGE = re.compile(r" of length |Expected `(int|float)` |out of range")
+_TIME = re.compile(r"`\$\.(time|from|until)`")
 
 
 def _invalid(message: str) -> str:
-    """The reason that a message of msgspec stands for."""
-    if "`$.time`" in message and "Object missing" not in message:
-        return "wrong-type" if message.startswith("Expected `int | datetime`") else "time-out-of-range"
+    if _TIME.search(message) and "Object missing" not in message:
+        return "wrong-type" if message.startswith("Expected `int | datetime") else "time-out-of-range"
     if "missing required field" in message:
         return "missing-field"
-    if " of length " in message or "Expected `int` " in message or "out of range" in message:
+    if _OUT_OF_RANGE.search(message):
         return "out-of-range"
     return "wrong-type"
 
 
-def _unreadable(value: bytes) -> str:
+def unreadable(value: bytes) -> str:
+    """The reason why bytes are not JSON."""
     try:
         value.decode()
     except UnicodeDecodeError:
         return "invalid-utf8"
     return "malformed-json"
-
-
-def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the record on a topic; `KeyError` for a topic that has none."""
-    generated = msgspec.json.schema(RECORDS[name])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, **generated}

@@ -32,6 +32,7 @@ from streams.setting_types import Brokers, HostName, Parameters, RootPath
 
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
+ENVIRONMENT: Mapping[str, str] = os.environ
 
 
 class Settings(BaseSettings):
@@ -110,6 +111,9 @@ class Settings(BaseSettings):
         ge=0,
         description="seconds; an event that waited longer for a worker is answered only if it is its user's"
         " latest in the micro-batch; 0: every event is answered",
+    )
+    unlisted_items: Literal["hide", "show"] = Field(
+        "hide", description="items that are not in the catalog, once there is one"
     )
     recommender: Literal["model", "constant"] = Field(
         "model", description="constant: a fixed list, to measure the plumbing alone"
@@ -239,7 +243,7 @@ class BadSetting(UserError):
     exit_code = USAGE
 
 
-def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+def load(environ: Mapping[str, str] = ENVIRONMENT, **overrides: Any) -> Settings:
     """The settings of this process; `BadSetting` if one is unknown or invalid."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {FILE}
     unknown = sorted(name for name in environ if name.upper().startswith(PREFIX) and name not in known)
@@ -271,22 +275,6 @@ def _explain(error: Any) -> str:
     unknown = error["type"] == "extra_forbidden"
     why = "is not a setting" if unknown else error["msg"].removeprefix("Value error, ")
     return f"{name}: {why}" if name else why
-
-
-def origins(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The origin of each setting's value: `environment`, `file`, `default` or `command line`."""
-    in_file: set[str] = set()
-    if file := environ.get(FILE):
-        in_file = set(tomllib.loads(Path(file).read_text()))
-    origin = {}
-    for name in Settings.model_fields:
-        if PREFIX + name.upper() in environ:
-            origin[name] = "environment"
-        elif name in in_file:
-            origin[name] = "file"
-        else:
-            origin[name] = "command line" if name in settings.model_fields_set else "default"
-    return origin
 
 
 def load_or_exit(**overrides: Any) -> Settings:

@@ -59,6 +59,7 @@ def topics(settings: Settings) -> dict[str, Topic]:
     by_user = settings.partitions
     table = (
         Topic("events", "user id", "what users did", by_user, retention(settings.events_retention_h)),
+        Topic("catalog", "item id", "the shop's items: titles, stock, prices", 1, COMPACTED),
         Topic(
             "recommendations", "user id", "the current one of each user", by_user, COMPACTED, urgent=True
         ),

@@ -8,6 +8,7 @@ import pytest
 
 from models.core import Example, Shown
 from streams import messages
+from streams.catalog_messages import CatalogItem
 from streams.messages import (
     DeadLetter,
     Event,
@@ -20,6 +21,7 @@ from streams.messages import (
     decode_event,
     encode,
 )
+from streams.schemas import RECORDS, schema
 
 GOOD = {"event_id": "1", "user": "u", "type": "click", "item": "i", "time": 1_700_000_000_000}
 
@@ -44,7 +46,7 @@ def body(**changes) -> bytes:
 def test_good_events(value):
     event = decode_event(value)
     assert decode_event(encode(event)) == event
-    jsonschema.validate(json.loads(value), messages.schema("events"))
+    jsonschema.validate(json.loads(value), schema("events"))
 
 
 def test_a_time_in_ms_and_in_rfc_3339_are_the_same():
@@ -166,11 +168,15 @@ def test_old_and_new_versions_are_read_side_by_side():
     assert decode_event(json.dumps(new).encode()).schema == 2
 
 
-@pytest.mark.parametrize("name", messages.RECORDS)
+@pytest.mark.parametrize("name", RECORDS)
 def test_records_match_their_schema(name):
     shown = Shown("0-5", 3)
     records = {
         "events": Event(event_id="1", user="u", type="click", item="i", time=5, context={"a": 1, "b": "c"}),
+        "catalog": CatalogItem(
+            item="i", title="Tent", categories=["Outdoor/Tents"], price=249.0, since=5, tags=["green"],
+            attributes={"persons": 2, "colour": "green"}, vectors={"image": [0.5, -0.5]},
+        ),
         "recommendations": Recommendation(
             recommendation_id="0-1", user="u", time=5, event_id="1", event_type="click",
             items=[Recommended("a", 0.5, "often after b")], checkpoint=3, age_ms=4, model_age_ms=None,
@@ -183,7 +189,7 @@ def test_records_match_their_schema(name):
         ),
         "settings": SettingChange(setting="list_length", value=5, old=20, who="ann", time=3),
     }  # fmt: skip
-    jsonschema.validate(json.loads(encode(records[name])), messages.schema(name))
+    jsonschema.validate(json.loads(encode(records[name])), schema(name))
 
 
 def test_dead_letters_travel_in_headers():

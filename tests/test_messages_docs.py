@@ -8,15 +8,16 @@ import msgspec
 import pytest
 
 from streams import messages
+from streams.schemas import RECORDS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "messages.md").read_text()
 SECTIONS = {part.split("\n", 1)[0]: part for part in PAGE.split("\n## ")}
 
 
-@pytest.mark.parametrize("name", ["events", "recommendations", "examples", "metrics", "settings"])
+@pytest.mark.parametrize("name", ["events", "catalog", "recommendations", "examples", "metrics", "settings"])
 def test_the_example_is_a_record_with_every_field(name):
     (example,) = re.findall(r"```json\n(.*?)```", SECTIONS[name], re.DOTALL)
-    record = messages.RECORDS[name]
+    record = RECORDS[name]
     assert msgspec.json.decode(example, type=record, strict=True)
     fields = {field.encode_name for field in msgspec.inspect.type_info(record).fields}
     assert set(json.loads(example)) == fields - {"version"}

@@ -3,7 +3,8 @@
 import pytest
 
 from streams import settings
-from streams.settings import BadSetting, Settings, load, origins
+from streams.setting_origins import origins
+from streams.settings import BadSetting, Settings, load
 
 
 @pytest.mark.parametrize(

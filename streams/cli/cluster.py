@@ -36,7 +36,8 @@ def settings(as_json: bool) -> None:
 
     A line has the name, the origin and the value; of a secret only whether it is set.
     """
-    from streams.settings import PREFIX, Settings, load, origins
+    from streams.setting_origins import origins
+    from streams.settings import PREFIX, Settings, load
 
     current = load()
     origin, fields = origins(current), Settings.model_fields
@@ -68,12 +69,13 @@ def schema(name: str | None) -> None:
 
     NAME is a topic; without it, the topics are listed.
     """
-    from streams import messages
+    from streams.schemas import RECORDS
+    from streams.schemas import schema as schema_of
 
     if name is None:
-        for topic, record in messages.RECORDS.items():
+        for topic, record in RECORDS.items():
             click.echo(f"{topic:16} {record.__doc__.splitlines()[0]}")
-    elif name not in messages.RECORDS:
-        raise click.UsageError(f"unknown topic {name!r}: expected one of {', '.join(messages.RECORDS)}")
+    elif name not in RECORDS:
+        raise click.UsageError(f"unknown topic {name!r}: expected one of {', '.join(RECORDS)}")
     else:
-        click.echo(json.dumps(messages.schema(name), indent=2))
+        click.echo(json.dumps(schema_of(name), indent=2))

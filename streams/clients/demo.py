@@ -29,7 +29,8 @@ from streams.clients.subscribe import follow, records
 from streams.errors import UserError
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
 from streams.messages import Recommendation, decode_recommendation, now_ms
-from streams.settings import PREFIX, Settings, load, origins
+from streams.setting_origins import origins
+from streams.settings import PREFIX, Settings, load
 from streams.topics import topics
 
 NOTICE_S = 5.0

@@ -24,6 +24,8 @@ RETRY_S = 5.0
 BATCH = 1000
 JOIN_TIMEOUT_S = 5
 
+Begin = Callable[[Consumer], int]
+"""Called in the thread before the first record: the offset to begin at."""
 Take = Callable[[bytes, bytes | None, int, int], None]
 """Called in the thread with key, value, offset and Kafka's timestamp in ms; what it raises is logged."""
 
@@ -31,14 +33,24 @@ Take = Callable[[bytes, bytes | None, int, int], None]
 class Follower:
     """Passes every record of a topic to `take`, from `start` to `stop`.
 
-    `on_caught_up` is called in the thread once everything written before the start was passed on.
+    `on_caught_up` is called in the thread once everything written before the start was passed on, and
+    `after_batch` several times a second with the offset after what was passed on.  What it and `begin` raise
+    ends the reading, unless Kafka failed.
     """
 
     def __init__(
-        self, settings: Settings, topic: str, take: Take, on_caught_up: Callable[[], None] = lambda: None
+        self,
+        settings: Settings,
+        topic: str,
+        take: Take,
+        on_caught_up: Callable[[], None] = lambda: None,
+        begin: Begin = lambda consumer: OFFSET_BEGINNING,
+        after_batch: Callable[[int], None] = lambda position: None,
     ) -> None:
         self._settings, self._topic, self._take = settings, settings.topic(topic), take
-        self._on_caught_up = on_caught_up
+        self._on_caught_up, self._begin, self._after_batch = on_caught_up, begin, after_batch
+        self.error: Exception | None = None
+        """Why the reading ended, if it did."""
         self._caught_up, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=topic, daemon=True)
 
@@ -59,13 +71,21 @@ class Follower:
             self._thread.join(JOIN_TIMEOUT_S)
 
     def _run(self) -> None:
-        position = OFFSET_BEGINNING
+        try:
+            self._follow()
+        except Exception as error:  # noqa: BLE001  for who started the thread
+            self.error = error
+
+    def _follow(self) -> None:
+        position: int | None = None
         while not self._stopping.is_set():
             consumer = Consumer(consumer_config(self._settings, **{"enable.partition.eof": True}))
             try:
+                position = self._begin(consumer) if position is None else position
                 consumer.assign([TopicPartition(self._topic, 0, position)])
                 while not self._stopping.is_set():
                     position = self._read(consumer, position)
+                    self._after_batch(position)
             except KafkaException as error:
                 log.warning("cannot read topic %s: %s", self._topic, error.args[0].str())
                 self._stopping.wait(RETRY_S)

@@ -5,11 +5,12 @@ from collections import Counter
 
 log = logging.getLogger(__name__)
 
-FOLDER, USERS, MODEL, CHANGELOG = "folder", "users", "model", "changelog"
+FOLDER, USERS, MODEL, CHANGELOG, CATALOG = "folder", "users", "model", "changelog", "catalog"
 KINDS = {
     FOLDER: "the data folder was of other topics: set aside, and everything is restored from Kafka",
     USERS: "users of a partition were damaged on disk: set aside, and restored from Kafka",
     MODEL: "the copy of the model was damaged on disk: set aside, and read again from Kafka",
+    CATALOG: "the copy of the catalog was damaged on disk: set aside, and read again from Kafka",
     CHANGELOG: "the users changelog was recreated or cut: users were written to it again",
 }
 """What happened, by kind."""

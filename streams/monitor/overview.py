@@ -37,6 +37,7 @@ def overview(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str
         "recommendations_per_s": per_s(latest.get("recommendations", 0)),
         "age_ms": quantiles(latest),
         "model": _model(alive),
+        "catalog": _catalog(alive),
         "learner": _learner(heartbeat for heartbeat in learning if heartbeat.alive),
         "hits": {
             "predictions": counts.get("predictions", 0),
@@ -126,6 +127,14 @@ def _model(alive: list[Heartbeat]) -> dict[str, Any]:
         "age_ms": highest("model_age_ms"),
         "items": int(highest("model_items") or 0),
         "torn": int(highest("model_torn") or 0),
+    }
+
+
+def _catalog(alive: list[Heartbeat]) -> dict[str, int]:
+    """Items of the catalog, and those without a row, as the worker that knows most has them."""
+    return {
+        name: int(max((beat.row.gauges.get(f"catalog_{name}", 0) for beat in alive), default=0))
+        for name in ("items", "without_row")
     }
 
 

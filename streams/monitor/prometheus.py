@@ -81,6 +81,17 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
         "Components and settings of the model in which this worker differs from the learner",
         gauges["model_differences"],
     )
+    yield _gauge("freshet_catalog_items", "Items in the catalog", gauges["catalog_items"])
+    yield _gauge(
+        "freshet_catalog_items_without_row",
+        "Items of the catalog without a row in the model, which are never recommended",
+        gauges["catalog_without_row"],
+    )
+    yield _counter(
+        "freshet_catalog_rejected",
+        "Records of the catalog that could not be used",
+        value=totals["catalog_rejected"],
+    )
     yield _gauge("freshet_users", "Users in this worker's partitions", gauges.get("users"))
     lag = GaugeMetricFamily("freshet_lag_events", "Events in Kafka not served yet", labels=["partition"])
     for partition, events in labelled(gauges, "lag").items():

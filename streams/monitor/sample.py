@@ -57,6 +57,8 @@ class ServingSampler:
             "model_torn": serving.replica.torn,
             "model_not_updated": len(serving.replica.not_updated),
             "model_differences": len(serving.replica.differences),
+            "catalog_items": serving.catalog.size,
+            "catalog_without_row": serving.catalog.without_row,
             "users": self._user_count.users(),
             "uncommitted": self._lag.uncommitted(),
             "memory_bytes": memory_bytes(),
@@ -66,7 +68,10 @@ class ServingSampler:
         partitions = serving.table.open_partitions()
         lost = dict.fromkeys(partitions, 0) | serving.losses.counts
         return Sample(
-            self.metrics.counts() | _labelled("lost_events", lost) | serving.table.repairs.counts(),
+            self.metrics.counts()
+            | _labelled("lost_events", lost)
+            | serving.table.repairs.counts()
+            | {"catalog_rejected": serving.catalog.rejected},
             {name: value for name, value in gauges.items() if value is not None},
             Process(
                 kind="serving",

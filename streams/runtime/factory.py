@@ -30,6 +30,7 @@ def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
             parameters=settings.model_parameters,
             rankers=dict.fromkeys((settings.ranker, *rankers)),
             rank_every=settings.rank_every,
+            show_unlisted=settings.unlisted_items == "show",
         )
     except (TypeError, ValueError) as error:
         raise BadSetting(f"model_parameters: {error}") from None

@@ -19,16 +19,23 @@ from streams.kafka.examples import ExampleReader
 from streams.kafka.losses import Losses
 from streams.kafka.model_reader import Restored, last_checkpoint, restore
 from streams.kafka.model_writer import ModelWriter
+from streams.kafka.sending import Sender
 from streams.kafka.topic_watch import TopicWatch
 from streams.kafka.unread_rows import UnreadRows
-from streams.messages import decode_example, now_ms
+from streams.messages import Malformed, decode_example, now_ms
+from streams.runtime.catalog import CatalogRecord, LiveCatalog
 from streams.runtime.factory import make_model, make_quality, set_half_lives
 from streams.runtime.faust_app import quiet_logs
 from streams.runtime.warm_up import warm_up_learner
 from streams.settings import Settings
+from streams.step.policy import ServingPolicy
+from streams.step.serve import dead_letter
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.01
+LOADING_S = 0.05
+"""Time for which the catalog is applied at once, before the first example."""
 GATHER_S = 0.05
 """Time for which examples are gathered into one micro-batch."""
 ELECTION_S = 0.2
@@ -73,13 +80,18 @@ class Learning:
         """Rows on the topic that no component reads, and that are deleted, by the key of their component."""
         self.deleted = 0
         """Rows deleted because no component read them."""
+        self.catalog: LiveCatalog | None = None
+        """The catalog; None before this process learnt."""
+        self.folder = settings.data_dir
+        """Where the catalog's copy is kept."""
+        self._sender = Sender(settings)
 
     @property
     def waiting_for(self) -> list[str]:
         """Why the learner is not ready, in words; empty when it is active or a standby."""
         if self.leads is None:
             return ["the learners are electing a leader", *self.topic_watch.problems]
-        reading = ["the published model is being read"] if self.leads and not self.active else []
+        reading = ["model and catalog are being read"] if self.leads and not self.active else []
         return reading + self.topic_watch.problems
 
     def _assigned(self) -> range:
@@ -102,17 +114,24 @@ class Learning:
         self.checkpoint = checkpoint.copy()
         self.began = self.began or self.checkpoint
         reader = ExampleReader(self.settings, checkpoint, self.losses)
-        self.active = not stop.is_set()
+        self.catalog = catalog = LiveCatalog(self.settings, [model, *copies], True, self._reject)
+        catalog.start(self.folder)
         try:
+            while not (stop.is_set() or catalog.ready):
+                catalog.advance(LOADING_S)
+                stop.wait(POLL_S)
+            self.active = not stop.is_set()
             due, published, current = time.monotonic(), checkpoint.read, None
             while not stop.is_set():
                 if current is not self._current():
                     current = self._current()
                     set_half_lives(current, model, *copies)
                     self.half_lives_ms = model.half_lives_ms
+                catalog.advance(GATHER_S)
                 records = reader.poll(self.settings.learn_batch, GATHER_S, stop)
                 learn(records, decode_example, model, checkpoint, quality)
-                if (checkpoint.read > published or unread) and time.monotonic() >= due:
+                changed = checkpoint.read > published or unread or model.items.changed
+                if changed and time.monotonic() >= due:
                     self._publish(writer, model, quality, checkpoint, unread)
                     published, due = checkpoint.read, time.monotonic() + self.settings.publish_interval_s
                 self.lag, self.items = reader.lag(checkpoint), len(model.items)
@@ -121,6 +140,7 @@ class Learning:
         finally:
             self.active = False
             reader.close()
+            catalog.stop()
 
     def _with_room(self) -> Settings:
         """The settings, with room for all items of the published model."""
@@ -151,6 +171,12 @@ class Learning:
         if unread:
             log.warning("model: %s rows that no component reads are deleted: %s", len(unread), self.unread)
         return restored
+
+    def _reject(self, record: CatalogRecord, error: Malformed) -> None:
+        """Send a record of the catalog to `dead-letter`; workers leave that to the learner."""
+        topic, policy = self.settings.topic("catalog"), ServingPolicy.from_settings(self.settings)
+        key, value, headers = dead_letter(record, topic, error, policy)
+        self._sender.send("dead-letter", key or b"", value, headers)
 
     def _publish(
         self, writer: ModelWriter, model: Model, quality: LiveQuality, checkpoint: Checkpoint,

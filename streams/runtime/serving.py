@@ -12,7 +12,6 @@ from typing import Any
 
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
-from mode import Service
 
 from streams.errors import UserError
 from streams.kafka.chunks import ChunkApp
@@ -25,9 +24,8 @@ from streams.kafka.table import ChunkTable
 from streams.kafka.topic_watch import TopicWatch
 from streams.kafka.writer import BatchWriter
 from streams.messages import now_ms
-from streams.runtime.background import BackgroundTask
+from streams.runtime.catalog import LiveCatalog
 from streams.runtime.factory import make_model, set_half_lives
-from streams.runtime.faust_app import quiet_logs
 from streams.runtime.overrides import switched_on
 from streams.runtime.recommenders import ConstantRecommender, ModelRecommender
 from streams.runtime.warm_up import warm_up_recommender, warm_up_replica
@@ -48,11 +46,9 @@ SWITCH_S = 0.0005
 """Time for which a thread keeps the interpreter while another waits for it.  A kernel releases it and has to
 get it back, a dozen times a recommendation: with Python's 5 ms, a thread that reads the model or draws a page
 would hold up each of these."""
-ADVANCE_S = 0.004
-"""Interval at which the replica reads on."""
 POLL_S = 0.01
-LATE_WRITES_S = 2.0
-"""Interval at which the end of `recommendations` is compared with what this worker wrote."""
+LOADING_S = 0.05
+"""Time for which the catalog is applied at once, before the worker serves."""
 
 
 class Serving:
@@ -64,6 +60,7 @@ class Serving:
         self.policy = ServingPolicy.from_settings(settings)
         self.model = make_model(settings)
         self.replica = Replica(settings, self.model, table.repairs)
+        self.catalog = LiveCatalog(settings, [self.model], repairs=table.repairs)
         self.recommender: Recommender = self._make_recommender(settings)
         self.positions: dict[int, int] = {}
         """Offset after the last event served by this process, by partition of `events`."""
@@ -73,7 +70,7 @@ class Serving:
         self._events = settings.topic("events")
         self._subscribers: dict[Subscriber, bool] = {}
         """Subscribers of the step, and whether one stays that raises."""
-        self._model_loaded = False
+        self._model_loaded = self._catalog_loaded = False
         self.late_writes = LateWrites(
             self._recommendation_ends,
             lambda partition, records: self._writer.send_now("recommendations", partition, records),
@@ -172,22 +169,26 @@ class Serving:
             self.recommender = self._make_recommender(self.settings)
 
     def start(self, folder: Path | None = None) -> None:
-        """Compile the kernels, so that no event waits for them, and begin to read the model.
+        """Compile the kernels, so that no event waits for them, and begin to read the model and the catalog.
 
-        Its copy is kept in `folder`; by default in the data folder.
+        Their copies are kept in `folder`; by default in the data folder.
         """
         sys.setswitchinterval(SWITCH_S)
         warm_up_recommender(self.recommender, self.settings.list_length)
         warm_up_replica(self.settings)
         self.replica.start(folder)
+        self.catalog.start(folder)
 
     async def loaded(self) -> None:
-        """Return when the model published before the start is applied, and users are restored.
+        """Return when model and catalog published before the start are applied, and users are restored.
 
-        Until then nothing else advances the replica: Faust starts services last.
+        Until then nothing else advances them: Faust starts services last.
         """
-        while not (self.restored and self.model_loaded):
+        while True:
             self.replica.advance()
+            self.catalog.advance(LOADING_S)
+            if self.restored and self.model_loaded and self.catalog_loaded:
+                break
             await asyncio.sleep(POLL_S)
         if not self.settings.embedded:  # nobody resets its groups
             await asyncio.to_thread(
@@ -215,8 +216,14 @@ class Serving:
         return self._model_loaded
 
     @property
+    def catalog_loaded(self) -> bool:
+        """Whether the catalog published before the start is applied to the model's items; stays true."""
+        self._catalog_loaded = self._catalog_loaded or (self.model_loaded and self.catalog.ready)
+        return self._catalog_loaded
+
+    @property
     def ready(self) -> bool:
-        """Whether users and model are there to answer from, and the topics are those of the start."""
+        """Whether users, model and catalog are there, and the topics are those of the start."""
         return not self.waiting_for
 
     @property
@@ -229,6 +236,8 @@ class Serving:
             reasons.append("the users table is being restored")
         if not self.model_loaded:
             reasons.append("the model is being read")
+        elif not self.catalog_loaded:
+            reasons.append("the catalog is being read")
         return reasons + self.topic_watch.problems
 
     def assigned(self) -> list[int]:
@@ -259,36 +268,3 @@ class Serving:
             if (value := self._writer.get(partition, key)) is not None:
                 return partition, decode_user(value)
         return None
-
-
-def keep_newest_recommendations(app: ChunkApp, serving: Serving) -> BackgroundTask:
-    """The background task that repairs what other workers write late."""
-    events = serving.settings.topic("events")
-
-    @app.on_partitions_assigned.connect(weak=False)
-    async def watch(app: Any, assigned: Iterable[TP], **kwargs: Any) -> None:
-        await serving.late_writes.assigned(tp.partition for tp in assigned if tp.topic == events)
-
-    return BackgroundTask(LATE_WRITES_S, serving.late_writes.check)
-
-
-def keep_replica_fresh(app: ChunkApp, serving: Serving) -> None:
-    """Advance the replica every few milliseconds while the app runs."""
-
-    @app.service
-    class Replication(Service):
-        async def on_start(self) -> None:
-            quiet_logs()
-
-        @Service.task
-        async def _advance(self) -> None:
-            while not self.should_stop:
-                try:
-                    serving.replica.advance()
-                except UserError as error:
-                    await app.crash(error)
-                    raise
-                await asyncio.sleep(ADVANCE_S)
-
-        async def on_stop(self) -> None:
-            await serving.replica.stop()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from streams.messages import RECORDS
+from streams.schemas import RECORDS
 from streams.settings import Settings
 from tests.cli.invoke import error_line, run
 

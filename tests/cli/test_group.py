@@ -52,7 +52,7 @@ def test_version():
     ("args", "message"),
     [
         (["publsh"], "No such command 'publsh'"),
-        (["schema", "nothing"], "unknown topic 'nothing': expected one of events, recommendations"),
+        (["schema", "nothing"], "unknown topic 'nothing': expected one of events, catalog, recommendations"),
         (["publish"], "Missing argument 'FILE'. (see freshet publish --help)"),
         (["publish", "nothing.csv"], "File 'nothing.csv' does not exist"),
         (["replay", "nothing.csv"], "File 'nothing.csv' does not exist"),

@@ -37,7 +37,7 @@ def settings(embedded, tmp_path) -> Settings:
         generators={"next": 1.0, "popularity": 0.1}, ranker="blend", max_items=100, frozen_twin_h=0,
         measure_every=1, publish_interval_s=0.01,
     )  # fmt: skip
-    embedded.create(settings.topic("examples"), settings.topic("model"))
+    embedded.create(*map(settings.topic, ("examples", "model", "catalog")))
     return settings
 
 

@@ -110,7 +110,7 @@ def test_a_worker_takes_the_learners_max_items_before_it_starts(tmp_path: Path, 
         tmp_path / "data", brokers=embedded.brokers, embedded=True, topic_prefix=prefix,
         half_lives_h={"popularity": 6}, generators={"popularity": 1.0, "next": 1.0}, ranker="blend",
     )  # fmt: skip
-    embedded.create(f"{prefix}model")
+    embedded.create(f"{prefix}model", f"{prefix}catalog")
     serving = worker.serving
     serving.take_max_items()
     assert serving.model.items.capacity == 200, "as set, while nothing is published"

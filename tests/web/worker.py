@@ -89,6 +89,7 @@ class Worker:
         self.app.conf.tabledir.mkdir(parents=True)
         self.put("ann", partition)
         self.serving.replica._caught_up.set()
+        self.serving.catalog._follower._caught_up.set()
         self.app.tables.recovery.completed.set()
 
     def put(self, user_id: str, partition: int = 0, record: User | None = None) -> None:

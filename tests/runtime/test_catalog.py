@@ -1,0 +1,111 @@
+"""The catalog of a process, on the embedded broker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+
+from models.core import Example
+from models.model import Model
+from streams.catalog_messages import CatalogItem, encode_item
+from streams.kafka.catalog_store import CatalogStore
+from streams.kafka.damage import StoreFailed
+from streams.runtime.catalog import LiveCatalog
+from streams.settings import Settings
+from tests.broker.cluster import wait_for
+
+
+@pytest.fixture
+def settings(embedded, tmp_path) -> Settings:
+    settings = Settings(
+        brokers=embedded.brokers, embedded=True, topic_prefix=f"{uuid4().hex}.", data_dir=tmp_path
+    )
+    embedded.create(settings.topic("catalog"))
+    return settings
+
+
+def publish(settings: Settings, *items: CatalogItem, **raw: bytes | None) -> None:
+    producer = Producer({"bootstrap.servers": settings.brokers})
+    for item in items:
+        producer.produce(settings.topic("catalog"), encode_item(item), item.item, 0)
+    for key, value in raw.items():
+        producer.produce(settings.topic("catalog"), value, key, 0)
+    producer.flush()
+
+
+def clicked(*items: str) -> Model:
+    model = Model(["popularity"], capacity=100)
+    model.learn([Example("u", n, n, "view", item) for n, item in enumerate(items)])
+    return model
+
+
+@contextmanager
+def following(settings: Settings, *models: Model, **options) -> Iterator[LiveCatalog]:
+    """A catalog that has read everything."""
+    catalog = LiveCatalog(settings, models, **options)
+    catalog.start()
+    try:
+        wait_for(lambda: catalog.advance(1) or catalog.ready, "the catalog is read")
+        yield catalog
+    finally:
+        catalog.stop()
+
+
+def offered(model: Model) -> list[str]:
+    return [item for row, item in enumerate(model.items.ids) if item and model.catalog.offered[row]]
+
+
+def test_without_a_record_everything_is_offered(settings):
+    model = clicked("a", "b")
+    with following(settings, model):
+        assert offered(model) == ["a", "b"]
+
+
+def test_a_change_is_applied_and_a_restart_reads_the_rest(settings):
+    model = clicked("a", "b", "c")
+    publish(settings, CatalogItem(item="a"), CatalogItem(item="b", available=False), CatalogItem(item="new"))
+    with following(settings, model) as catalog:
+        assert (offered(model), catalog.size, catalog.without_row) == (["a"], 3, 1)
+        publish(settings, CatalogItem(item="b"), a=None)
+        wait_for(lambda: catalog.advance(1) or offered(model) == ["b"], "the change")
+        model.learn([Example("u", 9, 9, "view", "new")])
+        wait_for(lambda: catalog.advance(1) or offered(model) == ["b", "new"], "its first row")
+    publish(settings, CatalogItem(item="c"), b=None)
+    model = clicked("a", "b", "c", "new")
+    with following(settings, model) as catalog:
+        assert (offered(model), catalog.size) == (["c", "new"], 2)
+
+
+def test_a_record_that_cannot_be_used_withdraws_and_is_passed_on(settings):
+    model, rejected = clicked("a", "b"), []
+    publish(settings, CatalogItem(item="a"), CatalogItem(item="b"))
+    publish(settings, a=b'{"item":"b"}')
+    with following(settings, model, reject=lambda *args: rejected.append(args)) as catalog:
+        assert (offered(model), catalog.rejected) == (["b"], 1)
+    ((record, error),) = rejected
+    assert (record.key, record.offset, error.reason) == (b"a", 2, "wrong-key")
+
+
+def test_a_learner_reserves_rows_and_passes_all_to_its_copies(settings):
+    model, copy = clicked("a"), clicked("new")
+    publish(settings, CatalogItem(item="new"), CatalogItem(item="old"), CatalogItem(item="gone"), gone=None)
+    for _ in range(2):  # the second one from its disk
+        with following(settings, model, copy, reserve=True):
+            assert (offered(model), offered(copy)) == (["new", "old"], ["new"])
+        model = clicked("a")
+
+
+def test_a_disk_that_fails_is_raised(settings, tmp_path, monkeypatch):
+    def fail(*args):
+        raise StoreFailed("data_dir: no space")
+
+    monkeypatch.setattr(CatalogStore, "write", fail)
+    publish(settings, CatalogItem(item="a"))
+    catalog = LiveCatalog(settings, [clicked("a")])
+    catalog.start(Path(tmp_path))
+    with pytest.raises(StoreFailed, match="no space"):
+        wait_for(lambda: catalog.advance(1), "an error")
+    catalog.stop()
