@@ -102,7 +102,7 @@ def open_log(
             delimiter=delimiter,
             time_unit=time_unit,
             decode=partial(decode, policy=ServingPolicy.from_settings(settings)),
-            on_bad=skipped if on_error == "skip" else _refuse,
+            on_bad=skipped if on_error == "skip" else refuse_row,
             remark=remarks,
         )
         click.echo(printable(_summary(file, log)), err=True)
@@ -150,9 +150,13 @@ class Remarks:
 
 
 class SkippedRows:
-    """Called with each bad row: prints the first few, and their number when the command ends."""
+    """Called with each bad row: prints the first few, and their number when the command ends.
 
-    def __init__(self) -> None:
+    what: what the rows should have been, in the plural.
+    """
+
+    def __init__(self, what: str = "events") -> None:
+        self._what = what
         self.rows = 0
         """Rows skipped so far; lines, where a quote makes one row of them."""
         self._printed = 0
@@ -168,8 +172,9 @@ class SkippedRows:
 
     def _print_total(self) -> None:
         if self.rows:
-            click.echo(f"freshet: skipped {self.rows:,} rows that are not valid events", err=True)
+            click.echo(f"freshet: skipped {self.rows:,} rows that are not valid {self._what}", err=True)
 
 
-def _refuse(bad: "BadRow") -> NoReturn:
+def refuse_row(bad: "BadRow") -> NoReturn:
+    """End the command at a bad row."""
     raise click.ClickException(f"{bad}; --on-error skip leaves such rows out")

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from streams.cli import cluster, offline, processes, traffic
+from streams.cli import catalog, cluster, offline, processes, traffic
 from streams.cli.options import examples
 from streams.errors import FAILURE, INTERRUPTED, UserError
 from streams.printable import printable_lines
@@ -72,6 +72,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, requested: bool) -> N
         cluster.settings,
         cluster.schema,
         traffic.publish,
+        catalog.catalog,
         traffic.replay,
         traffic.subscribe,
         offline.evaluate,

@@ -34,7 +34,7 @@ def read_json_lines(first: str, lines: Iterable[str], reading: Reading) -> Table
     columns_of_later = {field: field for field in NAMES if field not in reading.chosen} | columns
     for field in reading.chosen:
         sources = source_columns(field, columns)
-        if sources and all(_at(record, name) is None for name in sources):
+        if sources and all(value_at(record, name) is None for name in sources):
             reading.remark(f"line 1 has no {columns[field]}; it has {', '.join(names)}")
     context = list(reading.context)
     if all(columns[field] == field for field in REQUIRED) and "context" not in context:
@@ -65,15 +65,15 @@ def _json_rows(
                 reading.on_bad(BadRow(number, f"is not a JSON object: {error}"))
                 continue
             if unseen:
-                unseen -= {name for name in unseen if _at(record, name) is not None}
+                unseen -= {name for name in unseen if value_at(record, name) is not None}
             try:
                 texts = [_first(record, names, text) for names in sources]
                 described = _context(record, context)
             except ValueError as error:
                 reading.on_bad(BadRow(number, str(error)))
                 continue
-            value = [_at(record, name) for name in factors]
-            yield number, texts, _at(record, columns["time"]), value, described
+            value = [value_at(record, name) for name in factors]
+            yield number, texts, value_at(record, columns["time"]), value, described
     except (OSError, EOFError, zlib.error) as error:
         raise BadLog(f"breaks off after line {number}: {error}") from None
     if unseen:
@@ -83,7 +83,7 @@ def _json_rows(
 def _first(record: dict[str, Any], names: list[str], text: Callable[[Any], str | None]) -> str | None:
     """The first of these fields that has a value, as a text."""
     for name in names:
-        if (value := text(_at(record, name))) is not None:
+        if (value := text(value_at(record, name))) is not None:
             return value
     return None
 
@@ -91,7 +91,7 @@ def _first(record: dict[str, Any], names: list[str], text: Callable[[Any], str |
 def _context(record: dict[str, Any], names: list[str]) -> dict[str, Any]:
     context: dict[str, Any] = {}
     for name in names:
-        value = _at(record, name)
+        value = value_at(record, name)
         if value is None:
             continue
         if name != "context":
@@ -103,14 +103,14 @@ def _context(record: dict[str, Any], names: list[str]) -> dict[str, Any]:
     return context
 
 
-def _at(record: dict[str, Any], name: str) -> Any:
+def value_at(record: dict[str, Any], name: str) -> Any:
     """The value of a field, or of a field inside objects by its dotted path; None where there is none.
 
-    >>> _at({"properties": {"product_id": "p1"}}, "properties.product_id")
+    >>> value_at({"properties": {"product_id": "p1"}}, "properties.product_id")
     'p1'
     """
     if name in record or "." not in name:
         return record.get(name)
     head, _, rest = name.partition(".")
     inner = record.get(head)
-    return _at(inner, rest) if isinstance(inner, dict) else None
+    return value_at(inner, rest) if isinstance(inner, dict) else None

@@ -19,5 +19,5 @@ def topic_prefix(embedded, monkeypatch, request) -> str:
     monkeypatch.setenv("FRESHET_BROKERS", embedded.brokers)
     monkeypatch.setenv("FRESHET_EMBEDDED", "true")
     monkeypatch.setenv("FRESHET_TOPIC_PREFIX", prefix)
-    embedded.create(*(prefix + name for name in ("events", "recommendations", "dead-letter")))
+    embedded.create(*(prefix + name for name in ("events", "catalog", "recommendations", "dead-letter")))
     return prefix

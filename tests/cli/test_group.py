@@ -12,8 +12,8 @@ from streams.settings import BadSetting
 from tests.cli.invoke import error_line, run, start
 
 COMMANDS = (
-    "demo", "worker", "learner", "top", "topics", "publish", "subscribe", "replay", "evaluate", "tune",
-    "schema", "settings",
+    "demo", "worker", "learner", "top", "topics", "publish", "catalog", "subscribe", "replay", "evaluate",
+    "tune", "schema", "settings",
 )  # fmt: skip
 SLOW_IMPORTS = ("faust", "numba", "numpy", "pydantic", "confluent_kafka", "rich", "torch")
 
