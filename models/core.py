@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Kinds = NDArray[np.int8]
+Mask = NDArray[np.bool_]
 
 HISTORY = 32
 """Latest items of a user that travel with an example, and that a recommendation is made from."""
@@ -30,7 +31,7 @@ KINDS = {
 }  # fmt: skip
 """Kind of an event by its type, which is what models tell apart: looked at, liked, put in the cart, bought,
 sent back; 0: any other type."""
-LIKED, CARTED, BOUGHT = 2, 3, 4
+LIKED, CARTED, BOUGHT, RETURNED = 2, 3, 4, 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """From queries to slates, for a whole micro-batch at once.
 
-queries -> Shortlist (retrieve, merge, featurize) -> Ranker -> best k -> Fill -> slates
+queries -> Shortlist (retrieve, merge, featurize) -> Ranker -> Rules -> best k -> Fill -> slates
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,12 @@ from models.core import Features, Query, QueryBatch, Rows, Slate
 from models.model import Model
 from models.ranking.best import Best, best
 from models.ranking.blend import Blend
-from models.ranking.fill import Fill
 from models.ranking.pool import WIDTH, Pool
 from models.ranking.shortlist import Shortlist
 from models.ranking.strangers import Strangers
 from models.registry import GENERATORS, RANKERS
+from models.rerank.fill import Fill
+from models.rerank.rules import Rules
 
 POPULAR = "popular now"
 """Reason of a candidate that no item of the user's history explains."""
@@ -42,6 +43,8 @@ class Recommender:
         that the model knows, best sellers take its place (`models.ranking.strangers`).
     list_latest
         Whether the user's latest item may be in the list.
+    rules
+        What of the ranked lists is left out.
     threads
         Threads that rank when there are more than `AT_ONCE` queries: kernels release the interpreter lock.
 
@@ -62,8 +65,10 @@ class Recommender:
         ranker: str = "blend",
         list_latest: bool = False,
         threads: int = 1,
+        rules: Rules | None = None,
     ) -> None:
         self.model, self._list_latest = model, list_latest
+        self.rules = Rules() if rules is None else rules
         self._ranker: Ranker
         if ranker == "blend":
             alike = list(weights.items()) == list(model.weights.items())
@@ -77,7 +82,7 @@ class Recommender:
             self.shortlist, self._ranker = model.shortlist, model.rankers[ranker]
         self._learns = RANKERS[ranker].learns
         self._strangers = Strangers(self.shortlist.weights)
-        self._fill = Fill(model.items, model.catalog, model.popularity)
+        self._fill = Fill(model.items, model.catalog, model.popularity, self.rules)
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
         self._reasons = [GENERATORS[name].reason for name in self.shortlist.names]
 
@@ -98,22 +103,25 @@ class Recommender:
     def rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
         """The k best for each query without its `excluded` rows, int32[n, any], padded with -1."""
         if len(excluded) <= AT_ONCE:
-            return self._fill.fill(self._rank(queries, excluded, k), excluded)
+            return self._fill.fill(self._rank(queries, excluded, k), queries, excluded)
         parts = [slice(at, at + AT_ONCE) for at in range(0, len(excluded), AT_ONCE)]
         ranked = self._map(lambda part: self._rank(queries.take(part), excluded[part], k), parts)
-        return self._fill.fill(Best(*map(np.concatenate, zip(*ranked, strict=True))), excluded)
+        return self._fill.fill(Best(*map(np.concatenate, zip(*ranked, strict=True))), queries, excluded)
 
     def _rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
-        return self.choose(*self.shortlist.featurize(queries, excluded, k), k)
+        return self.choose(queries, *self.shortlist.featurize(queries, excluded, k), k)
 
-    def choose(self, pool: Pool, features: Features, k: int) -> Best:
-        """The k best of the candidates of `shortlist`."""
+    def choose(self, queries: QueryBatch, pool: Pool, features: Features, k: int) -> Best:
+        """The k best of the candidates of `shortlist` that no rule drops."""
         scores = self._ranker.score(features)
         if self._learns:
             strangers = np.flatnonzero(features.history[:, 0] < 0)
             if len(strangers):
                 scores[strangers] = self._strangers.score(features.take(strangers))
             scores *= self.model.coverage.score(features)[:, None]
+        catalog = self.model.catalog
+        if self.rules.act(catalog):
+            return self.rules.first(best(pool, scores, scores.shape[1]), queries, catalog, k)
         return best(pool, scores, k)
 
     def _slates(self, histories: Rows, ranked: Best) -> list[Slate]:

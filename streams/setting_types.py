@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from models.rerank.rules import make_rule
+
 
 def _host_name(host: str) -> str:
     if not host or "/" in host or " " in host:
@@ -39,6 +41,12 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _rules(settings: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    for setting in settings:
+        make_rule(setting)
+    return settings
+
+
 Brokers = Annotated[str, AfterValidator(_brokers)]
 """Kafka's bootstrap servers as both clients take them: without a protocol and blanks."""
 HostName = Annotated[str, AfterValidator(_host_name)]
@@ -47,3 +55,5 @@ RootPath = Annotated[str, AfterValidator(_root_path)]
 """A path of a URL, from the first slash, without a slash at the end; or empty."""
 Parameters = Annotated[dict[str, dict[str, Any]], AfterValidator(_finite)]
 """Parameters by name, by what they are for; no number is NaN or infinite."""
+RuleSettings = Annotated[tuple[dict[str, Any], ...], AfterValidator(_rules)]
+"""Rules in their order, each with its name as `rule` and its parameters."""

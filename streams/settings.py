@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from models.registry import GENERATORS, RANKERS, default_weights
 from streams.errors import USAGE, UserError
-from streams.setting_types import Brokers, HostName, Parameters, RootPath
+from streams.setting_types import Brokers, HostName, Parameters, RootPath, RuleSettings
 
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     )
     unlisted_items: Literal["hide", "show"] = Field(
         "hide", description="items that are not in the catalog, once there is one"
+    )
+    rules: RuleSettings = Field(
+        ({"rule": "one-of-group"},),
+        description='what is left out of ranked lists, in this order: [{"rule": "at-most", "of": "brand"}]',
     )
     recommender: Literal["model", "constant"] = Field(
         "model", description="constant: a fixed list, to measure the plumbing alone"

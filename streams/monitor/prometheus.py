@@ -92,6 +92,12 @@ def serving_metrics(sample: Sample) -> Iterator[Metric]:
         "Records of the catalog that could not be used",
         value=totals["catalog_rejected"],
     )
+    yield _counter(
+        "freshet_rule_dropped_items",
+        "Items that a rule left out of lists in which they would have been",
+        "rule",
+        labelled(totals, "rule_dropped"),
+    )
     yield _gauge("freshet_users", "Users in this worker's partitions", gauges.get("users"))
     lag = GaugeMetricFamily("freshet_lag_events", "Events in Kafka not served yet", labels=["partition"])
     for partition, events in labelled(gauges, "lag").items():

@@ -58,6 +58,7 @@ def quality(heartbeats: Iterable[Heartbeat], points: Iterable[Point], span: str)
             }
             for segment in segments
         ],
+        "rules": {name: int(count) for name, count in labelled(counts, "rule_dropped").items()},
         "lists": labelled(gauges, "lists"),
         "twin_age_ms": labelled(gauges, "twin_age_ms").get(FROZEN),
     }

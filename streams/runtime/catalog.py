@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from models.catalog import Entry
 from models.model import Model
-from streams.catalog_messages import decode_item
+from streams.catalog_messages import CatalogItem, decode_item
 from streams.kafka.catalog_store import FOLDER, CatalogStore
 from streams.kafka.client import METADATA_TIMEOUT_S, confluent
 from streams.kafka.follower import Follower
@@ -96,7 +96,8 @@ class LiveCatalog:
         """Items that are to be looked up."""
         self._asked = self._looked_up = 0
         """Items that the loop asked for so far, and that the thread looked up."""
-        self._in_use = False
+        self.in_use = False
+        """Whether there is a catalog."""
         self._stopping = threading.Event()
         self.size = 0
         """Items in the catalog."""
@@ -130,7 +131,7 @@ class LiveCatalog:
         """Apply what was read, for about `for_s` seconds at most; raises what ended the reading."""
         if self._follower.error is not None:
             raise self._follower.error
-        if not self._in_use:
+        if not self.in_use:
             return
         until = time.perf_counter() + for_s
         for model in self._models:
@@ -142,6 +143,29 @@ class LiveCatalog:
         while self._entries and time.perf_counter() < until:
             for _ in range(min(AT_ONCE, len(self._entries))):
                 self._apply(*self._entries.popleft())
+
+    def record(self, item: str) -> CatalogItem | None:
+        """The record of an item; None if it is not in the catalog."""
+        key = item.encode()
+        value = None if self._store is None else self._store.get(key)
+        return None if value is None else decode_item(key, value)
+
+    def why_not(self, item: str, now: int) -> str | None:
+        """Why an item is not offered at `now`, ms, in words; None if it is, or if there is no catalog."""
+        model = self._models[0]
+        row, record = model.items.row(item), self.record(item)
+        if not self.in_use or (row >= 0 and model.catalog.offered[row]):
+            return None
+        if record is None:
+            return "it is not in the catalog"
+        entry = record.entry()
+        if not entry.available:
+            return "it is sold out"
+        if now < entry.since_ms:
+            return "its time has not come"
+        if entry.until_ms is not None and now >= entry.until_ms:
+            return "its time is over"
+        return "it has no row in the model" if row < 0 else "its record is being applied"
 
     def _apply(self, item: str, entry: Entry | None) -> None:
         for n, model in enumerate(self._models):
@@ -157,7 +181,7 @@ class LiveCatalog:
         low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), METADATA_TIMEOUT_S)
         topic_id = "" if self._settings.embedded else self._topic_id()
         self._store = store = CatalogStore(self._folder / FOLDER, topic_id, end, self._repairs)
-        self.size, self._in_use = len(store), end > 0
+        self.size, self.in_use = len(store), end > 0
         if self._reserve:
             for item, value in store.records():
                 self._pass_on(item, decode_item(item, value).entry())
@@ -183,7 +207,7 @@ class LiveCatalog:
             self._reject(*self._rejected[0])
             self._rejected.popleft()
         if self._read:
-            self._in_use = True
+            self.in_use = True
             store.write({key: read and read[0] for key, read in self._read.items()}, position)
             self.size = len(store)
             for key, read in self._read.items():

@@ -8,6 +8,7 @@ from models.evaluation.replicas import DelayedReplica
 from models.model import Model
 from models.recommender import Recommender
 from models.registry import RANKERS
+from models.rerank.rules import Rules
 from models.units import HOUR_MS
 from streams.runtime.native_pools import bound_native_pools
 from streams.settings import BadSetting, Settings
@@ -63,4 +64,5 @@ def make_quality(settings: Settings, model: Model) -> LiveQuality:
 
 def make_recommender(settings: Settings, model: Model, threads: int = 1) -> Recommender:
     """A recommender over this model."""
-    return Recommender(model, settings.generators, settings.ranker, settings.list_latest, threads)
+    rules = Rules(settings.rules)
+    return Recommender(model, settings.generators, settings.ranker, settings.list_latest, threads, rules)

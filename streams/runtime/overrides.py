@@ -17,6 +17,7 @@ LIVE = {
     "unknown_event_weight": "on events from now on; what was learnt before stays",
     "half_lives_h": "on events from now on; earlier counts stay, and decay at the new rate",
     "list_length": "on lists from now on; a user keeps the old one until the next event",
+    "rules": "on lists from now on; a user keeps the old one until the next event",
     "answer_all_within_s": "from the next micro-batch on; from when on these are larger stays as configured",
     "session_gap_s": "from each user's next event on; earlier sessions stay as they are",
 }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from models.core import Query, Slate
+from models.rerank.rules import Rules
 from streams.kafka.replica import Replica
 from streams.runtime.factory import make_recommender
 from streams.settings import Settings
@@ -15,6 +16,7 @@ class ModelRecommender:
         self._replica = replica
         self._recommender = make_recommender(settings, replica.model, settings.ranking_threads)
         self.recommend, self.popular = self._recommender.recommend, self._recommender.popular
+        self.rules = self._recommender.rules
 
     @property
     def checkpoint(self) -> int:
@@ -32,6 +34,7 @@ class ConstantRecommender:
 
     checkpoint = 0
     checkpoint_time: int | None = None
+    rules = Rules()
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """K items that are always the same."""

@@ -32,7 +32,7 @@ from streams.runtime.warm_up import warm_up_recommender, warm_up_replica
 from streams.settings import Settings
 from streams.step.in_parts import serve_in_parts
 from streams.step.policy import ServingPolicy
-from streams.step.serve import Recommender, Record, serve
+from streams.step.serve import Record, serve
 from streams.step.users import User, decode_user
 from streams.step.writes import Writes
 from streams.topics import topics
@@ -61,7 +61,7 @@ class Serving:
         self.model = make_model(settings)
         self.replica = Replica(settings, self.model, table.repairs)
         self.catalog = LiveCatalog(settings, [self.model], repairs=table.repairs)
-        self.recommender: Recommender = self._make_recommender(settings)
+        self.recommender = self._make_recommender(settings)
         self.positions: dict[int, int] = {}
         """Offset after the last event served by this process, by partition of `events`."""
         self.losses = Losses(self._committed)
@@ -134,7 +134,7 @@ class Serving:
                 if not keep:
                     self.unsubscribe(subscriber)
 
-    def _make_recommender(self, settings: Settings) -> Recommender:
+    def _make_recommender(self, settings: Settings) -> ModelRecommender | ConstantRecommender:
         if settings.recommender == "constant":
             return ConstantRecommender()
         return ModelRecommender(self.replica, settings)
@@ -147,7 +147,7 @@ class Serving:
         recommender = await asyncio.to_thread(self._compiled, settings)
         self.policy, self.recommender = ServingPolicy.from_settings(settings), recommender
 
-    def _compiled(self, settings: Settings) -> Recommender:
+    def _compiled(self, settings: Settings) -> ModelRecommender | ConstantRecommender:
         """A recommender whose kernels are compiled before it serves."""
         recommender = self._make_recommender(settings)
         warm_up_recommender(recommender, settings.list_length)

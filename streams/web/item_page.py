@@ -3,15 +3,19 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import numpy as np
 from aiohttp import web
+from msgspec.structs import fields
 
 from models.components import Generator, Scorer
 from models.core import Candidates, Floats, Query, Rows
 from models.model import Model
+from streams.catalog_messages import CatalogItem
 from streams.messages import now_ms
 from streams.monitor.exposure import Lists, exposure, latest_lists
 from streams.monitor.item_map import ItemMap
+from streams.runtime.catalog import LiveCatalog
 from streams.runtime.serving import Serving
 from streams.web.negotiation import id_in_path, id_in_query
 from streams.web.peers import FORWARDED, Peers
@@ -59,17 +63,23 @@ class ItemPage:
 async def item_figures(
     serving: Serving, item_map: ItemMap, lists: SingleFlight[Lists | None], item_id: str, now: int
 ) -> dict[str, Any] | None:
-    """What the model knows of an item; None if it has no row."""
+    """What model and catalog know of an item; None if it has no row and is not in the catalog."""
     model = serving.model
     row = model.items.row(item_id)
+    record = serving.catalog.record(item_id)
     if row < 0:
-        return None
+        return (
+            None
+            if record is None
+            else _without_row(serving, record, now) | {"beside": await beside(lists, item_id)}
+        )
     popularity = model.popularity
     value = popularity.values(np.array([row], np.int32))[0] if popularity else None
     return {
         "item": item_id,
         "worker": serving.settings.name,
         "row": row,
+        "catalog": catalog_figures(serving.catalog, item_id, record, now),
         "events": int(popularity.events[row]) if popularity else None,
         "popularity": None if value is None else round(float(value), 4),
         "first_seen": int(model.statistics.first[row]) or None,
@@ -86,6 +96,37 @@ async def item_figures(
         "neighbours": {
             name: await neighbours(model, generator, item_id) for name, generator in model.generators.items()
         },
+    }
+
+
+def catalog_figures(
+    catalog: LiveCatalog, item_id: str, record: CatalogItem | None, now: int
+) -> dict[str, Any] | None:
+    """What the catalog says of an item; None without a catalog."""
+    if not catalog.in_use:
+        return None
+    why_not = catalog.why_not(item_id, now)
+    shown = CatalogItem(item=item_id) if record is None else record
+    figures = {f.encode_name: msgspec.to_builtins(getattr(shown, f.name)) for f in fields(CatalogItem)}
+    figures["vectors"] = {name: len(vector) for name, vector in shown.vectors.items()}
+    return figures | {"listed": record is not None, "offered": why_not is None, "why_not": why_not}
+
+
+def _without_row(serving: Serving, record: CatalogItem, now: int) -> dict[str, Any]:
+    """The figures of an item of the catalog that has no row."""
+    return {
+        "item": record.item,
+        "worker": serving.settings.name,
+        "row": None,
+        "catalog": catalog_figures(serving.catalog, record.item, record, now),
+        "events": 0,
+        "popularity": 0,
+        "first_seen": None,
+        "last_seen": None,
+        "counts": {"hour": [], "day": []},
+        "model": served_model(serving, now),
+        "nearest": None,
+        "neighbours": {},
     }
 
 

@@ -160,7 +160,7 @@ def test_damaged_users_and_a_damaged_copy_of_the_model_are_restored(cluster):
     publish(cluster, 0, 400)
     assert worker.stop() == 0
     stores = [file.parent for file in Path(cluster.folder / "worker").rglob("CURRENT")]
-    assert len(stores) == 5
+    assert len(stores) == 6
     for n, store in enumerate(sorted(stores)):
         if n % 2:
             (store / "CURRENT").unlink()
@@ -168,7 +168,7 @@ def test_damaged_users_and_a_damaged_copy_of_the_model_are_restored(cluster):
             next(store.glob("MANIFEST-*")).unlink()
     worker = started(cluster)
     wait_for(lambda: repairs(worker, "users") == 4, "the repairs are on the overview")
-    assert repairs(worker, "model") == 1
+    assert (repairs(worker, "model"), repairs(worker, "catalog")) == (1, 1)
     with urllib.request.urlopen(worker.url + "/metrics", timeout=5) as response:
         assert b'freshet_local_state_repairs_total{kind="users"} 4' in response.read()
     publish(cluster, 400, 500)

@@ -8,7 +8,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from models.model import Model
-from streams.messages import Recommendation, Recommended, encode
+from streams.catalog_messages import CatalogItem, encode_item
+from streams.kafka.catalog_store import CatalogStore
+from streams.messages import MAX_TIME_MS, Recommendation, Recommended, encode
 from streams.monitor import exposure
 from streams.web.item_page import most_similar
 from tests.models.arrays import example
@@ -108,3 +110,37 @@ def test_the_nearest_of_a_few_are_all_others():
     vectors = np.eye(3, dtype=np.float32) + 1
     assert most_similar(vectors, 1, 20)[0].tolist() == [0, 2]
     assert most_similar(vectors[:1], 0, 20)[0].tolist() == []
+
+
+def test_an_items_page_has_what_the_catalog_says_and_why_it_is_not_recommended(tmp_path):
+    worker = Worker(tmp_path / "data")
+    worker.learn()
+    catalog, model = worker.serving.catalog, worker.serving.model
+    assert get_json(worker, "/items/c")["catalog"] is None
+    store = CatalogStore(tmp_path / "catalog", "", 9)
+    title = "<script>alert(1)</script> \u202egnp.exe 😀"
+    items = [
+        CatalogItem(item="a", title=title, brand="Fjell", tags=["x", "y"], attributes={"<b>": 2}),
+        CatalogItem(item="b", available=False, vectors={"image": [0.5, 1]}),
+        CatalogItem(item="c", since=MAX_TIME_MS),
+        CatalogItem(item="d", until=5),
+        CatalogItem(item="no row"),
+    ]
+    store.write({item.item.encode(): encode_item(item) for item in items}, 5)
+    catalog._store, catalog.in_use = store, True
+    model.catalog.begin()
+    for item in items[:4]:
+        model.catalog.put(model.items.row(item.item), item.entry())
+    reasons = {"a": None, "b": "it is sold out", "c": "its time has not come", "d": "its time is over"}
+    reasons |= {"e": "it is not in the catalog", "no row": "it has no row in the model"}
+    for item, reason in reasons.items():
+        figures = get_json(worker, f"/items/{item.replace(' ', '%20')}")["catalog"]
+        assert (figures["offered"], figures["why_not"]) == (reason is None, reason)
+        page = get(worker, f"/items/{item.replace(' ', '%20')}", BROWSER)[1]
+        assert (f"Not recommended: {reason}." in page) == (reason is not None)
+        assert "<script>alert" not in page
+    assert get_json(worker, "/items/a")["catalog"]["title"] == title
+    assert get_json(worker, "/items/b")["catalog"]["vectors"] == {"image": 2}, "their lengths"
+    assert "Fjell" in get(worker, "/items/a", BROWSER)[1]
+    assert get(worker, "/items/nothing")[0] == 404
+    store.close()

@@ -50,7 +50,9 @@ def test_prometheus_reads_the_same_figures(tmp_path):
     }
     assert "process_resident_memory_bytes" in metrics
     labels = {name for by in metrics.values() for key in by for name, _ in key}
-    assert labels <= {"outcome", "by", "reason", "le", "partition", "kind"}, "no series by user or item"
+    assert labels <= {"outcome", "by", "reason", "le", "partition", "kind", "rule"}, (
+        "no series by user or item"
+    )
 
 
 def test_what_is_not_known_has_no_sample(tmp_path):
