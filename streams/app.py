@@ -15,6 +15,7 @@ from streams.monitor.sample import ServingSampler
 from streams.runtime.background import BackgroundTask, run_in_background, thread
 from streams.runtime.faust_app import make_app, prepare
 from streams.runtime.live_settings import LiveSettings
+from streams.runtime.native_memory import MEMORY_TASK
 from streams.runtime.serving import Serving
 from streams.runtime.serving_services import keep_fresh, keep_newest_recommendations
 from streams.settings import load_or_exit
@@ -63,6 +64,7 @@ run_in_background(
     [
         status.background_task(sampler.take),
         live_settings.background_task(),
+        MEMORY_TASK,
         item_map.background_task(),
         keep_newest_recommendations(app, serving),
         thread(serving.topic_watch.start, serving.topic_watch.stop),

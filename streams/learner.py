@@ -12,6 +12,7 @@ from streams.runtime.background import run_in_background, thread
 from streams.runtime.faust_app import make_app, prepare
 from streams.runtime.learning import Learning, learn_while_leading
 from streams.runtime.live_settings import LiveSettings
+from streams.runtime.native_memory import MEMORY_TASK
 from streams.settings import load_or_exit
 from streams.web.routes import attach_learner_pages
 
@@ -25,6 +26,7 @@ run_in_background(
     [
         status.background_task(sampler.take),
         live_settings.background_task(),
+        MEMORY_TASK,
         thread(learning.topic_watch.start, learning.topic_watch.stop),
     ],
 )

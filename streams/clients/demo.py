@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, suppress
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from streams.catalog_messages import encode_item
+from streams.clients.catalog import CatalogProducer
 from streams.clients.child import Child, stopping, wait_ready
 from streams.clients.logs import Log
 from streams.clients.pages import PageError, get_json
@@ -28,7 +29,7 @@ from streams.clients.shop import Shop
 from streams.clients.subscribe import follow, records
 from streams.errors import UserError
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
-from streams.messages import Recommendation, decode_recommendation, now_ms
+from streams.messages import Event, Recommendation, decode_recommendation, now_ms
 from streams.setting_origins import origins
 from streams.settings import PREFIX, Settings, load
 from streams.topics import topics
@@ -232,6 +233,7 @@ class Traffic:
         seconds: float | None,
     ) -> None:
         self._producer = EventProducer(settings, **{"linger.ms": 0})
+        self._catalog = CatalogProducer(settings)
         self._consumer = follow(settings, "recommendations")
         self._children, self._overview, self._rate = children, overview, rate
         self._shop: Shop | None = None
@@ -245,8 +247,19 @@ class Traffic:
         if log is not None:
             return schedule(log, rate=self._rate)
         self._shop = shop = Shop(random.Random(0))
-        events = (shop.event(now_ms(), self._recommended) for _ in count())
-        return schedule(events, live=True, rate=self._rate)
+        self._publish_catalog(shop)
+        return schedule(self._visits(shop), live=True, rate=self._rate)
+
+    def _visits(self, shop: Shop) -> Iterator[Event]:
+        while True:
+            yield shop.event(now_ms(), self._recommended)
+            self._publish_catalog(shop)
+
+    def _publish_catalog(self, shop: Shop) -> None:
+        """Publish the items whose stock changed, and new ones."""
+        for item in shop.changed:
+            self._catalog.send(item.item, encode_item(item))
+        shop.changed.clear()
 
     def run(self, events: Iterable[ScheduledEvent], show: Show) -> None:
         """Publish until the time is up; after the last event only show the figures."""

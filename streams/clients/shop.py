@@ -1,7 +1,8 @@
 """A simulated shop, for the demo and for tests: users with tastes, items that go together, a trend.
 
 What a visitor wants next depends on the item that they view, their taste and the current trend; trends
-change and new items arrive, so what was learnt an hour ago is worth little.  The recommendations have no
+change, new items arrive and others are sold out for a while, so what was learnt an hour ago is worth little.
+The recommendations have no
 influence on what visitors want: that is drawn before a visitor looks at them.
 
     >>> shop = Shop(random.Random(1))
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from streams.catalog_messages import CatalogItem
 from streams.messages import Event, Recommendation
 
 CATEGORIES = ("boots", "tents", "stoves", "ropes", "maps", "packs", "lamps", "jackets", "bikes", "kayaks")
@@ -25,6 +27,11 @@ TREND_ITEMS = 12
 P_LEAVE, P_CART, P_PURCHASE, P_LOOK = 0.06, 0.08, 0.4, 0.5
 """Probabilities of leaving, of putting the viewed item into the cart, of buying an item of the cart, and of
 looking at the recommendations."""
+ADJECTIVES = ("light", "green", "warm", "old", "folding", "alpine", "blue", "small", "sturdy", "quiet")
+STOCK, RESTOCK_S = 4, 20.0
+"""Pieces of an item in stock, and the time after which a sold-out item is in stock again, seconds."""
+TRIES = 3
+"""Other items that a visitor thinks of instead of one that is sold out."""
 NOTHING: Mapping[str, Recommendation] = {}
 
 
@@ -62,6 +69,12 @@ class Shop:
         """Items that go together with an item, likeliest first."""
         self.trend: list[str] = []
         """Items in demand with all visitors now, likeliest first."""
+        self.changed: list[CatalogItem] = []
+        """Items whose record changed, for whoever publishes the catalog to take."""
+        self._sold: dict[str, int] = {}
+        """Pieces sold of each item since it was in stock again."""
+        self._restock: dict[str, float] = {}
+        """When each sold-out item is in stock again, seconds of event time; in this order."""
         self._events = 0
         self._trend_ends = self._next_item_at = 0.0
         for _ in range(items):
@@ -82,11 +95,13 @@ class Shop:
             self._visitors[n] = self._enter()
         visitor = self._visitors[n]
         if visitor.cart and self.rng.random() < P_PURCHASE:
-            return self._event(visitor, "purchase", visitor.cart.pop(), time)
+            item = visitor.cart.pop()
+            self._sell(item, time / 1000)
+            return self._event(visitor, "purchase", item, time)
         if visitor.viewing and visitor.viewing not in visitor.cart and self.rng.random() < P_CART:
             visitor.cart.append(visitor.viewing)
             return self._event(visitor, "cart", visitor.viewing, time)
-        wanted = [self._draw_wanted(visitor) for _ in range(WANTED)]  # before the visitor looks
+        wanted = [self._draw_in_stock(visitor) for _ in range(WANTED)]  # before the visitor looks
         looks = self.rng.random() < P_LOOK
         shown = recommended.get(visitor.user) if looks else None
         clicked = next((r.item for r in shown.items if r.item in wanted), None) if shown else None
@@ -94,6 +109,12 @@ class Shop:
         if shown and clicked:
             return self._event(visitor, "click", clicked, time, shown.recommendation_id)
         return self._event(visitor, "view", wanted[0], time)
+
+    def _sell(self, item: str, now: float) -> None:
+        self._sold[item] = self._sold.get(item, 0) + 1
+        if self._sold[item] >= STOCK and item not in self._restock:
+            self._restock[item] = now + RESTOCK_S
+            self.changed.append(_record(item, available=False))
 
     def _event(self, visitor: Visitor, type: str, item: str, time: int, source: str | None = None) -> Event:
         self._events += 1
@@ -106,6 +127,15 @@ class Shop:
             value=_price(item) if type == "purchase" else None,
             recommendation_id=source,
         )
+
+    def _draw_in_stock(self, visitor: Visitor) -> str:
+        """An item that the visitor would click now; hardly ever one that is sold out."""
+        item = self._draw_wanted(visitor)
+        for _ in range(TRIES):
+            if item not in self._restock:
+                break
+            item = self._draw_wanted(visitor)
+        return item
 
     def _draw_wanted(self, visitor: Visitor) -> str:
         """An item that the visitor would click now."""
@@ -129,6 +159,9 @@ class Shop:
                 new = self.rng.choice(items)
                 if new != item:
                     self.next_items[item] = [new, *self.next_items[item]][:GO_TOGETHER]
+        for item in [item for item, at in self._restock.items() if now >= at]:
+            del self._restock[item], self._sold[item]
+            self.changed.append(_record(item))
         if now >= self._next_item_at:
             self._next_item_at = now + self.new_item_s
             item = self._new_item()
@@ -140,6 +173,7 @@ class Shop:
         shelf = self.shelves[category]
         item = f"{category}-{len(shelf) + 1}"
         shelf.append(item)
+        self.changed.append(_record(item))
         return item
 
     def _set_next(self, item: str, category: str) -> None:
@@ -153,6 +187,20 @@ class Shop:
         user = self.rng.randrange(self.users)
         taste = random.Random(user).sample(CATEGORIES, 2)  # the same at every visit
         return Visitor(f"user-{user}", tuple(taste))
+
+
+def _record(item: str, available: bool = True) -> CatalogItem:
+    category, _, number = item.rpartition("-")
+    first, second = random.Random(item).sample(ADJECTIVES, 2)
+    return CatalogItem(
+        item=item,
+        title=f"{first.capitalize()}, {second} {category} no. {number}",
+        categories=[f"outdoor/{category}"],
+        price=_price(item),
+        currency="EUR",
+        available=available,
+        tags=[first, second],
+    )
 
 
 def _price(item: str) -> float:

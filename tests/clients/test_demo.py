@@ -329,7 +329,7 @@ def test_only_a_start_that_takes_longer_is_explained_and_once(capsys):
 
 
 def traffic(embedded, rate: float, seconds: float, lag: dict[str, int]) -> demo.Traffic:
-    embedded.create("demo.events", "demo.recommendations")
+    embedded.create("demo.events", "demo.recommendations", "demo.catalog")
     settings = Settings(brokers=embedded.brokers, embedded=True, partitions=PARTITIONS, topic_prefix="demo.")
     return demo.Traffic(settings, [], SimpleNamespace(figures=FIGURES | {"lag": lag}), rate, seconds)
 

@@ -4,6 +4,7 @@ import random
 from collections import Counter, defaultdict
 
 from streams import messages
+from streams.catalog_messages import decode_item, encode_item
 from streams.clients.shop import NOTHING, Shop
 from streams.messages import Recommendation, Recommended
 
@@ -89,3 +90,19 @@ def test_new_items_arrive():
     shop = events(1, 20_000, step_ms=20)
     early, late = ({e.item for e in part} for part in (shop[:10_000], shop[10_000:]))
     assert len(late - early) > 10
+
+
+def test_its_catalog_has_every_item_and_what_is_sold_out():
+    shop, catalog, sold_out = Shop(random.Random(1)), {}, set()
+    for n in range(20_000):
+        event = shop.event(START + 5 * n)
+        for item in shop.changed:
+            assert decode_item(item.item.encode(), encode_item(item)) == item
+            catalog[item.item] = item
+            sold_out |= set() if item.available else {item.item}
+        shop.changed.clear()
+        assert event.item in catalog
+    now = {item.item for item in catalog.values() if not item.available}
+    assert len(sold_out) > len(now) > 0, "some are in stock again"
+    assert len(catalog) > 800, "there are new ones"
+    assert len({item.title for item in catalog.values()}) == len(catalog)
