@@ -13,11 +13,11 @@ import ctypes
 from streams.monitor.sample import memory_bytes
 from streams.runtime.native_memory import give_back_memory
 libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 blocks = [libc.malloc(100_000) for _ in range(1_000)]  # below the size at which glibc maps a block by itself
 for block in blocks:
     ctypes.memset(block, 1, 100_000)
-last = libc.malloc(64)  # the end of the heap stays in use
+last = libc.malloc(100_000)  # the end of the heap stays in use
 for block in blocks:
     libc.free(block)
 before = memory_bytes()
