@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.catalog import Catalog, Codes
+from models.catalog import Catalog
 from models.core import Mask, QueryBatch, Rows
 from models.kernels.jit import Array, kernel
 
@@ -23,11 +23,10 @@ class AtMost:
 
     Examples
     --------
-    >>> from models.catalog import Entry
+    >>> from models.catalog import Entry, columns
     >>> from models.small_batches import query_batch
     >>> catalog, kept = Catalog(10), np.ones((1, 3), np.bool_)
-    >>> for row, brand in enumerate(["Fjell", "Fjell", "Tork"]):
-    ...     catalog.put(row, Entry(brand=brand))
+    >>> catalog.put(np.arange(3), columns(Entry(brand=brand) for brand in ("Fjell", "Fjell", "Tork")))
     >>> AtMost("brand", 1).apply(np.array([[0, 1, 2]], np.int32), kept, query_batch([[5]]), catalog)
     >>> kept.tolist()
     [[True, False, True]]
@@ -45,14 +44,8 @@ class AtMost:
         slots = 1 << (2 * rows.shape[1]).bit_length()  # a table of names that is half full at most
         _apply(rows, kept, self._codes(catalog), self._most, slots)
 
-    def _codes(self, catalog: Catalog) -> Codes:
-        codes = {
-            "brand": catalog.brand,
-            "author": catalog.author,
-            "category": catalog.categories[:, 0],
-            "group": catalog.group,
-        }
-        return codes[self._of]
+    def _codes(self, catalog: Catalog) -> Array:
+        return catalog["categories"][:, 0] if self._of == "category" else catalog[self._of]
 
 
 def one_of_group() -> AtMost:

@@ -45,7 +45,7 @@ class NotBought:
     def apply(self, rows: Rows, kept: Mask, queries: QueryBatch, catalog: Catalog) -> None:
         """Drop from `kept`, bool[n, m], what was bought."""
         _not_bought(
-            rows, kept, queries.history, queries.kinds, queries.ages, catalog.group, catalog.categories,
+            rows, kept, queries.history, queries.kinds, queries.ages, catalog["group"], catalog["categories"],
             self._categories, self._after_s,
         )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""The catalog on disk: the latest record of each item, and where in the topic to continue from."""
+"""The catalog on disk: the latest record of each item, and where in the topic to continue from.
+
+Before each record are its columns (`models.catalog.RECORD`), so that a restart parses nothing.
+"""
 
 import logging
 import shutil
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
+from models.catalog import RECORD
 from streams.kafka.damage import failure, items, open_store
 from streams.kafka.repairs import CATALOG, Repairs
 
@@ -26,20 +30,20 @@ _NEXT, _SIZE, _TOPIC = b"next offset", b"size", b"topic id"
 class CatalogStore:
     """A RocksDB in the folder `path`, of the topic with this id.
 
-    A damaged one is set aside, and begins empty; so does one of another topic, or that ends after
-    `end_offset`.
+    A damaged one is set aside, and begins empty; one of another topic or of other columns, or that ends after
+    `end_offset`, begins empty, too.
     """
 
     def __init__(self, path: Path, topic_id: str, end_offset: int, repairs: Repairs | None = None) -> None:
         self._path = path
         self._open(repairs)
-        other = (self._store.get(_TOPIC) or b"").decode() not in ("", topic_id)
-        if other or self.next_offset > end_offset:
-            log.warning("the topic catalog was recreated: it is read from its beginning")
+        topic = f"{topic_id} {RECORD}".encode()
+        if self._store.get(_TOPIC) not in (None, topic) or self.next_offset > end_offset:
+            log.warning("the topic catalog was recreated, or the version changed: it is read again")
             self._store.close()
             shutil.rmtree(path)
             self._open(repairs)
-        self._store.put(_TOPIC, topic_id.encode())
+        self._store.put(_TOPIC, topic)
 
     def _open(self, repairs: Repairs | None) -> None:
         path = self._path
@@ -57,25 +61,25 @@ class CatalogStore:
         """Offset of the first record that was not written; 0 if none was."""
         return int(self._store.get(_NEXT) or 0)
 
-    def get(self, item: bytes) -> bytes | None:
-        """The record of an item; None if it is not in the catalog."""
+    def get(self, item: bytes) -> tuple[bytes, bytes] | None:
+        """The columns and the record of an item; None if it is not in the catalog."""
         try:
             value: bytes | None = self._store.get(_ITEM + item)
         except Exception as error:  # noqa: BLE001  rocksdict has no class of its own
             raise failure(self._path, error) from None
-        return value
+        return None if value is None else (value[: RECORD.itemsize], value[RECORD.itemsize :])
 
-    def records(self) -> Iterator[tuple[bytes, bytes]]:
-        """Id and record of all items."""
+    def columns(self) -> Iterator[tuple[bytes, bytes]]:
+        """Id and columns of all items."""
         try:
             for key, value in items(self._store):
                 if key.startswith(_ITEM):
-                    yield key.removeprefix(_ITEM), value
+                    yield key.removeprefix(_ITEM), value[: RECORD.itemsize]
         except Exception as error:  # noqa: BLE001  rocksdict has no class of its own
             raise failure(self._path, error) from None
 
-    def write(self, records: Mapping[bytes, bytes | None], next_offset: int) -> None:
-        """Write the records that come before `next_offset`, by item; None: it is withdrawn.
+    def write(self, records: Mapping[bytes, tuple[bytes, bytes] | None], next_offset: int) -> None:
+        """Write columns and records that come before `next_offset`, by item; None: it is withdrawn.
 
         The offset comes last: after a kill some records are read and written again.
         """
@@ -87,7 +91,7 @@ class CatalogStore:
                 if value is None:
                     batch.delete(_ITEM + item)
                 else:
-                    batch.put(_ITEM + item, value)
+                    batch.put(_ITEM + item, b"".join(value))
             batch.put(_SIZE, b"%d" % self._size)
             self._write(batch)
         batch = WriteBatch(raw_mode=True)

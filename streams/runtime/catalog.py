@@ -9,13 +9,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from models.catalog import Entry
+from models.catalog import RECORD, WITHDRAWN, encode
 from models.model import Model
 from streams.catalog_messages import CatalogItem, decode_item
 from streams.kafka.catalog_store import FOLDER, CatalogStore
@@ -29,7 +30,7 @@ from streams.settings import Settings
 WAITING = 50_000
 """Items that wait to be applied, at most."""
 WAIT_S = 0.01
-AT_ONCE = 20
+AT_ONCE = 200
 """Items that are applied between two looks at the clock."""
 
 
@@ -86,12 +87,12 @@ class LiveCatalog:
         )
         self._folder = settings.data_dir
         self._store: CatalogStore | None = None
-        self._read: dict[bytes, tuple[bytes, Entry] | None] = {}
+        self._read: dict[bytes, tuple[bytes, bytes] | None] = {}
         """Records of the batch that is being read."""
         self._rejected: deque[tuple[CatalogRecord, Malformed]] = deque()
         """Those that cannot be used."""
-        self._entries: deque[tuple[str, Entry | None]] = deque()
-        """What is to be applied, in order."""
+        self._entries: deque[tuple[str, bytes]] = deque()
+        """Items and their columns, which are to be applied in this order."""
         self._wanted: deque[str] = deque()
         """Items that are to be looked up."""
         self._asked = self._looked_up = 0
@@ -116,6 +117,9 @@ class LiveCatalog:
 
     def start(self, folder: Path | None = None) -> None:
         """Begin reading; a second call does nothing.  The copy is kept in `folder`."""
+        if self._reserve:  # all items come from the copy: none needs to be looked up
+            for model in self._models:
+                model.items.take_assigned()
         self._folder = folder or self._folder
         self._follower.start()
 
@@ -141,14 +145,20 @@ class LiveCatalog:
             self._asked += len(assigned)
             self._wanted.extend(assigned)
         while self._entries and time.perf_counter() < until:
-            for _ in range(min(AT_ONCE, len(self._entries))):
-                self._apply(*self._entries.popleft())
+            taken = [self._entries.popleft() for _ in range(min(AT_ONCE, len(self._entries)))]
+            items, columns = [item for item, _ in taken], np.frombuffer(b"".join(c for _, c in taken), RECORD)
+            if self._reserve:
+                for item in compress(items, columns["listed"]):
+                    self._models[0].items.reserve(item)
+            for model in self._models:
+                rows = np.array(model.items.rows(items), np.int32)
+                model.catalog.put(rows[rows >= 0], columns[rows >= 0])
 
     def record(self, item: str) -> CatalogItem | None:
         """The record of an item; None if it is not in the catalog."""
         key = item.encode()
-        value = None if self._store is None else self._store.get(key)
-        return None if value is None else decode_item(key, value)
+        stored = None if self._store is None else self._store.get(key)
+        return None if stored is None else decode_item(key, stored[1])
 
     def why_not(self, item: str, now: int) -> str | None:
         """Why an item is not offered at `now`, ms, in words; None if it is, or if there is no catalog."""
@@ -167,15 +177,6 @@ class LiveCatalog:
             return "its time is over"
         return "it has no row in the model" if row < 0 else "its record is being applied"
 
-    def _apply(self, item: str, entry: Entry | None) -> None:
-        for n, model in enumerate(self._models):
-            reserve = self._reserve and entry is not None and n == 0
-            row = model.items.reserve(item) if reserve else model.items.row(item)
-            if row >= 0 and entry is not None:
-                model.catalog.put(row, entry)
-            elif row >= 0:
-                model.catalog.withdraw(np.array([row], np.int32))
-
     def _begin(self, consumer: Consumer) -> int:
         """The offset to begin at; called in the thread."""
         low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), METADATA_TIMEOUT_S)
@@ -183,8 +184,8 @@ class LiveCatalog:
         self._store = store = CatalogStore(self._folder / FOLDER, topic_id, end, self._repairs)
         self.size, self.in_use = len(store), end > 0
         if self._reserve:
-            for item, value in store.records():
-                self._pass_on(item, decode_item(item, value).entry())
+            for item, columns in store.columns():
+                self._pass_on(item, columns)
         return store.next_offset if store.next_offset >= low else OFFSET_BEGINNING
 
     def _topic_id(self) -> str:
@@ -194,7 +195,7 @@ class LiveCatalog:
         self._read[key] = None
         if value is not None:
             try:
-                self._read[key] = value, decode_item(key, value).entry()
+                self._read[key] = encode(decode_item(key, value).entry()), value
             except Malformed as error:
                 self.rejected += 1
                 self._rejected.append((CatalogRecord(key, value, offset, stamp), error))
@@ -208,18 +209,18 @@ class LiveCatalog:
             self._rejected.popleft()
         if self._read:
             self.in_use = True
-            store.write({key: read and read[0] for key, read in self._read.items()}, position)
+            store.write(self._read, position)
             self.size = len(store)
             for key, read in self._read.items():
-                self._pass_on(key, read and read[1])
+                self._pass_on(key, read[0] if read else WITHDRAWN)
             self._read = {}
         while self._wanted and not self._stopping.is_set():
             key = self._wanted.popleft().encode()
-            if (value := store.get(key)) is not None:
-                self._pass_on(key, decode_item(key, value).entry())
+            if (stored := store.get(key)) is not None:
+                self._pass_on(key, stored[0])
             self._looked_up += 1
 
-    def _pass_on(self, key: bytes, entry: Entry | None) -> None:
+    def _pass_on(self, key: bytes, columns: bytes) -> None:
         while len(self._entries) >= WAITING and not self._stopping.wait(WAIT_S):
             pass
-        self._entries.append((key.decode(errors="surrogateescape"), entry))
+        self._entries.append((key.decode(errors="surrogateescape"), columns))

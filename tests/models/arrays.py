@@ -7,6 +7,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, NoneT
 
 import numpy as np
 
+from models.catalog import Catalog, Entry, columns
 from models.core import Batch, Example
 from models.small_batches import query_batch
 
@@ -58,3 +59,8 @@ def nbytes(value: object) -> int:
 
 NOT_OWN = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType, NoneType)
 LIBRARIES = ("numba", "torch")
+
+
+def put(catalog: Catalog, row: int, entry: Entry) -> None:
+    """List one item."""
+    catalog.put(np.array([row]), columns([entry]))

@@ -7,51 +7,52 @@ from models.catalog import CATEGORIES, NEVER_S, Catalog, Entry, code
 from models.core import Example, Query
 from models.model import Model
 from models.recommender import Recommender
+from tests.models.arrays import put
 
 K = 5
 
 
 def test_an_entry_replaces_all_of_the_one_before():
     catalog = Catalog(10)
-    catalog.put(3, Entry(False, True, 5_000, 9_999, 2.5, "EUR", "Tork", "Ann", "g1", ("a/b/c",)))
-    assert [catalog.since[3], catalog.until[3], catalog.price[3]] == [5, 9, 2.5]
-    assert catalog.categories[3, :4].tolist() == [code("a/b/c"), code("a/b"), code("a"), 0]
-    catalog.put(3, Entry())
-    assert (len(catalog), catalog.available[3], catalog.adult[3]) == (1, True, False)
-    assert [catalog.since[3], catalog.until[3]] == [0, NEVER_S]
-    assert np.isnan(catalog.price[3])
-    names = (catalog.currency, catalog.brand, catalog.author, catalog.group)
+    put(catalog, 3, Entry(False, True, 5_000, 9_999, 2.5, "EUR", "Tork", "Ann", "g1", ("a/b/c",)))
+    assert [catalog["since"][3], catalog["until"][3], catalog["price"][3]] == [5, 9, 2.5]
+    assert catalog["categories"][3, :4].tolist() == [code("a/b/c"), code("a/b"), code("a"), 0]
+    put(catalog, 3, Entry())
+    assert (len(catalog), catalog["available"][3], catalog["adult"][3]) == (1, True, False)
+    assert [catalog["since"][3], catalog["until"][3]] == [0, NEVER_S]
+    assert np.isnan(catalog["price"][3])
+    names = (catalog["currency"], catalog["brand"], catalog["author"], catalog["group"])
     assert [column[3] for column in names] == [0, 0, 0, 0]
-    assert not catalog.categories[3].any()
+    assert not catalog["categories"][3].any()
 
 
 @pytest.mark.parametrize("show_unlisted", [False, True])
 def test_without_a_catalog_everything_is_offered_and_with_one_what_is_listed(show_unlisted):
     catalog = Catalog(6, show_unlisted)
-    catalog.put(0, Entry())
-    catalog.put(1, Entry(available=False))
+    put(catalog, 0, Entry())
+    put(catalog, 1, Entry(available=False))
     catalog.withdraw(np.array([2], np.int32))
     assert catalog.offered.tolist() == [True, False, True, True, True, True]
     catalog.begin()
-    catalog.put(3, Entry())
-    catalog.put(4, Entry())
+    put(catalog, 3, Entry())
+    put(catalog, 4, Entry())
     catalog.withdraw(np.array([4, 4, 5], np.int32))
     assert catalog.offered.tolist() == [True, False, show_unlisted, True, show_unlisted, show_unlisted]
-    assert (len(catalog), np.flatnonzero(catalog.listed).tolist()) == (3, [0, 1, 3])
+    assert (len(catalog), np.flatnonzero(catalog["listed"]).tolist()) == (3, [0, 1, 3])
 
 
 def test_an_item_is_offered_from_its_beginning_until_before_its_end():
     catalog = Catalog(5)
     catalog.begin()
-    catalog.put(0, Entry(since_ms=5_000, until_ms=9_000))
-    catalog.put(1, Entry(since_ms=7_000, available=False))
-    catalog.put(2, Entry(until_ms=6_000))
+    put(catalog, 0, Entry(since_ms=5_000, until_ms=9_000))
+    put(catalog, 1, Entry(since_ms=7_000, available=False))
+    put(catalog, 2, Entry(until_ms=6_000))
     offered = []
     for second in (4, 5, 6, 8, 9, 3):
         catalog.advance(1000 * second)
         offered.append(np.flatnonzero(catalog.offered).tolist())
     assert offered == [[2], [0, 2], [0], [0], [], []], "time does not go back"
-    catalog.put(3, Entry(since_ms=8_000, until_ms=20_000))
+    put(catalog, 3, Entry(since_ms=8_000, until_ms=20_000))
     assert catalog.offered[3]
     catalog.advance(20_000)
     assert not catalog.offered[3]
@@ -59,15 +60,15 @@ def test_an_item_is_offered_from_its_beginning_until_before_its_end():
 
 def test_more_categories_than_are_kept_are_cut_from_the_end():
     catalog = Catalog(2)
-    catalog.put(0, Entry(categories=tuple(f"c{n}" for n in range(2 * CATEGORIES))))
-    assert catalog.categories[0].tolist() == [code(f"c{n}") for n in range(CATEGORIES)]
+    put(catalog, 0, Entry(categories=tuple(f"c{n}" for n in range(2 * CATEGORIES))))
+    assert catalog["categories"][0].tolist() == [code(f"c{n}") for n in range(CATEGORIES)]
 
 
 @pytest.mark.parametrize("far", [2**32 * 1000, 253_402_300_799_999])
 def test_times_after_2106_never_come(far):
     catalog = Catalog(1)
-    catalog.put(0, Entry(until_ms=far))
-    assert catalog.until[0] == NEVER_S
+    put(catalog, 0, Entry(until_ms=far))
+    assert catalog["until"][0] == NEVER_S
 
 
 def test_codes_of_names_are_never_the_code_of_none():
@@ -98,7 +99,7 @@ def test_what_is_not_offered_is_in_no_list_and_others_fill_it(ranker):
     model.catalog.begin()
     offered = {f"i{n}" for n in range(52, 60)}  # no generator proposes these eight for most queries
     for item in offered:
-        model.catalog.put(model.items.row(item), Entry())
+        put(model.catalog, model.items.row(item), Entry())
     for query, items in zip([*range(60), None], lists(model, ranker), strict=True):
         assert len(set(items)) == K
         assert set(items) <= offered - {f"i{query}"}, "the latest item is not listed"
@@ -107,9 +108,9 @@ def test_what_is_not_offered_is_in_no_list_and_others_fill_it(ranker):
 def test_a_list_is_short_only_where_nothing_else_is_offered():
     model = learnt()
     model.catalog.begin()
-    model.catalog.put(model.items.row("i7"), Entry())
-    model.catalog.put(model.items.reserve("new"), Entry())
-    model.catalog.put(model.items.reserve("sold out"), Entry(available=False))
+    put(model.catalog, model.items.row("i7"), Entry())
+    put(model.catalog, model.items.reserve("new"), Entry())
+    put(model.catalog, model.items.reserve("sold out"), Entry(available=False))
     of = lists(model)
     assert of[7] == ("new",), "i7 is the latest item"
     assert {items for n, items in enumerate(of) if n != 7} == {("i7", "new")}
@@ -119,9 +120,9 @@ def test_an_item_that_lost_its_row_is_not_in_the_catalog_any_more():
     model = Model(["popularity"], capacity=100)
     for n in range(100):
         model.learn([Example("u", n, n * 3_600_000, "view", f"i{n}")])
-        model.catalog.put(model.items.row(f"i{n}"), Entry())
+        put(model.catalog, model.items.row(f"i{n}"), Entry())
     model.catalog.begin()
     model.learn([Example("u", 100, 100 * 3_600_000, "view", "another")])
     row = model.items.row("another")
-    assert (len(model.catalog), model.catalog.listed[row]) == (99, False)
+    assert (len(model.catalog), model.catalog["listed"][row]) == (99, False)
     assert model.items.take_assigned() == [*model.items.ids]

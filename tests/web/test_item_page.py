@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from models.catalog import encode as encode_columns
 from models.model import Model
 from streams.catalog_messages import CatalogItem, encode_item
 from streams.kafka.catalog_store import CatalogStore
 from streams.messages import MAX_TIME_MS, Recommendation, Recommended, encode
 from streams.monitor import exposure
 from streams.web.item_page import most_similar
-from tests.models.arrays import example
+from tests.models.arrays import example, put
 from tests.web.worker import BROWSER, NOW, Page, Worker, get, get_json, strict
 
 
@@ -126,11 +127,11 @@ def test_an_items_page_has_what_the_catalog_says_and_why_it_is_not_recommended(t
         CatalogItem(item="d", until=5),
         CatalogItem(item="no row"),
     ]
-    store.write({item.item.encode(): encode_item(item) for item in items}, 5)
+    store.write({i.item.encode(): (encode_columns(i.entry()), encode_item(i)) for i in items}, 5)
     catalog._store, catalog.in_use = store, True
     model.catalog.begin()
     for item in items[:4]:
-        model.catalog.put(model.items.row(item.item), item.entry())
+        put(model.catalog, model.items.row(item.item), item.entry())
     reasons = {"a": None, "b": "it is sold out", "c": "its time has not come", "d": "its time is over"}
     reasons |= {"e": "it is not in the catalog", "no row": "it has no row in the model"}
     for item, reason in reasons.items():

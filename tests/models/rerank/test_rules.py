@@ -10,6 +10,7 @@ from models.core import BOUGHT, HISTORY, RETURNED, QueryBatch
 from models.ranking.best import Best
 from models.rerank.rules import RULES, Rules, make_rule
 from models.small_batches import query_batch
+from tests.models.arrays import put
 
 ITEMS, WIDTH, K = 60, 24, 5
 DAY_S = 86_400
@@ -34,7 +35,7 @@ def catalog() -> Catalog:
     catalog = Catalog(ITEMS)
     catalog.begin()
     for row in range(ITEMS):
-        catalog.put(row, entry(row))
+        put(catalog, row, entry(row))
     return catalog
 
 
