@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Kinds = NDArray[np.int8]
-Mask = NDArray[np.bool_]
 
 HISTORY = 32
 """Latest items of a user that travel with an example, and that a recommendation is made from."""

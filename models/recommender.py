@@ -121,7 +121,7 @@ class Recommender:
             scores *= self.model.coverage.score(features)[:, None]
         catalog = self.model.catalog
         if self.rules.act(catalog):
-            return self.rules.first(best(pool, scores, scores.shape[1]), queries, catalog, k)
+            return self.rules.best(pool, scores, queries, catalog, k)
         return best(pool, scores, k)
 
     def _slates(self, histories: Rows, ranked: Best) -> list[Slate]:

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from models.catalog import Catalog
-from models.core import Mask, QueryBatch, Rows
+from models.core import QueryBatch, Rows
 from models.kernels.jit import Array, kernel
 
 
@@ -25,11 +25,11 @@ class AtMost:
     --------
     >>> from models.catalog import Entry, columns
     >>> from models.small_batches import query_batch
-    >>> catalog, kept = Catalog(10), np.ones((1, 3), np.bool_)
+    >>> catalog, dropped = Catalog(10), np.zeros((1, 3), np.int32)
     >>> catalog.put(np.arange(3), columns(Entry(brand=brand) for brand in ("Fjell", "Fjell", "Tork")))
-    >>> AtMost("brand", 1).apply(np.array([[0, 1, 2]], np.int32), kept, query_batch([[5]]), catalog)
-    >>> kept.tolist()
-    [[True, False, True]]
+    >>> AtMost("brand", 1).apply(np.array([[0, 1, 2]], np.int32), dropped, 7, query_batch([[5]]), catalog)
+    >>> dropped.tolist()
+    [[0, 7, 0]]
     """
 
     def __init__(self, of: Literal["brand", "author", "category", "group"] = "category", n: int = 3) -> None:
@@ -39,10 +39,10 @@ class AtMost:
             raise ValueError("n: must be at least 1")
         self._of, self._most = of, n
 
-    def apply(self, rows: Rows, kept: Mask, queries: QueryBatch, catalog: Catalog) -> None:
-        """Drop from `kept`, bool[n, m], the items after the n-th of their name."""
+    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, catalog: Catalog) -> None:
+        """Drop the items after the n-th of their name."""
         slots = 1 << (2 * rows.shape[1]).bit_length()  # a table of names that is half full at most
-        _apply(rows, kept, self._codes(catalog), self._most, slots)
+        _apply(rows, dropped, number, self._codes(catalog), self._most, slots)
 
     def _codes(self, catalog: Catalog) -> Array:
         return catalog["categories"][:, 0] if self._of == "category" else catalog[self._of]
@@ -58,7 +58,7 @@ def one_of_group() -> AtMost:
 
 
 @kernel
-def _apply(rows: Array, kept: Array, codes: Array, most: int, slots: int) -> None:
+def _apply(rows: Array, dropped: Array, number: int, codes: Array, most: int, slots: int) -> None:
     names, counts = np.zeros(slots, np.uint32), np.zeros(slots, np.int32)
     for n in range(len(rows)):
         names[:] = 0
@@ -67,7 +67,7 @@ def _apply(rows: Array, kept: Array, codes: Array, most: int, slots: int) -> Non
             if row < 0:
                 break
             code = codes[row]
-            if code == 0 or not kept[n, j]:
+            if code == 0 or dropped[n, j]:
                 continue
             slot = code & (slots - 1)
             while names[slot] != 0 and names[slot] != code:
@@ -76,4 +76,4 @@ def _apply(rows: Array, kept: Array, codes: Array, most: int, slots: int) -> Non
                 names[slot], counts[slot] = code, 0
             counts[slot] += 1
             if counts[slot] > most:
-                kept[n, j] = False
+                dropped[n, j] = number

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.catalog import Catalog
-from models.core import Mask, QueryBatch, Rows
+from models.core import Floats, QueryBatch, Rows
 from models.kernels.jit import Array, kernel
-from models.ranking.best import Best
+from models.ranking.best import Best, best
+from models.ranking.pool import Pool
 from models.rerank.limit import AtMost, one_of_group
 from models.rerank.seen import NotBought, NotRecent
 
@@ -18,10 +19,11 @@ from models.rerank.seen import NotBought, NotRecent
 class Rule(Protocol):
     """Leaves items out of ranked lists; it keeps no state."""
 
-    def apply(self, rows: Rows, kept: Mask, queries: QueryBatch, catalog: Catalog) -> None:
-        """Set `kept`, bool[n, m], to False where an item must not be listed.
+    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, catalog: Catalog) -> None:
+        """Set `dropped`, int32[n, m], to `number` where an item must not be listed.
 
-        `rows`, int32[n, m], are best first, padded with -1; what is not `kept` already does not count.
+        `rows`, int32[n, m], are best first, padded with -1; what an earlier rule dropped is not 0, does not
+        count and stays.
         """
 
 
@@ -32,6 +34,8 @@ RULES: dict[str, Callable[..., Rule]] = {
     "at-most": AtMost,
 }
 """Constructor by name; its arguments are the parameters in the settings."""
+AHEAD = 3
+"""Candidates that are sorted, at first, for each item of a list."""
 NAME = "rule"
 """Key of a rule's name in the settings, beside its parameters."""
 
@@ -100,13 +104,18 @@ class Rules:
             counts[name] += count
         return counts
 
-    def first(self, ranked: Best, queries: QueryBatch, catalog: Catalog, k: int) -> Best:
-        """The first k items of ranked lists that no rule drops, padded with -1."""
-        dropped = self.dropped_by(ranked.rows, queries, catalog)
-        shape = len(dropped), k
+    def best(self, pool: Pool, scores: Floats, queries: QueryBatch, catalog: Catalog, k: int) -> Best:
+        """The k best by `scores`, float32[n, m], that no rule drops; as `models.ranking.best.best`.
+
+        Sorting all candidates costs more than all rules: mostly the first ones are enough.
+        """
+        shape, width = (len(scores), k), scores.shape[1]
         lists = Best(np.empty(shape, np.int32), np.empty(shape, np.float64), np.empty(shape, np.int16))
-        counts = np.zeros_like(self._counts)
-        _first(*ranked, dropped, *lists, counts)
+        for sorted_width in (min(AHEAD * k, width), width):
+            ranked, counts = best(pool, scores, sorted_width), np.zeros_like(self._counts)
+            _first(*ranked, self.dropped_by(ranked.rows, queries, catalog), *lists, counts)
+            if ((lists.rows[:, -1] >= 0) | (ranked.rows[:, -1] < 0)).all():
+                break
         with self._lock:
             self._counts += counts
         return lists
@@ -114,10 +123,8 @@ class Rules:
     def dropped_by(self, rows: Rows, queries: QueryBatch, catalog: Catalog) -> Rows:
         """Which rule drops each item of ranked lists, int32[n, m]: 0: none, 1: the first."""
         dropped = np.zeros(rows.shape, np.int32)
-        kept = np.ones(rows.shape, np.bool_)
         for number, rule in enumerate(self._rules, 1):
-            rule.apply(rows, kept, queries, catalog)
-            dropped[~kept & (dropped == 0)] = number
+            rule.apply(rows, dropped, number, queries, catalog)
         return dropped
 
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from models.catalog import Catalog, code
-from models.core import BOUGHT, RETURNED, Mask, QueryBatch, Rows
+from models.core import BOUGHT, RETURNED, QueryBatch, Rows
 from models.kernels.jit import Array, kernel
 from models.units import DAY_MS, SECOND_MS
 
@@ -29,11 +29,11 @@ class NotBought:
     Examples
     --------
     >>> from models.small_batches import query_batch
-    >>> kept, queries = np.ones((1, 3), np.bool_), query_batch([[7, 8]])
+    >>> dropped, queries = np.zeros((1, 3), np.int32), query_batch([[7, 8]])
     >>> queries.kinds[0, 1] = BOUGHT
-    >>> NotBought().apply(np.array([[7, 8, 9]], np.int32), kept, queries, Catalog(10))
-    >>> kept.tolist()
-    [[True, False, True]]
+    >>> NotBought().apply(np.array([[7, 8, 9]], np.int32), dropped, 1, queries, Catalog(10))
+    >>> dropped.tolist()
+    [[0, 1, 0]]
     """
 
     def __init__(self, returns_after_days: Mapping[str, float] = MappingProxyType({})) -> None:
@@ -42,11 +42,11 @@ class NotBought:
         self._categories = np.array([code(name) for name in returns_after_days], np.uint32)
         self._after_s = np.array([days * DAY_S for days in returns_after_days.values()], np.float64)
 
-    def apply(self, rows: Rows, kept: Mask, queries: QueryBatch, catalog: Catalog) -> None:
-        """Drop from `kept`, bool[n, m], what was bought."""
+    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, catalog: Catalog) -> None:
+        """Drop what was bought."""
         _not_bought(
-            rows, kept, queries.history, queries.kinds, queries.ages, catalog["group"], catalog["categories"],
-            self._categories, self._after_s,
+            rows, dropped, number, queries.history, queries.kinds, queries.ages,
+            catalog["group"], catalog["categories"], self._categories, self._after_s,
         )  # fmt: skip
 
 
@@ -63,10 +63,10 @@ class NotRecent:
     Examples
     --------
     >>> from models.small_batches import query_batch
-    >>> kept = np.ones((1, 3), np.bool_)
-    >>> NotRecent(1).apply(np.array([[7, 8, 9]], np.int32), kept, query_batch([[8, 9]]), Catalog(10))
-    >>> kept.tolist()
-    [[True, False, True]]
+    >>> dropped = np.zeros((1, 3), np.int32)
+    >>> NotRecent(1).apply(np.array([[7, 8, 9]], np.int32), dropped, 1, query_batch([[8, 9]]), Catalog(10))
+    >>> dropped.tolist()
+    [[0, 1, 0]]
     """
 
     def __init__(self, last: int = 1) -> None:
@@ -74,26 +74,27 @@ class NotRecent:
             raise ValueError("last: must be at least 1")
         self._last = last
 
-    def apply(self, rows: Rows, kept: Mask, queries: QueryBatch, catalog: Catalog) -> None:
-        """Drop from `kept`, bool[n, m], the latest items."""
-        _not_recent(rows, kept, queries.history[:, : self._last])
+    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, catalog: Catalog) -> None:
+        """Drop the latest items."""
+        _not_recent(rows, dropped, number, queries.history[:, : self._last])
 
 
 @kernel
-def _not_recent(rows: Array, kept: Array, history: Array) -> None:
+def _not_recent(rows: Array, dropped: Array, number: int, history: Array) -> None:
     for n in range(len(rows)):
         for h in range(history.shape[1]):
             if history[n, h] < 0:
                 break
             for j in range(rows.shape[1]):
-                if rows[n, j] == history[n, h]:
-                    kept[n, j] = False
+                if rows[n, j] == history[n, h] and not dropped[n, j]:
+                    dropped[n, j] = number
 
 
 @kernel
 def _not_bought(
     rows: Array,
-    kept: Array,
+    dropped: Array,
+    number: int,
     history: Array,
     kinds: Array,
     ages: Array,
@@ -119,8 +120,9 @@ def _not_bought(
                 row = rows[n, j]
                 if row < 0:
                     break
-                if row == bought or (group != 0 and groups[row] == group):
-                    kept[n, j] = False
+                same = row == bought or (group != 0 and groups[row] == group)
+                if same and not dropped[n, j]:
+                    dropped[n, j] = number
 
 
 @kernel

@@ -25,6 +25,7 @@ from tests.bench.pages import pages
 from tests.bench.process import Ended
 from tests.bench.report import Row, as_json, lines, markdown
 from tests.bench.restart import restart
+from tests.bench.rules import rules
 from tests.bench.soak import soak
 from tests.bench.throughput import throughput
 
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "caps": caps,
     "cores": cores,
     "behind": behind,
+    "rules": rules,
     "burst": burst,
     "soak": soak,
     "newcomer": newcomer,
@@ -60,6 +62,7 @@ parts:
               and on the embedded broker: cores
   caps        rows and memory of a model of 100,000 rows after 5,000,000 distinct items, without Kafka
   behind      CPU time an event of a backlog takes, answered in full and by the latest of each user: µs
+  rules       CPU time that catalog and rules take of making a list: µs
   burst       age of answers, and time until caught up, after a minute of ten times the capacity (only when
               named): s
   soak        growth of memory, open files and disk over two hours at 300 events/s (only when named): MiB/h

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from models.catalog import Catalog, Entry
 from models.core import BOUGHT, HISTORY, RETURNED, QueryBatch
 from models.ranking.best import Best
+from models.ranking.pool import Pool
 from models.rerank.rules import RULES, Rules, make_rule
 from models.small_batches import query_batch
 from tests.models.arrays import put
@@ -61,9 +62,18 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, QueryBatch]:
     return rows, queries
 
 
-def ranked(rows: np.ndarray) -> Best:
-    scores = np.where(rows >= 0, np.linspace(1, 0.1, rows.shape[1]), 0.0)
-    return Best(rows, scores, np.where(rows >= 0, 3, -1).astype(np.int16))
+def best(rules: Rules, rows: np.ndarray, queries: QueryBatch, catalog: Catalog) -> Best:
+    """The K best of candidates that score as they are ranked, but lie in another order."""
+    counts = (rows >= 0).sum(1).astype(np.int32)
+    scores = np.zeros(rows.shape, np.float32)
+    candidates = np.full_like(rows, -1)
+    for n, count in enumerate(counts):
+        order = np.random.default_rng(n).permutation(count)
+        candidates[n, :count], scores[n, :count] = rows[n, order], 1 / (1 + order)
+    pool = Pool(
+        candidates, counts, np.zeros((len(rows), 1, WIDTH), np.float32), np.full(rows.shape, 3, np.int16)
+    )
+    return rules.best(pool, scores, queries, catalog, K)
 
 
 @pytest.mark.parametrize("setting", ALL, ids=lambda setting: "-".join(map(str, setting.values()))[:40])
@@ -76,7 +86,7 @@ def test_a_rule_keeps_its_promises(catalog, setting, case):
     dropped = rules.dropped_by(rows, queries, catalog)
     assert (rows == before).all(), "it changes no list"
     assert not dropped[rows < 0].any(), "padding is not counted"
-    lists = rules.first(ranked(rows), queries, catalog, K)
+    lists = best(rules, rows, queries, catalog)
     for n, ranking in enumerate(rows):
         kept = ranking[(ranking >= 0) & (dropped[n] == 0)]
         assert lists.rows[n].tolist() == [*kept[:K], *[-1] * (K - len(kept[:K]))], "in order, and filled"
@@ -120,7 +130,7 @@ def holds(setting: dict, items: list[int], query: QueryBatch) -> bool:
 def test_all_rules_hold_together_in_any_order_and_drops_are_counted_by_rule(catalog, case, order):
     rows, queries = case
     rules = Rules(order)
-    lists = rules.first(ranked(rows), queries, catalog, K)
+    lists = best(rules, rows, queries, catalog)
     dropped = rules.dropped_by(rows, queries, catalog)
     expected = dict.fromkeys(rules.names, 0)
     for n, listed in enumerate(lists.rows):
