@@ -7,7 +7,7 @@ that serves, or the thread that learns, applies it to the rows of the models.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -111,6 +111,11 @@ class LiveCatalog:
         return self._follower.caught_up and not (self._read or self._entries or self._asked > self._looked_up)
 
     @property
+    def changes(self) -> int:
+        """Number of changes so far of what is offered."""
+        return self._models[0].catalog.changes
+
+    @property
     def without_row(self) -> int:
         """Items of the catalog that have no row in the first model."""
         return max(self.size - len(self._models[0].catalog), 0)
@@ -159,6 +164,12 @@ class LiveCatalog:
         key = item.encode()
         stored = None if self._store is None else self._store.get(key)
         return None if stored is None else decode_item(key, stored[1])
+
+    def any_hidden(self, items: Iterable[str]) -> bool:
+        """Whether any of these items is not offered now; for those that have a row."""
+        model = self._models[0]
+        rows = model.items.rows(items)
+        return not all(model.catalog.offered[row] for row in rows if row >= 0)
 
     def why_not(self, item: str, now: int) -> str | None:
         """Why an item is not offered at `now`, ms, in words; None if it is, or if there is no catalog."""

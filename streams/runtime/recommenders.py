@@ -5,8 +5,14 @@ from collections.abc import Sequence
 from models.core import Query, Slate
 from models.rerank.rules import Rules
 from streams.kafka.replica import Replica
+from streams.runtime.catalog import LiveCatalog
 from streams.runtime.factory import make_recommender
 from streams.settings import Settings
+
+PART = 256
+"""Lists that are made between two looks at the catalog: some 20 ms."""
+APPLY_S = 0.001
+"""Time for which the catalog is applied then, at most."""
 
 
 class ModelRecommender:
@@ -46,3 +52,42 @@ class ConstantRecommender:
     def popular(self, k: int) -> frozenset[str]:
         """No item is popular."""
         return frozenset()
+
+
+class OfferedRecommender:
+    """Recommends what is offered when the last list of a micro-batch is made.
+
+    A micro-batch may take seconds on a busy machine, and the catalog changes meanwhile.  So it is applied
+    between parts of the micro-batch, and lists that have become wrong by the end are made again.  For the
+    loop that serves alone.
+    """
+
+    def __init__(self, recommender: ModelRecommender | ConstantRecommender, catalog: LiveCatalog) -> None:
+        self._recommender, self._catalog = recommender, catalog
+        self.popular = recommender.popular
+
+    @property
+    def checkpoint(self) -> int:
+        """Number of the checkpoint; 0 before the first."""
+        return self._recommender.checkpoint
+
+    @property
+    def checkpoint_time(self) -> int | None:
+        """Wall time at which the checkpoint was published, ms; None before the first."""
+        return self._recommender.checkpoint_time
+
+    def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
+        """Recommend k items for each query."""
+        slates, changes = [], self._catalog.changes
+        for at in range(0, len(queries), PART):
+            if at:
+                self._catalog.advance(APPLY_S)
+            slates += self._recommender.recommend(queries[at : at + PART], k)
+        if len(queries) > PART:
+            self._catalog.advance(APPLY_S)
+        if self._catalog.changes != changes:
+            wrong = [n for n, slate in enumerate(slates) if self._catalog.any_hidden(slate.items)]
+            again = self._recommender.recommend([queries[n] for n in wrong], k)
+            for n, slate in zip(wrong, again, strict=True):
+                slates[n] = slate
+        return slates

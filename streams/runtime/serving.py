@@ -27,7 +27,7 @@ from streams.messages import now_ms
 from streams.runtime.catalog import LiveCatalog
 from streams.runtime.factory import make_model, set_half_lives
 from streams.runtime.overrides import switched_on
-from streams.runtime.recommenders import ConstantRecommender, ModelRecommender
+from streams.runtime.recommenders import ConstantRecommender, ModelRecommender, OfferedRecommender
 from streams.runtime.warm_up import warm_up_recommender, warm_up_replica
 from streams.settings import Settings
 from streams.step.in_parts import serve_in_parts
@@ -98,13 +98,14 @@ class Serving:
 
     def _serve(self, records: Sequence[Record]) -> Writes:
         topic, stored = self._events, self._writer.get
+        recommender = OfferedRecommender(self.recommender, self.catalog)
         try:
-            return serve(records, topic, stored, self.recommender, self.policy, now_ms)
+            return serve(records, topic, stored, recommender, self.policy, now_ms)
         except UserError:  # of the store: no record is to blame
             raise
         except Exception:
             log.warning("the serving step failed; it is tried again with fewer records", exc_info=True)
-        return serve_in_parts(records, topic, stored, self.recommender, self.policy, now_ms)
+        return serve_in_parts(records, topic, stored, recommender, self.policy, now_ms)
 
     @property
     def uptime_ms(self) -> int:

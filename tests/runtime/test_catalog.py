@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
 
-from models.core import Example
+from models.core import Example, Query
 from models.model import Model
+from models.recommender import Recommender
 from streams.catalog_messages import CatalogItem, encode_item
 from streams.kafka.catalog_store import CatalogStore
 from streams.kafka.damage import StoreFailed
 from streams.runtime.catalog import LiveCatalog
+from streams.runtime.recommenders import PART, OfferedRecommender
 from streams.settings import Settings
 from tests.broker.cluster import wait_for
 
@@ -109,3 +112,27 @@ def test_a_disk_that_fails_is_raised(settings, tmp_path, monkeypatch):
     with pytest.raises(StoreFailed, match="no space"):
         wait_for(lambda: catalog.advance(1), "an error")
     catalog.stop()
+
+
+def test_lists_of_a_micro_batch_that_have_become_wrong_are_made_again(settings):
+    model = clicked(*(f"i{n}" for n in range(30)))
+    publish(settings, *(CatalogItem(item=f"i{n}") for n in range(30)))
+    with following(settings, model) as catalog:
+        inner = Recommender(model, {"popularity": 1.0})
+        made = []
+
+        def recommend(queries, k):
+            made.append(len(queries))
+            if len(made) == 1:
+                publish(settings, i0=None)
+                wait_for(lambda: catalog._entries, "the withdrawal is read")
+            return inner.recommend(queries, k)
+
+        stub = SimpleNamespace(recommend=recommend, popular=inner.popular)
+        slates = OfferedRecommender(stub, catalog).recommend([Query((), 0, 9)] * (2 * PART), 30)
+        assert made == [PART, PART, PART], "those of the first part are made again"
+        assert {len(slate.items) for slate in slates} == {29}
+        assert not any("i0" in slate.items for slate in slates)
+        made.append(0)
+        OfferedRecommender(stub, catalog).recommend([Query((), 0, 9)] * 3, 30)
+        assert made[-1] == 3, "nothing is made again where nothing changed"
