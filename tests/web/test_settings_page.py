@@ -1,6 +1,9 @@
 """The settings page: what is shown, what is changed, what is refused."""
 
 import asyncio
+import html
+import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -155,3 +158,21 @@ def test_a_change_that_is_not_applied_or_not_accepted_is_answered_503(worker: Wo
         status, problem = post(worker, "/settings", change)
         assert status == 503
         assert expected in problem["detail"]
+
+
+def test_rules_are_changed_as_json_and_a_wrong_one_is_refused(worker: Worker):
+    worker.learn()
+    before = [entry["item"] for entry in get_json(worker, "/users/ann")["now"]["items"]]
+    assert "a" in before
+    form = {"setting": "rules", "value": '[{"rule": "not-recent", "last": 2}]', "who": "ann", "token": TOKEN}
+    status, text = post(worker, "/settings", urlencode(form), token=None, accept=BROWSER)
+    assert status == 200
+    (shown,) = re.findall(r'<textarea name="value"[^>]*>(.*?)</textarea>', text, re.DOTALL)
+    assert json.loads(html.unescape(shown)) == [{"rule": "not-recent", "last": 2}]
+    after = [entry["item"] for entry in get_json(worker, "/users/ann")["now"]["items"]]
+    assert after
+    assert not {"a", "b"} & set(after), "what ann saw last"
+    for wrong in ('[{"rule": "nothing"}]', '[{"rule": "at-most", "n": 0}]', "not-recent", '[["not-recent"]]'):
+        status, problem = post(worker, "/settings", {"setting": "rules", "value": wrong, "who": "ann"})
+        assert (status, "rule" in problem["detail"]) == (400, True)
+    assert worker.serving.recommender.rules.names == ["not-recent"]
