@@ -6,6 +6,7 @@ moved; of all items, up to row `MAX_COUNTED`, the events of the last hour and of
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ MAX_ITEMS = 2_000
 """Items on the map."""
 MAX_COUNTED = 100_000
 """Rows whose events are counted over time."""
-REFRESH_S = 60.0
+REFRESH_S, FIRST_REFRESH_S = 60.0, 5.0
 KEPT = 6
 """Earlier embeddings that are kept, of the last hour."""
 KEPT_EVERY_MS = HOUR_MS // KEPT
@@ -86,12 +87,19 @@ class ItemMap:
         """Time and embedding by item, float16."""
 
     def background_task(self) -> BackgroundTask:
-        """Refreshes the map every `REFRESH_S`."""
+        """Refreshes the map every `REFRESH_S`; sooner after the first one, which has few items."""
+        due, interval_s = 0.0, FIRST_REFRESH_S
 
         async def refresh() -> None:
+            nonlocal due, interval_s
+            if time.monotonic() < due:
+                return
             await asyncio.to_thread(self.refresh, now_ms())
+            if self.map is not None:
+                due = time.monotonic() + interval_s
+                interval_s = min(2 * interval_s, REFRESH_S)
 
-        return BackgroundTask(REFRESH_S, refresh)
+        return BackgroundTask(FIRST_REFRESH_S, refresh)
 
     def refresh(self, now: int) -> None:
         """Compute the map and remember counts.

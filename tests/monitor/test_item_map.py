@@ -1,11 +1,15 @@
 """The item map: planted axes are found, signs stay, movement and counts are exact."""
 
+import asyncio
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from models.core import Example
 from models.model import Model
 from models.units import HOUR_MS, MINUTE_MS
+from streams.monitor import item_map as module
 from streams.monitor.item_map import (
     EventCounts,
     ItemMap,
@@ -109,3 +113,20 @@ def test_counts_are_read_while_the_thread_that_refreshes_adds_to_them():
     counts = EventCounts(MINUTE_MS, slots=60)
     counts.add(MINUTE_MS, Totals())
     assert counts.by_step(0, 5) == [{"since": MINUTE_MS, "events": 2}]
+
+
+def test_the_first_maps_are_refreshed_sooner_than_later_ones(monkeypatch):
+    now, refreshed = [100.0], []
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    item_map = ItemMap(Model(["popularity"], capacity=10))
+
+    def refresh(at: int) -> None:
+        refreshed.append(now[0] - 100)
+        item_map.map = object() if now[0] >= 110 else None
+
+    monkeypatch.setattr(item_map, "refresh", refresh)
+    task = item_map.background_task()
+    for _ in range(60):
+        asyncio.run(task.run())
+        now[0] += task.every_s
+    assert refreshed == [0, 5, 10, 15, 25, 45, 85, 145, 205, 265]
