@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import pytest
 from confluent_kafka import Producer
 
 from streams.catalog_messages import CatalogItem, encode_item
@@ -12,6 +13,10 @@ from streams.kafka.client import producer_config
 from streams.messages import DeadLetter, Event, decode_recommendation, encode, now_ms
 from tests.broker.cluster import Cluster, wait_for
 
+pytestmark = pytest.mark.timeout(600)
+"""The first test pays for the kernels, which three processes compile at once on a fresh clone."""
+
+STARTED_S = 280
 PATIENCE_MS = 10_000
 """How long a withdrawn item may be listed here, where other tests run; docs/results.md has it measured."""
 LIST = 20
@@ -80,7 +85,7 @@ def withdraw_under_load(
     workers = [cluster.start("worker", name) for name in ("first", "second")]
     learner = cluster.start("learner")
     for process in (*workers, learner):
-        wait_for(process.ready, "ready", 120)
+        wait_for(process.ready, "ready", STARTED_S)
     catalog, names = CatalogProducer(cluster), [f"i{n}" for n in range(items)]
     for name in names:
         catalog.put(CatalogItem(item=name, title=f"Item {name}"))
@@ -132,7 +137,7 @@ def test_an_item_of_the_catalog_has_a_row_before_its_first_event(kafka, tmp_path
     with Cluster(kafka.brokers, tmp_path) as cluster:
         worker, learner = cluster.start("worker"), cluster.start("learner")
         for process in (worker, learner):
-            wait_for(process.ready, "ready", 120)
+            wait_for(process.ready, "ready", STARTED_S)
         catalog = CatalogProducer(cluster)
         for item in (
             CatalogItem(item="new", title="A new one"),
@@ -154,7 +159,7 @@ def test_an_item_of_the_catalog_has_a_row_before_its_first_event(kafka, tmp_path
         catalog.withdraw("new")
         catalog.flush()
         worker = cluster.start("worker")
-        wait_for(worker.ready, "ready", 120)
+        wait_for(worker.ready, "ready", STARTED_S)
         assert fresh_list(cluster) == ["sold out"]
 
 

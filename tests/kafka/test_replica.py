@@ -14,6 +14,7 @@ from streams.kafka import model_reader, replica_store
 from streams.kafka import replica as module
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.replica import Replica, TopicRecreated
+from streams.runtime.catalog import LiveCatalog
 from streams.runtime.serving import Serving
 from streams.settings import Settings
 from tests.waiting import until
@@ -51,7 +52,7 @@ def model() -> Model:
 def settings(tmp_path):
     broker = EmbeddedBroker()
     settings = Settings(brokers=broker.brokers, embedded=True, partitions=1, data_dir=tmp_path, max_items=100)
-    broker.create(settings.topic("model"), settings.topic("events"))
+    broker.create(*map(settings.topic, ("model", "events", "catalog")))
     return settings, broker  # which ends with its last owner
 
 
@@ -91,7 +92,8 @@ class Restoring(Serving):
 
     def __init__(self, replica: Replica, settings: Settings) -> None:
         self.replica, self.settings, self.users_there = replica, settings, False
-        self._model_loaded = False
+        self._model_loaded = self._catalog_loaded = False
+        self.catalog = LiveCatalog(settings, [replica.model])
 
     @property
     def restored(self) -> bool:
@@ -105,6 +107,7 @@ def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
     topic.publish()
     replica.start()
     serving = Restoring(replica, settings)
+    serving.catalog.start()
 
     async def restore() -> None:
         loading = asyncio.create_task(serving.loaded())
@@ -115,6 +118,7 @@ def test_it_goes_on_while_the_users_are_restored(settings, monkeypatch):
         serving.users_there = True
         await loading
         await replica.stop()
+        await asyncio.to_thread(serving.catalog.stop)
 
     asyncio.run(restore())
 
