@@ -6,7 +6,6 @@ r"""A catalog in a file: a table or JSON lines, plain or gzip, as shops export t
 [('tent', 'A tent', 249.0, 'EUR', False)]
 """
 
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -19,7 +18,7 @@ from streams.clients.catalog_cells import FIELDS, ITEM, is_absent, number_or_tex
 from streams.clients.log_cells import find_delimiter, read_cells
 from streams.clients.log_errors import BadLog, BadRow, stop
 from streams.clients.log_ids import Ids
-from streams.clients.log_json import value_at
+from streams.clients.log_json import json_objects, value_at
 from streams.clients.log_lines import fraction, open_lines
 from streams.clients.log_times import Times
 from streams.messages import Malformed
@@ -109,21 +108,7 @@ def _json_records(
         present = list(msgspec.json.decode(first, type=dict[str, Any]))
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeEncodeError) as error:
         raise BadLog(f"is not valid JSON lines: line 1: {error}") from None
-    return present, _json_rows(chain([first], lines), on_bad)
-
-
-def _json_rows(lines: Iterable[str], on_bad: Callable[[BadRow], None]) -> Iterator[tuple[int, Record]]:
-    number = 0
-    try:
-        for number, line in enumerate(lines, 1):
-            if line.isspace():
-                continue
-            try:
-                yield number, msgspec.json.decode(line, type=dict[str, Any])
-            except (msgspec.ValidationError, msgspec.DecodeError, UnicodeEncodeError) as error:
-                on_bad(BadRow(number, f"is not a JSON object: {error}"))
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadLog(f"breaks off after line {number}: {error}") from None
+    return present, json_objects(chain([first], lines), on_bad)
 
 
 def _match(

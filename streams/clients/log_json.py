@@ -54,6 +54,28 @@ def _json_rows(
         *reading.context
     }
     text = Ids(reading.remark).text
+    for number, record in json_objects(lines, reading.on_bad):
+        if unseen:
+            unseen -= {name for name in unseen if value_at(record, name) is not None}
+        try:
+            texts = [_first(record, names, text) for names in sources]
+            described = _context(record, context)
+        except ValueError as error:
+            reading.on_bad(BadRow(number, str(error)))
+            continue
+        value = [value_at(record, name) for name in factors]
+        yield number, texts, value_at(record, columns["time"]), value, described
+    if unseen:
+        reading.remark(f"no line has {', '.join(sorted(unseen))}")
+
+
+def json_objects(
+    lines: Iterable[str], on_bad: Callable[[BadRow], None]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and object of each line that is not blank; `BadLog` if the file breaks off.
+
+    `on_bad` is called with a line that is not an object.
+    """
     number = 0
     try:
         for number, line in enumerate(lines, 1):
@@ -62,22 +84,11 @@ def _json_rows(
             try:
                 record = _decode(line)
             except ValueError as error:
-                reading.on_bad(BadRow(number, f"is not a JSON object: {error}"))
+                on_bad(BadRow(number, f"is not a JSON object: {error}"))
                 continue
-            if unseen:
-                unseen -= {name for name in unseen if value_at(record, name) is not None}
-            try:
-                texts = [_first(record, names, text) for names in sources]
-                described = _context(record, context)
-            except ValueError as error:
-                reading.on_bad(BadRow(number, str(error)))
-                continue
-            value = [value_at(record, name) for name in factors]
-            yield number, texts, value_at(record, columns["time"]), value, described
+            yield number, record
     except (OSError, EOFError, zlib.error) as error:
         raise BadLog(f"breaks off after line {number}: {error}") from None
-    if unseen:
-        reading.remark(f"no line has {', '.join(sorted(unseen))}")
 
 
 def _first(record: dict[str, Any], names: list[str], text: Callable[[Any], str | None]) -> str | None:
