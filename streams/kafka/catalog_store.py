@@ -6,13 +6,14 @@ Before each record are its columns (`models.catalog.RECORD`), so that a restart 
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import WriteBatch
 
 from models.catalog import RECORD
-from streams.kafka.damage import failure, items, open_store
+from streams.kafka.damage import failure, items, open_rocksdb, open_store
 from streams.kafka.repairs import CATALOG, Repairs
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ class CatalogStore:
 
     def _open(self, repairs: Repairs | None) -> None:
         path = self._path
-        self._store, damage = open_store(path, _open, (_NEXT, _SIZE, _TOPIC))
+        self._store, damage = open_store(
+            path, partial(open_rocksdb, buffer_bytes=BUFFER_BYTES), (_NEXT, _SIZE, _TOPIC)
+        )
         if damage is not None:
             (repairs or Repairs()).add(CATALOG, f"{path}: {damage}")
         self._size = int(self._store.get(_SIZE) or 0)
@@ -107,11 +110,3 @@ class CatalogStore:
     def close(self) -> None:
         """Close the files."""
         self._store.close()
-
-
-def _open(path: Path) -> Rdict:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(BUFFER_BYTES)
-    return Rdict(str(path), options, access_type=AccessType.read_write())

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rocksdict import Rdict
+from rocksdict import AccessType, Options, Rdict
 
 from streams.errors import UserError
 
@@ -61,6 +61,15 @@ def open_store(
         return open_at(path), damage
     except Exception as error:  # noqa: BLE001  rocksdict has no class of its own
         raise failure(path, error) from None
+
+
+def open_rocksdb(path: Path, buffer_bytes: int) -> Rdict:
+    """Open or create a RocksDB of bytes in `path`, with a write buffer of this size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(buffer_bytes)
+    return Rdict(str(path), options, access_type=AccessType.read_write())
 
 
 def is_damage(error: Exception) -> bool:

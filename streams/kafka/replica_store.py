@@ -8,15 +8,16 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import Rdict, WriteBatch
 
 from models.checkpoint import CHECKPOINT_KEY
 from models.published import Row
-from streams.kafka.damage import failure, items, open_store
+from streams.kafka.damage import failure, items, open_rocksdb, open_store
 from streams.kafka.repairs import MODEL, Repairs
 
 INTERVAL_S = 5.0
@@ -119,18 +120,12 @@ class ReplicaStore:
         self._store.close()
 
     def _open(self) -> Rdict:
-        store, damage = open_store(self._path, _open, (CHECKPOINT_KEY, _NEXT))
+        store, damage = open_store(
+            self._path, partial(open_rocksdb, buffer_bytes=BUFFER_BYTES), (CHECKPOINT_KEY, _NEXT)
+        )
         if damage is not None:
             self._repairs.add(MODEL, f"{self._path}: {damage}")
         return store
-
-
-def _open(path: Path) -> Rdict:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(BUFFER_BYTES)
-    return Rdict(str(path), options, access_type=AccessType.read_write())
 
 
 def _write(
