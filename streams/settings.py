@@ -112,6 +112,12 @@ class Settings(BaseSettings):
         description="seconds; an event that waited longer for a worker is answered only if it is its user's"
         " latest in the micro-batch; 0: every event is answered",
     )
+    answer_none_after_s: float = Field(
+        0,
+        ge=0,
+        description="seconds; an event that waited longer for a worker is applied and not answered, so that"
+        " recommendations stay young behind a backlog; 0: the latest of each user always is",
+    )
     unlisted_items: Literal["hide", "show"] = Field(
         "hide", description="items that are not in the catalog, once there is one"
     )

@@ -19,6 +19,7 @@ LIVE = {
     "list_length": "on lists from now on; a user keeps the old one until the next event",
     "rules": "on lists from now on; a user keeps the old one until the next event",
     "answer_all_within_s": "from the next micro-batch on; from when on these are larger stays as configured",
+    "answer_none_after_s": "from the next micro-batch on",
     "session_gap_s": "from each user's next event on; earlier sessions stay as they are",
 }
 """Settings that can be changed while the processes run, with the effect of a change."""

@@ -45,6 +45,8 @@ class ServingPolicy:
     list_length: int
     answer_all_within_ms: int
     """Time after which only the latest event of a user in a micro-batch is answered, ms; 0: all are."""
+    answer_none_after_ms: int
+    """Time after which an event is not answered, ms; 0: there is none."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ServingPolicy":
@@ -59,6 +61,7 @@ class ServingPolicy:
             int(settings.max_ahead_s * SECOND_MS),
             settings.list_length,
             int(settings.answer_all_within_s * SECOND_MS),
+            int(settings.answer_none_after_s * SECOND_MS),
         )
 
     def accepts(self, event_type: str) -> bool:

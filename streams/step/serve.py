@@ -105,7 +105,7 @@ def serve(
         else:
             counts.late += 1
 
-    skipped = superseded(accepted, policy.answer_all_within_ms, began)
+    skipped = skipped_events(accepted, policy, began)
     answered = [event.answered for _, event in accepted]
     if skipped:
         answered = [
@@ -151,17 +151,20 @@ def serve(
     return Writes(encoded, outputs, new_users, counts, ages, decoded, answers)
 
 
-def superseded(
-    accepted: Sequence[tuple[Record, Accepted]], within_ms: int, now: int
+def skipped_events(
+    accepted: Sequence[tuple[Record, Accepted]], policy: ServingPolicy, now: int
 ) -> frozenset[tuple[int, int]]:
-    """Partition and offset of the events that get no answer because their user's later one gets it.
+    """Partition and offset of the events that the worker is too far behind (at `now`, ms) to answer.
 
-    These are the ones that Kafka got more than `within_ms` before `now` (ms; 0: none): the worker is behind,
-    and the later list replaces theirs at once.  What counts is Kafka's time of the record, because an event's
-    own time may be wrong.  Nobody waits for the answers of a log that is replayed, and a replay is
-    measured by them: it is answered in full.
+    Of those that Kafka got more than `answer_all_within_ms` ago only each user's latest is answered: its list
+    would replace the others at once.  Those older than `answer_none_after_ms` get none.  What counts is
+    Kafka's time of the record, because an event's own time may be wrong.  Nobody waits for the answers of a
+    log that is replayed, and a replay is measured by them: it is answered in full.
     """
-    since = now - within_ms if within_ms else 0
+    limits = [limit for limit in (policy.answer_all_within_ms, policy.answer_none_after_ms) if limit]
+    if not limits:
+        return frozenset()
+    since = now - min(limits)
     waited = [
         (record, event)
         for record, event in accepted
@@ -172,11 +175,17 @@ def superseded(
     ]
     if not waited:
         return frozenset()
-    latest = {(record.partition, record.key): record.offset for record, event in accepted if event.answered}
+    latest: dict[tuple[int, bytes | None], int] = {}
+    if policy.answer_all_within_ms:
+        latest = {
+            (record.partition, record.key): record.offset for record, event in accepted if event.answered
+        }
+    none_since = now - policy.answer_none_after_ms if policy.answer_none_after_ms else 0
     return frozenset(
         (record.partition, record.offset)
         for record, _ in waited
-        if record.offset < latest[record.partition, record.key]
+        if record.offset < latest.get((record.partition, record.key), 0)
+        or kafka_time(record.timestamp, now) < none_since
     )
 
 

@@ -32,7 +32,7 @@ class Counts:
     """Applied before a crash or a rebalance, and skipped now."""
     recommendations: int = 0
     skipped: int = 0
-    """Accepted events that got no recommendation, because the worker was behind and a later one did."""
+    """Accepted events that got no recommendation, because the worker was behind."""
     users: int = 0
     """Users seen for the first time."""
     predictions: int = 0

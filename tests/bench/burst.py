@@ -1,7 +1,8 @@
-"""Burst: ten times the worker's capacity for a minute, answered in full and as a worker does by default.
+"""Burst: ten times the worker's capacity for a minute, answered in full, as by default, and not when too old.
 
 Unit: s.  `answered` is the age of the recommendations, `caught up` the time from the end of the burst until
-every event is applied.  A worker that is behind answers the latest event of each user in a micro-batch.
+every event is applied.  A worker that is behind answers the latest event of each user in a micro-batch,
+or nothing that waited for longer than is worth an answer (`answer_none_after_s`).
 Every event has to be applied, whatever is answered.
 
     python -m tests.bench burst
@@ -31,8 +32,13 @@ DISTINCT_CLICKS = 200_000
 """Clicks that are drawn; the burst repeats them, with other ids."""
 WITHIN_S = 30
 """`answer_all_within_s`: its default."""
+NONE_AFTER_S = 50
 PATIENCE_S = 1800
-WAYS = {"in full": 0, "the latest of each user": WITHIN_S}
+WAYS: dict[str, dict[str, float]] = {
+    "in full": {"answer_all_within_s": 0},
+    "the latest of each user": {"answer_all_within_s": WITHIN_S},
+    "nothing too old": {"answer_all_within_s": WITHIN_S, "answer_none_after_s": NONE_AFTER_S},
+}
 
 
 def burst(bench: Bench) -> list[Row]:
@@ -40,9 +46,9 @@ def burst(bench: Bench) -> list[Row]:
     warm_up(bench)
     capacity = _capacity(bench)
     rows = [Row("burst", "capacity", capacity, "events/s", note="a backlog answered in full")]
-    for name, within_s in WAYS.items():
+    for name, settings in WAYS.items():
         progress(f"burst: {name}")
-        with bench.deploy("burst", answer_all_within_s=within_s) as deployment:
+        with bench.deploy("burst", **settings) as deployment:
             fill_model(deployment.settings, bench)
             worker = deployment.worker()
             worker.wait_ready()

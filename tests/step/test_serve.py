@@ -291,6 +291,21 @@ def test_behind_only_the_latest_event_of_each_user_is_answered_and_every_event_i
     assert len(step(records, policy=everything, now=LATER).recommendations) == 5
 
 
+@pytest.mark.parametrize("all_within_s", [0, 30])
+def test_an_event_that_waited_for_too_long_is_applied_and_not_answered(all_within_s):
+    settings = Settings(answer_all_within_s=all_within_s, answer_none_after_s=50)
+    policy = ServingPolicy.from_settings(settings)
+    waited_s = [55, 45, 55, 45, 10, 55]
+    records = [
+        record(n, user=f"u{n // 2}", item=f"i{n}", timestamp=LATER - 1000 * s) for n, s in enumerate(waited_s)
+    ]
+    writes = step(records, policy=policy, now=LATER)
+    assert answered(writes) == ["e1", "e3", "e4"], "e5 is its user's latest, and too old"
+    assert (writes.counts.accepted, writes.counts.skipped) == (6, 3)
+    assert len(writes.examples) == 6
+    assert decode_user(writes.users[b"u2"]).slate_id == "3-4"
+
+
 def test_an_event_that_came_in_time_is_answered_beside_those_that_waited():
     old, new = NOW, LATER - 1_000
     arrivals = [("a", old), ("b", new), ("b", old), ("a", new), ("a", new), ("c", old)]
