@@ -5,7 +5,7 @@ Names become codes of 32 bits, so that memory does not depend on how many brands
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.core import Rows
 from models.units import SECOND_MS
+from models.words import FEATURES, hashed
 
 CATEGORIES = 8
 """Categories kept of an item, ancestors included: "Outdoor/Tents" is also "Outdoor"."""
@@ -25,7 +26,7 @@ NEVER_S = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What rules read of an item's record."""
+    """What rules and the generator `content` read of an item's record."""
 
     available: bool = True
     adult: bool = False
@@ -41,19 +42,21 @@ class Entry:
     """The product of which the item is a variant."""
     categories: tuple[str, ...] = ()
     """Paths, the main one first: "Outdoor/Tents"."""
+    text: str = ""
+    """Title, categories, names, tags and attributes, then the description: the words that are compared."""
 
 
 RECORD = np.dtype(
     [
         ("listed", "?"), ("available", "?"), ("adult", "?"), ("since", "<u4"), ("until", "<u4"),
         ("price", "<f4"), ("currency", "<u4"), ("brand", "<u4"), ("author", "<u4"), ("group", "<u4"),
-        ("categories", "<u4", CATEGORIES),
+        ("categories", "<u4", CATEGORIES), ("words", "<u2", FEATURES),
     ]
 )  # fmt: skip
-"""The columns of an item; times are s since the epoch, names are codes."""
+"""The columns of an item; times are s since the epoch, names are codes, words are hashed features."""
 WITHDRAWN = bytes(RECORD.itemsize)
 """The record of an item that is not in the catalog."""
-_pack = struct.Struct(f"<???IIfIIII{CATEGORIES}I").pack
+_pack = struct.Struct(f"<???IIfIIII{CATEGORIES}I{2 * FEATURES}s").pack
 
 
 def code(name: str) -> int:
@@ -98,6 +101,7 @@ def encode(entry: Entry) -> bytes:
         code(entry.author),
         code(entry.group),
         *codes,
+        hashed(entry.text).tobytes(),
     )
 
 
@@ -112,7 +116,7 @@ class Catalog:
     Without a catalog every item is offered.  From `begin` on, the offered items are those that are listed and
     available, in their time; with `show_unlisted` also items that are not in the catalog.
 
-    Memory: 64 bytes a row.  Cost: 0.3 µs an item that is put.
+    Memory: 128 bytes a row.  Cost: 0.3 µs an item that is put.
 
     Parameters
     ----------
@@ -143,7 +147,10 @@ class Catalog:
         self._table = np.zeros(capacity, RECORD)
         self.changes = 0
         """Number of changes so far of what is offered."""
-        self._size, self._used = 0, 0
+        self.used = 0
+        """1 + the highest row that was ever put."""
+        self._size = 0
+        self._followers: list[Callable[[Rows], None]] = []
         self._now_s, self._next_s = 0, NEVER_S
 
     def __len__(self) -> int:
@@ -153,6 +160,10 @@ class Catalog:
     def __getitem__(self, field: str) -> NDArray[Any]:
         """A column of `RECORD` by item row, read-only by convention."""
         return self._table[field]
+
+    def follow(self, stored: Callable[[Rows], None]) -> None:
+        """Call `stored` from now on with the rows, int32[n], whose words changed, or which came or went."""
+        self._followers.append(stored)
 
     def begin(self) -> None:
         """Note that there is a catalog: from now on it decides what is offered."""
@@ -174,11 +185,14 @@ class Catalog:
     def _store(self, rows: NDArray[np.integer[Any]], records: NDArray[Any]) -> None:
         if not len(rows):
             return
-        self._used = max(self._used, int(rows[-1]) + 1)
+        self.used = max(self.used, int(rows[-1]) + 1)
         self._size += int(records["listed"].sum()) - int(self["listed"][rows].sum())
+        told = rows[(self._table["words"][rows] != records["words"]).any(1)].astype(np.int32)
         self._table[rows] = records
         self.offered[rows] = self._may_be_offered(records)
         self._next_s = min(self._next_s, self._next_time(records))
+        for stored in self._followers:
+            stored(told)
         self.changes += 1
 
     def advance(self, now: int) -> None:
@@ -186,7 +200,7 @@ class Catalog:
         self._now_s = max(self._now_s, now // SECOND_MS)
         if self._now_s < self._next_s:
             return
-        rows = np.flatnonzero(self["listed"][: self._used])
+        rows = np.flatnonzero(self["listed"][: self.used])
         records = self._table[rows]
         self.offered[rows] = self._may_be_offered(records)
         self._next_s = self._next_time(records)

@@ -1,5 +1,6 @@
 """Protocols of the model's parts: generators, rankers, and the capabilities that some of them have."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -84,6 +85,31 @@ class Embedded(Protocol):
     @property
     def events(self) -> NDArray[np.int32]:
         """Examples learnt of each item, int32[capacity]; read-only."""
+
+
+@runtime_checkable
+class Lender(Protocol):
+    """A generator that counts the neighbours of each item, which others may borrow."""
+
+    @property
+    def neighbours(self) -> tuple[Rows, Floats, Rows, Floats]:
+        """Neighbours and their weights by row, [capacity, any], how many they are and the sum of all weights,
+        [capacity]; read-only.
+        """
+
+
+@runtime_checkable
+class Borrower(Protocol):
+    """A generator that derives what it proposes from the catalog and from the neighbours of others."""
+
+    def borrow_from(self, lenders: Sequence[Lender]) -> None:
+        """Read these from now on, up to two; their arrays stay where they are."""
+
+    def refresh(self, until: float = np.inf) -> None:
+        """Bring up to date what is derived from the catalog, until `time.perf_counter` is `until`, s.
+
+        The rest is done by later calls.
+        """
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.catalog import Catalog
-from models.components import Counting, Decaying, Embedded, Generator, Ranker
+from models.components import Borrower, Counting, Decaying, Embedded, Generator, Lender, Ranker
 from models.core import Batch, Example, Query, QueryBatch
 from models.kernels.splitmix import GOLDEN, mixed
 from models.parts import Part, Parts
@@ -23,9 +23,9 @@ from models.queries import as_arrays
 from models.ranking.coverage import Coverage
 from models.ranking.features import feature_names
 from models.ranking.shortlist import Shortlist
-from models.ranking.statistics import ItemStatistics
 from models.registry import GENERATORS, RANKERS
 from models.rows import ItemRows
+from models.statistics import ItemStatistics
 
 LARGE = 1000
 """Examples from which on a micro-batch is large: the learner lags, or reads a log from its beginning."""
@@ -92,16 +92,21 @@ class Model:
         self.items = ItemRows(capacity, admit_after)
         self.catalog = Catalog(capacity, show_unlisted)
         """What the shop says of the items; it does not travel, each process reads it."""
+        self.statistics = ItemStatistics(capacity)
+        others = {"catalog": self.catalog, "statistics": self.statistics}
         self.generators: dict[str, Generator] = {
-            name: GENERATORS[name].build(capacity, seed, **parameters.get(name, {})) for name in weights
+            name: GENERATORS[name].build(capacity, seed, others, **parameters.get(name, {}))
+            for name in weights
         }
+        self._borrowers = [g for g in self.generators.values() if isinstance(g, Borrower)]
+        for borrower in self._borrowers:
+            borrower.borrow_from([g for g in self.generators.values() if isinstance(g, Lender)][:2])
         self.embedded = next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
         """The first generator that has item vectors; None if there is none."""
         popularity = self.generators.get("popularity")
         self.popularity = popularity if isinstance(popularity, Counting) else None
         """The generator `popularity`; None if it is off."""
         self._initial_half_lives_ms = self.half_lives_ms
-        self.statistics = ItemStatistics(capacity)
         self.shortlist = Shortlist(self.generators, weights, self.statistics, self.catalog)
         self.rankers: dict[str, Ranker] = {
             name: RANKERS[name].build(self.shortlist.weights, self.embedded, seed, **parameters.get(name, {}))
@@ -170,6 +175,11 @@ class Model:
             for generator in self.generators.values():
                 generator.learn(batch)
             self.statistics.learn(batch)
+
+    def refresh(self, until: float = np.inf) -> None:
+        """Bring up to date what generators derive from the catalog, until `time.perf_counter` is `until`."""
+        for borrower in self._borrowers:
+            borrower.refresh(until)
 
     def _learn_to_rank(self, batch: Batch) -> None:
         queries, weights = batch.queries.with_session_continued(), batch.weights

@@ -36,13 +36,17 @@ class GeneratorRow(NamedTuple):
     meaning: tuple[str, ...] = ()
     """Parameters that change what a row means, though not its fields."""
 
-    def arguments(self, seed: int, **parameters: Any) -> dict[str, Any]:
-        """The keyword arguments of the constructor."""
-        return _arguments(self.path, self.fixed, {"seed": seed}, {**self.defaults, **parameters})
+    def arguments(
+        self, seed: int, offered: Mapping[str, Any] = NO_ARGUMENTS, **parameters: Any
+    ) -> dict[str, Any]:
+        """The keyword arguments of the constructor, of `offered` (parts of the model) those that it wants."""
+        return _arguments(self.path, self.fixed, {"seed": seed, **offered}, {**self.defaults, **parameters})
 
-    def build(self, capacity: int, seed: int, **parameters: Any) -> Any:
+    def build(
+        self, capacity: int, seed: int, offered: Mapping[str, Any] = NO_ARGUMENTS, **parameters: Any
+    ) -> Any:
         """A generator that has learnt nothing; `parameters` are keyword arguments of its constructor."""
-        return load(self.path)(capacity, **self.arguments(seed, **parameters))
+        return load(self.path)(capacity, **self.arguments(seed, offered, **parameters))
 
 
 class RankerRow(NamedTuple):
@@ -131,6 +135,7 @@ GENERATORS: dict[str, GeneratorRow] = {
     "context-trending": GeneratorRow(
         "retrieval.context.ContextPopularity", defaults=_TRENDING, decays=True, meaning=("context_key",)
     ),
+    "content": GeneratorRow("retrieval.content.Content", reason="by its description, goes with ", weight=0.1),
     "history": GeneratorRow("retrieval.history.History", reason="seen before: ", weight=0.2),
     "graph": GeneratorRow("retrieval.graph.Walks", reason="a few steps from ", meaning=("by",)),
 }

@@ -62,11 +62,20 @@ class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     )
 
     def entry(self) -> Entry:
-        """What the rules read of it."""
+        """What rules and the generator `content` read of it."""
         return Entry(
             self.available, self.adult, _ms(self.since) or 0, _ms(self.until), self.price, self.currency,
-            self.brand, self.author, self.group, tuple(self.categories),
+            self.brand, self.author, self.group, tuple(self.categories), self.words(),
         )  # fmt: skip
+
+    def words(self) -> str:
+        """The words by which it is compared with other items, those that say most first."""
+        attributes = (
+            f"{name}={value}".replace(" ", "_").replace("=", "_") for name, value in self.attributes.items()
+        )
+        return "\n".join(
+            [self.title, *self.categories, self.brand, self.author, *self.tags, *attributes, self.text]
+        )
 
 
 def _ms(time: int | datetime | None) -> int | None:

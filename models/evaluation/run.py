@@ -13,6 +13,7 @@ from models.evaluation.calibration import Reliability
 from models.evaluation.evaluated import EvaluatedRecommender, query_before
 from models.evaluation.example_columns import Integers
 from models.evaluation.exclusions import Exclusion
+from models.evaluation.listed_items import ListedItems
 from models.evaluation.metrics import Quality, ranks
 from models.evaluation.protocols import Step
 from models.evaluation.replicas import DelayedReplica, refresh_due
@@ -20,6 +21,9 @@ from models.model import Model
 
 MAX_QUERIES = 1000
 """Queries answered at a time, at most: bounds memory, changes no list."""
+
+
+NO_CATALOG = ListedItems({})
 
 
 class RecommenderResult(NamedTuple):
@@ -130,6 +134,7 @@ def run(
     exclude: Exclusion,
     k: int,
     show: Progress = lambda *_: None,
+    listed: ListedItems = NO_CATALOG,
 ) -> RunResult:
     """Predict and learn the examples, step by step, and measure lists of k items.
 
@@ -138,6 +143,7 @@ def run(
     recommenders: those to measure; the first is the one that the others are compared with.
     replicas: replicas of the first recommender's model, refreshed when they are due; their recommenders are
         among `recommenders`.
+    listed: the catalog of the shop.
     """
     live = recommenders[0].model
     replica_models = [replica.model for replica in replicas]
@@ -149,10 +155,16 @@ def run(
     item_events: list[Integers] = []
     quality, learnt, start = Quality(k), 0, perf_counter()
     steps = list(steps)
+    models = {id(r.model): r.model for r in recommenders}.values()
+    for learner in learners.values():
+        listed.reserve(learner.model)
     work = sum(len(step.predicted) + len(step.learnt) for step in steps)
     for step in steps:
         if len(step.predicted):
-            learners[id(live)].published(refresh_due(live, replicas, examples[step.predicted[0]].time))
+            now = examples[step.predicted[0]].time
+            learners[id(live)].published(refresh_due(live, replicas, now))
+            for model in models:
+                listed.advance(model, now)
         for first in range(0, len(step.predicted), MAX_QUERIES):
             part = step.predicted[first : first + MAX_QUERIES]
             queries = [query_before(examples[n]) for n in part.tolist()]

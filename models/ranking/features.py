@@ -22,7 +22,7 @@ from models.kernels.decay import LN2
 from models.kernels.fastmath import log
 from models.kernels.jit import ANY_ORDER, Array, kernel
 from models.ranking.pool import Pool
-from models.ranking.statistics import HALF_LIVES_MS, ItemStatistics
+from models.statistics import HALF_LIVES_MS, ItemStatistics
 from models.units import DAY_MS, HOUR_MS
 
 ITEM = (*(f"popularity {ms // HOUR_MS} h" for ms in HALF_LIVES_MS), "last seen", "first seen")

@@ -10,7 +10,7 @@ from models.components import Generator, Scorer
 from models.core import Candidates, Features, QueryBatch, Rows
 from models.ranking.features import featurize
 from models.ranking.pool import Merger, Pool
-from models.ranking.statistics import ItemStatistics
+from models.statistics import ItemStatistics
 
 CANDIDATES = 48
 """Candidates that each generator proposes for a query, at least."""

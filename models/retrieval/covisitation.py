@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.core import SESSION, Batch, Candidates, QueryBatch, Rows
+from models.core import SESSION, Batch, Candidates, Floats, QueryBatch, Rows
 from models.kernels.decay import decayed
 from models.kernels.jit import Array, kernel
 from models.kernels.scratch import Scratch
@@ -80,6 +80,13 @@ class CoVisitation:
             (capacity, np.float32),  # the strongest part of it
             (capacity, np.int8),  # and the column of the history that gave it
         )
+
+    @property
+    def neighbours(self) -> tuple[Rows, Floats, Rows, Floats]:
+        """Neighbours and their weights by row, [capacity, `neighbours`]; their number and the sum of all
+        weights, [capacity]; read-only.
+        """
+        return self._neighbours, self._weights, self._size, self._total
 
     def learn(self, batch: Batch) -> None:
         """Join each example's item with the user's items before it."""

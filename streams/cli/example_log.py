@@ -8,6 +8,7 @@ from streams.cli.event_log import open_log
 from streams.printable import printable
 
 if TYPE_CHECKING:
+    from models.evaluation.listed_items import ListedItems
     from streams.offline.examples import LabelledExamples, LogCounts
     from streams.offline.options import EvaluationOptions
     from streams.settings import Settings
@@ -48,6 +49,31 @@ def read_log(
     for line in _warnings(counts, settings, weights):
         click.echo(f"freshet: {printable(line)}", err=True)
     return options, settings, LabelledExamples(examples, labels)
+
+
+def read_items(file: str | None) -> "ListedItems":
+    """The catalog of a file, with its columns found by common names; none without a file."""
+    from models.catalog import encode
+    from models.evaluation.listed_items import ListedItems
+    from streams.clients.catalog_file import open_catalog
+    from streams.clients.log_errors import BadLog
+    from streams.clients.progress import progress
+
+    records: dict[str, bytes] = {}
+    if file is not None:
+        try:
+            opened = open_catalog(
+                file, remark=lambda text: click.echo(printable(f"freshet: {text}"), err=True)
+            )
+            with progress(opened.fraction) as show:
+                for item in opened:
+                    records[item.item] = encode(item.entry())
+                    show(lambda: f"{len(records):,} items read")
+        except BadLog as error:
+            raise click.ClickException(f"{file} {error}") from None
+        if not records:
+            raise click.ClickException(f"{file} has no row that is a valid item")
+    return ListedItems(records)
 
 
 def _warnings(counts: "LogCounts", settings: "Settings", weights: dict[str, float]) -> list[str]:

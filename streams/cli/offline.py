@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from streams.cli.event_log import event_id_option, log_file, reading_options
-from streams.cli.example_log import read_log
+from streams.cli.example_log import read_items, read_log
 from streams.cli.options import examples, option_group
 from streams.cli.types import (
     CUTOFFS,
@@ -93,6 +93,7 @@ protocol_options = option_group(
         "freshet evaluate clicks.csv.gz --warm-up 10% --skip-first --types view",
         "freshet evaluate clicks.csv.gz --warm-up 10% --refresh 1h --refresh never --plot freshness.png",
         "freshet evaluate clicks.csv --protocol windows --window 1d --compare generators",
+        "freshet evaluate clicks.csv.gz --catalog products.csv --without content",
         "freshet evaluate clicks.csv --protocol holdout --split 80/10/10 --part valid --json",
     )
 )
@@ -111,6 +112,11 @@ protocol_options = option_group(
 @click.option(
     "--without", multiple=True, metavar="NAME", help="Add the full model without this generator; repeatable."
 )
+@click.option(
+    "--catalog", "catalog_file", metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="The shop's items, as for freshet catalog: known from the first event on.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 @click.option(
     "--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Draw recall over time: .png, .svg, .pdf."
@@ -123,6 +129,7 @@ def evaluate(
     refresh: tuple[str, ...],
     compare: frozenset[str] | None,
     without: tuple[str, ...],
+    catalog_file: str | None,
     as_json: bool,
     plot: str | None,
 ) -> None:
@@ -144,6 +151,7 @@ def evaluate(
     options, settings, log = read_log(
         file, reading, protocol, refresh=refresh, compare=compare, without=without
     )
+    listed = read_items(catalog_file)
     done = 0.0
     with progress(lambda: done) as show:
 
@@ -152,7 +160,7 @@ def evaluate(
             done = fraction
             show(lambda: f"{quality.count:,.0f} predicted, {learnt:,} learnt, recall {quality.recall:.3f}")
 
-        figures = evaluating.evaluate(options, settings, log, report)
+        figures = evaluating.evaluate(options, settings, log, report, listed)
     click.echo(json.dumps(figures, indent=2) if as_json else printable_lines(format_tables(figures)))
     if plot:
         from streams.offline.report_plot import save_plot

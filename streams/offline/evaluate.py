@@ -7,8 +7,9 @@ from models.core import Example
 from models.evaluation.evaluated import EvaluatedRecommender
 from models.evaluation.example_columns import ExampleColumns, example_columns
 from models.evaluation.exclusions import Exclusion, exclude_latest, exclude_nothing, exclude_seen
+from models.evaluation.listed_items import ListedItems
 from models.evaluation.replicas import DelayedReplica
-from models.evaluation.run import Progress, RunResult, run
+from models.evaluation.run import NO_CATALOG, Progress, RunResult, run
 from models.evaluation.summary import summarise
 from models.model import Model
 from models.recommender import Recommender
@@ -32,10 +33,11 @@ def evaluate(
     settings: Settings,
     log: LabelledExamples,
     show: Progress = lambda *_: None,
+    listed: ListedItems = NO_CATALOG,
 ) -> dict[str, Any]:
     """All metrics, ready for JSON.  `BadOptions` where the options do not fit the log."""
     columns = example_columns(log.examples)
-    result = run_options(options, settings, log, columns, show)
+    result = run_options(options, settings, log, columns, show, listed)
     return summarise(result, log.examples, columns, options.ks, settings.seed)
 
 
@@ -45,6 +47,7 @@ def run_options(
     log: LabelledExamples,
     columns: ExampleColumns,
     show: Progress,
+    listed: ListedItems = NO_CATALOG,
 ) -> RunResult:
     """Run the protocol of the options.  `BadOptions` where they do not fit the log."""
     if not log.examples:
@@ -53,7 +56,9 @@ def run_options(
     steps = plan(options, log, columns)
     as_served = "nothing" if settings.list_latest else "latest"
     exclude = EXCLUSIONS[options.exclude or as_served](log.examples)
-    result = run(log.examples, columns.users, steps, recommenders, replicas, exclude, max(options.ks), show)
+    result = run(
+        log.examples, columns.users, steps, recommenders, replicas, exclude, max(options.ks), show, listed
+    )  # fmt: skip
     if not len(result.predicted):
         raise BadOptions("no predictions: the options leave no example to predict")
     return result

@@ -158,6 +158,8 @@ class LiveCatalog:
             for model in self._models:
                 rows = np.array(model.items.rows(items), np.int32)
                 model.catalog.put(rows[rows >= 0], columns[rows >= 0])
+        for model in self._models:
+            model.refresh(until)
 
     def record(self, item: str) -> CatalogItem | None:
         """The record of an item; None if it is not in the catalog."""

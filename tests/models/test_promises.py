@@ -6,12 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.catalog import Catalog, Entry, columns
+from models.components import Borrower
 from models.core import HISTORY, Batch, Query, QueryBatch
 from models.model import Model
 from models.published import Prepared
 from models.recommender import AT_ONCE, OWN, POPULAR, Recommender
 from models.registry import GENERATORS
-from models.small_batches import query_batch
+from models.retrieval.covisitation import CoVisitation
+from models.small_batches import query_batch, session_batch
+from models.statistics import ItemStatistics
 from models.units import HOUR_MS
 from streams.settings import Settings
 from tests.models import arrays
@@ -47,7 +51,18 @@ def random_queries(seed: int = 9, n: int = 30) -> QueryBatch:
 
 
 def make(name, seed=0, capacity=CAPACITY):
-    return GENERATORS[name].build(capacity, seed)
+    """A generator that has learnt nothing; one that borrows has a catalog, and neighbours to borrow."""
+    catalog, statistics = Catalog(capacity), ItemStatistics(capacity)
+    generator = GENERATORS[name].build(capacity, seed, {"catalog": catalog, "statistics": statistics})
+    if isinstance(generator, Borrower):
+        lender = CoVisitation(capacity)
+        for part in (statistics, lender):
+            part.learn(session_batch([[n, n + 1] for n in range(20)] * 6))
+        generator.borrow_from([lender])
+        catalog.begin()
+        catalog.put(np.arange(40), columns(Entry(text=f"kind-{row % 7} {row % 3}") for row in range(40)))
+        generator.refresh()
+    return generator
 
 
 def trained(name, *batch_seeds, seed=0):
@@ -66,6 +81,12 @@ def same(a, b) -> bool:
 
 @pytest.fixture(params=GENERATOR_NAMES)
 def name(request):
+    return request.param
+
+
+@pytest.fixture(params=[name for name in GENERATOR_NAMES if name != "content"])
+def alone(request):
+    """A generator that proposes something in a model of its own, without a catalog."""
     return request.param
 
 
@@ -199,6 +220,8 @@ def test_an_item_stays_below_two_kibibytes_in_all_that_are_on_by_default():
     capacity, allocated = 100_000, 0
     for name in Settings().generators:
         generator = make(name, capacity=capacity)
+        if isinstance(generator, Borrower):
+            generator.borrow_from([])  # counted where they are
         generator.learn(batch(1))
         allocated += arrays.nbytes(generator)
     assert allocated / capacity <= 2048
@@ -219,17 +242,17 @@ FLUCTUATION = 16 * 1024
 """Bytes that lists and dicts of a bounded length may take more than at another time."""
 
 
-def test_memory_is_bounded_by_the_rows(name):
+def test_memory_is_bounded_by_the_rows(alone):
     """Arrays and Python objects: nothing grows, nothing fails, and the model still proposes.
 
     With 5,000,000 items and users: `python -m tests.bench caps`.
     """
-    model = Model([name], capacity=CAPACITY)
+    model = Model([alone], capacity=CAPACITY)
     assert growth(model) <= FLUCTUATION
     assert len(model.items) <= CAPACITY
     assert len(model.items.ids) <= CAPACITY
     latest = next(item for item in reversed(model.items.ids) if item)
-    assert (model.generators[name].propose(model.queries([Query((latest,), 1, 0)]), 5).rows >= 0).any()
+    assert (model.generators[alone].propose(model.queries([Query((latest,), 1, 0)]), 5).rows >= 0).any()
 
 
 @pytest.mark.parametrize("hoard", [dict, set, list, deque], ids=lambda kind: kind.__name__)
@@ -287,12 +310,12 @@ def test_a_whole_model_is_the_same_in_its_replica_through_expiry():
             assert not query.history or query.history[-1] not in slate.items
 
 
-def test_a_model_of_this_generator_alone_recommends(name):
-    model = Model([name], CAPACITY)
+def test_a_model_of_this_generator_alone_recommends(alone):
+    model = Model([alone], CAPACITY)
     clicks = [example(f"i{n % 9}", f"i{(n + 4) % 9}", offset=n, time=n) for n in range(300)]
     model.learn(clicks)
     queries = [Query(history, 1, 0) for history in (("i5", "i3"), (), ("unknown",))]
-    slates = Recommender(model, {name: 1.0}).recommend(queries, 5)
+    slates = Recommender(model, {alone: 1.0}).recommend(queries, 5)
     assert slates[0].items
     assert "i3" not in slates[0].items
     for reason in (reason for slate in slates for reason in slate.reasons):

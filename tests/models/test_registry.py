@@ -18,6 +18,7 @@ def test_the_defaults_are_the_tables_heaviest_first():
         ("session-knn", 0.5),
         ("history", 0.2),
         ("embedding", 0.1),
+        ("content", 0.1),
         ("popularity", 0.05),
         ("trending", 0.05),
     ]

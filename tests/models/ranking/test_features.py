@@ -6,8 +6,8 @@ import pytest
 from models.core import BOUGHT, CARTED, LIKED
 from models.ranking.features import feature_names, featurize
 from models.ranking.pool import Pool
-from models.ranking.statistics import ItemStatistics
 from models.small_batches import query_batch
+from models.statistics import ItemStatistics
 from models.units import HOUR_MS
 from tests.models.arrays import batch
 

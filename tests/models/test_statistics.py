@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.ranking.statistics import HALF_LIVES_MS, ItemStatistics
+from models.statistics import HALF_LIVES_MS, ItemStatistics
 from models.units import HOUR_MS
 from tests.models.arrays import batch
 

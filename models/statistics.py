@@ -50,9 +50,12 @@ class ItemStatistics:
         """Logarithms of the decayed counts as of `last`, float32[capacity, 3]; -inf of an evicted item."""
         self.known = np.zeros(capacity, np.bool_)
         """bool[capacity]: whether the item has had an event."""
+        self.updates = 0
+        """Number of events learnt and rows applied so far."""
 
     def learn(self, batch: Batch) -> None:
         """Count each example's item."""
+        self.updates += len(batch)
         _learn(
             batch.items, batch.weights, batch.queries.times, np.array(HALF_LIVES_MS, np.float64),
             self.first, self.last, self.popularity, self.known, self.state.dirty,
@@ -60,6 +63,7 @@ class ItemStatistics:
 
     def _applied(self, records: Records) -> None:
         rows = records["row"]
+        self.updates += len(rows)
         self.known[rows] = np.isfinite(self.popularity[rows, 0])
 
     def evict(self, rows: Rows) -> None:

@@ -1,0 +1,38 @@
+"""The catalog of an evaluation: the same in all its models, from the first event on."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from models.catalog import RECORD
+from models.model import Model
+
+
+class ListedItems:
+    """Items of a catalog, which the models of an evaluation are told of as those of a worker are.
+
+    Parameters
+    ----------
+    records
+        The encoded `RECORD` by item id; empty: there is no catalog.
+    """
+
+    def __init__(self, records: Mapping[str, bytes]) -> None:
+        self._records = records
+
+    def reserve(self, model: Model) -> None:
+        """Give all items a row, as the learner does; those of the end get none where there are too few."""
+        for item in self._records:
+            model.items.reserve(item)
+
+    def advance(self, model: Model, now: int) -> None:
+        """Tell the model of the items that got a row since the last call, at event time `now`, ms."""
+        if not self._records:
+            return
+        model.catalog.begin()
+        found = [(item, self._records[item]) for item in model.items.take_assigned() if item in self._records]
+        if found:
+            rows = np.array(model.items.rows(item for item, _ in found), np.int32)
+            model.catalog.put(rows, np.frombuffer(b"".join(record for _, record in found), RECORD))
+        model.catalog.advance(now)
+        model.refresh()

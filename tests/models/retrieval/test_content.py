@@ -1,0 +1,138 @@
+"""The generator `content`: what new items borrow, by hand and on a planted shop."""
+
+import numpy as np
+import pytest
+
+from models.catalog import Catalog, Entry, columns
+from models.core import Example, Query
+from models.model import Model
+from models.recommender import Recommender
+from models.retrieval.content import FADE, GRADUATED, Content
+from models.retrieval.covisitation import CoVisitation
+from models.small_batches import query_batch, session_batch
+from models.statistics import ItemStatistics
+
+TITLES = ("dome tent", "kettle", "tent for two", "spoon")
+
+
+class Shop:
+    """Items 0 and 1 are bought together; 2 is new, and described like 0; 3 is like nothing."""
+
+    def __init__(self, pairs=10):
+        self.catalog, self.statistics, self.lender = Catalog(50), ItemStatistics(50), CoVisitation(50)
+        self.content = Content(50, self.catalog, self.statistics)
+        self.content.borrow_from([self.lender])
+        self.learn([[0, 1]] * pairs)
+        self.put(range(4), TITLES)
+
+    def learn(self, sessions):
+        for part in (self.statistics, self.lender):
+            part.learn(session_batch(sessions))
+
+    def put(self, rows, titles):
+        self.catalog.begin()
+        self.catalog.put(np.array(rows), columns(Entry(text=title) for title in titles))
+        self.content.refresh()
+
+    def proposed(self, *history):
+        candidates = self.content.propose(query_batch([history]), 10)
+        rows, scores = candidates.rows[0], candidates.scores[0]
+        return {int(row): float(score) for row, score in zip(rows, scores, strict=True) if row >= 0}
+
+
+def test_a_new_item_borrows_the_neighbours_of_what_is_described_alike():
+    proposed = Shop().proposed(2)
+    weight = 10 / np.sqrt(10) / np.sqrt(np.sqrt(3))  # ten pairs, and nothing comes after 1
+    assert proposed[1] == pytest.approx(weight, rel=1e-5)
+    assert set(proposed) == {0, 1}
+    assert proposed[0] < proposed[1], "itself like 0, by the square of the cosine"
+
+
+def test_a_new_item_is_proposed_with_what_is_described_alike_and_with_what_leads_there():
+    shop = Shop()
+    assert set(shop.proposed(0)) == {2}
+    shop.learn([[3, 0]] * 10)
+    assert 2 in shop.proposed(3)
+
+
+def test_what_is_borrowed_fades_with_events_and_ends():
+    shop = Shop()
+    before = shop.proposed(2)[1]
+    shop.learn([[2]] * int(FADE))
+    assert shop.proposed(2)[1] == pytest.approx(before / 2, rel=1e-4)
+    shop.learn([[2]] * int(GRADUATED))
+    assert shop.proposed(2) == {}
+    assert shop.proposed(0) == {}
+
+
+def test_without_a_catalog_or_known_items_nothing_is_proposed():
+    shop = Shop(pairs=1)
+    assert shop.proposed(2) == shop.proposed(0) == {}
+    shop.content.refresh()
+    assert shop.proposed(2) == {}
+
+
+def test_items_that_change_or_leave_are_compared_again():
+    shop = Shop()
+    shop.put([2], ["a spoon"])
+    assert shop.proposed(2) == {}
+    assert shop.proposed(0) == {}
+    shop.put([2], ["tent"])
+    assert set(shop.proposed(0)) == {2}
+    shop.catalog.withdraw(np.array([2], np.int32))
+    shop.content.refresh()
+    assert shop.proposed(0) == {}
+
+
+def test_the_index_grows_with_what_is_known():
+    shop = Shop()
+    shop.put([4], ["wooden spoon"])
+    assert shop.proposed(4) == {}
+    shop.learn([[3, 1]] * 40)
+    shop.content.refresh()
+    assert 1 in shop.proposed(4)
+
+
+def test_a_refresh_that_runs_out_of_time_goes_on_later():
+    shop = Shop()
+    shop.put([2], ["tent"])
+    shop.catalog.put(np.array([2]), columns([Entry(text="spoon")]))
+    shop.content.refresh(until=-1.0)
+    assert shop.proposed(2) == {}
+    shop.catalog.put(np.array([2]), columns([Entry(text="a tent")]))
+    shop.content.refresh(until=-1.0)
+    assert shop.proposed(2) == {}
+    shop.content.refresh()
+    assert 1 in shop.proposed(2)
+
+
+def test_a_visitor_of_a_new_item_gets_what_goes_with_items_like_it():
+    """Through the whole model: tents lead to stoves, boots to socks; nobody has seen the new ones."""
+    model = Model({"next": 1.0, "content": 0.5}, capacity=200)
+    model.learn(
+        [
+            Example(f"u{n}", n, 1000 + n, "view", item, history=history)
+            for n in range(60)
+            for item, history in (
+                [(f"tent-{n % 3}", ()), ("stove", (f"tent-{n % 3}",))]
+                if n % 2
+                else [(f"boot-{n % 3}", ()), ("socks", (f"boot-{n % 3}",))]
+            )
+        ]
+    )
+    titles = {f"tent-{n}": f"Dome tent {n}" for n in range(3)} | {f"boot-{n}": f"Boots {n}" for n in range(3)}
+    titles |= {"stove": "Stove", "socks": "Socks", "new-tent": "Light dome tent", "new-boots": "Red boots"}
+    for item in titles:
+        model.items.reserve(item)
+    model.catalog.begin()
+    rows = np.array(model.items.rows(titles), np.int32)
+    model.catalog.put(rows, columns(Entry(text=title) for title in titles.values()))
+    model.refresh()
+    recommender = Recommender(model, model.weights)
+    lists = recommender.recommend([Query(("new-tent",), 1, 2000), Query(("new-boots",), 1, 2000)], 3)
+    assert [slate.items[0] for slate in lists] == ["stove", "socks"]
+    assert lists[0].reasons[0] == "by its description, goes with new-tent"
+    (known,) = recommender.recommend([Query(("tent-1",), 1, 2000)], 10)
+    assert known.items[0] == "stove"
+    assert "new-tent" in known.items
+    assert "new-boots" not in known.items[:3]
