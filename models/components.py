@@ -92,7 +92,7 @@ class Lender(Protocol):
     """A generator that counts the neighbours of each item, which others may borrow."""
 
     @property
-    def neighbours(self) -> tuple[Rows, Floats, Rows, Floats]:
+    def neighbour_counts(self) -> tuple[Rows, Floats, Rows, Floats]:
         """Neighbours and their weights by row, [capacity, any], how many they are and the sum of all weights,
         [capacity]; read-only.
         """

@@ -10,7 +10,7 @@ from models.kernels.jit import Array, kernel
 FEATURES = 32
 """Features kept of an item."""
 WORDS = 24
-"""Of these, the ones that are words; character n-grams have the rest of the places."""
+"""The first features of an item, which are words; n-grams of their characters have the rest of the places."""
 NGRAMS_FROM = 49_152
 """Features from 1 to this are words, and from this to 65,535 n-grams; 0: none."""
 NGRAM, SHORTEST = 4, 6

@@ -82,7 +82,7 @@ class CoVisitation:
         )
 
     @property
-    def neighbours(self) -> tuple[Rows, Floats, Rows, Floats]:
+    def neighbour_counts(self) -> tuple[Rows, Floats, Rows, Floats]:
         """Neighbours and their weights by row, [capacity, `neighbours`]; their number and the sum of all
         weights, [capacity]; read-only.
         """

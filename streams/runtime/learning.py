@@ -26,7 +26,7 @@ from streams.messages import Malformed, decode_example, now_ms
 from streams.runtime.catalog import CatalogRecord, LiveCatalog
 from streams.runtime.factory import make_model, make_quality, set_half_lives
 from streams.runtime.faust_app import quiet_logs
-from streams.runtime.warm_up import warm_up_learner
+from streams.runtime.warm_up import warm_up_catalog, warm_up_learner
 from streams.settings import Settings
 from streams.step.policy import ServingPolicy
 from streams.step.serve import dead_letter
@@ -106,6 +106,7 @@ class Learning:
         """
         settings = self._with_room()
         model = make_model(settings)
+        warm_up_catalog(self.settings)
         warm_up_learner(self.settings)  # before the predecessor is fenced: until then it continues
         self.quality = quality = make_quality(settings, model)
         copies = [replica.model for replica in quality.replicas]

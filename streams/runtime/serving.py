@@ -28,7 +28,7 @@ from streams.runtime.catalog import LiveCatalog
 from streams.runtime.factory import make_model, set_half_lives
 from streams.runtime.overrides import switched_on
 from streams.runtime.recommenders import ConstantRecommender, ModelRecommender, OfferedRecommender
-from streams.runtime.warm_up import warm_up_recommender, warm_up_replica
+from streams.runtime.warm_up import warm_up_catalog, warm_up_recommender, warm_up_replica
 from streams.settings import Settings
 from streams.step.in_parts import serve_in_parts
 from streams.step.policy import ServingPolicy
@@ -177,6 +177,7 @@ class Serving:
         sys.setswitchinterval(SWITCH_S)
         warm_up_recommender(self.recommender, self.settings.list_length)
         warm_up_replica(self.settings)
+        warm_up_catalog(self.settings)
         self.replica.start(folder)
         self.catalog.start(folder)
 

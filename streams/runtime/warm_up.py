@@ -4,8 +4,11 @@ numba compiles a kernel for each memory layout of its arrays, and an array of on
 one of several: hence batches of one and of two.
 """
 
+import numpy as np
+
+from models.catalog import Entry, columns
 from models.core import Example, Query
-from streams.runtime.factory import make_model, make_quality
+from streams.runtime.factory import make_model, make_quality, make_recommender
 from streams.settings import Settings
 from streams.step.serve import Recommender
 
@@ -25,6 +28,24 @@ def warm_up_replica(settings: Settings) -> None:
     small = make_model(settings.model_copy(update={"max_items": SMALL}))
     for size in ONE_AND_SEVERAL:
         small.apply(small.prepare(small.parts.dump_first(size).items()))
+
+
+def warm_up_catalog(settings: Settings) -> None:
+    """Recommend from a small model with a catalog, which is thrown away: rules, and items without events."""
+    small = settings.model_copy(update={"max_items": SMALL})
+    model = make_model(small)
+    known = [Example("u", n, n, "view", "0") for n in range(SMALL // 2)]
+    model.statistics.learn(model.batch(known))
+    items = ["0", "1"]
+    for item in items:
+        model.items.reserve(item)
+    model.catalog.begin()
+    rows = np.array(model.items.rows(items), np.int32)
+    model.catalog.put(rows, columns(Entry(text="warm up") for _ in items))
+    model.refresh()
+    recommender = make_recommender(small, model)
+    for size in ONE_AND_SEVERAL:
+        recommender.recommend([Query(("1",), 1, 0)] * size, small.list_length)
 
 
 def warm_up_learner(settings: Settings) -> None:

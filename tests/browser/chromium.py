@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 AXE = (Path(__file__).parent / "axe-core-4.14.1.min.js").read_text()
 SERIOUS = ("serious", "critical")
@@ -36,7 +36,7 @@ def opened(browser: Browser, url: str = "", **context: Any) -> Iterator[Page]:
     complaints: list[str] = []
     page.on(
         "console",
-        lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None,
+        lambda message: complaints.append(message.text) if _is_complaint(message) else None,
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     if url:
@@ -44,6 +44,12 @@ def opened(browser: Browser, url: str = "", **context: Any) -> Iterator[Page]:
     yield page
     window.close()
     assert complaints == [], url
+
+
+def _is_complaint(message: ConsoleMessage) -> bool:
+    """Chromium asks by itself for the icon of a page that is not HTML."""
+    icon = message.location.get("url", "").endswith("/favicon.ico")
+    return message.type in ("error", "warning") and not icon
 
 
 def faults(page: Page) -> list[str]:

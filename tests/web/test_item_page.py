@@ -27,6 +27,7 @@ def test_an_items_page_has_its_neighbours_by_each_generator(worker: Worker):
     assert figures["beside"] == {"lists": 0, "with_it": 0, "items": []}
     assert list(figures["neighbours"]) == list(worker.settings.generators)
     assert figures["neighbours"].pop("history") == [], "an item alone has no other in its history"
+    assert figures["neighbours"].pop("content") == [], "there is no catalog"
     for items in figures["neighbours"].values():
         named = [entry["item"] for entry in items]
         assert named

@@ -7,7 +7,8 @@ from models.catalog import Catalog, Entry, columns
 from models.core import Example, Query
 from models.model import Model
 from models.recommender import Recommender
-from models.retrieval.content import FADE, GRADUATED, Content
+from models.retrieval.borrowing import FADE, GRADUATED
+from models.retrieval.content import Content
 from models.retrieval.covisitation import CoVisitation
 from models.small_batches import query_batch, session_batch
 from models.statistics import ItemStatistics
