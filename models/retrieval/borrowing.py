@@ -12,7 +12,7 @@ from models.retrieval.covisitation import AGE_DECAY
 COLUMNS = 4
 """Latest items of a user that are looked at, for new items that go with them."""
 BORROWING = 2
-"""Of these, the ones that borrow if they are new themselves: the most expensive part."""
+"""Latest items of a user that borrow if they are new themselves: the most expensive part."""
 LENDERS = 32
 """Items that go with them whose borrowers are proposed, at most."""
 FADE = 10.0
