@@ -15,10 +15,8 @@ BORROWING = 2
 """Latest items of a user that borrow if they are new themselves: the most expensive part."""
 LENDERS = 32
 """Items that go with them whose borrowers are proposed, at most."""
-FADE = 10.0
-"""Events after which what is borrowed counts half."""
-GRADUATED = 30.0
-"""Events after which an item borrows nothing."""
+GRADUATED = 20.0
+"""Events after which an item borrows nothing; the fewer it has, the more what it borrows counts."""
 DIRECT = 1.0
 """Weight of the nearest items themselves, against what goes with them."""
 
@@ -38,7 +36,8 @@ def _fade(x: int, known: Array, popularity: Array) -> float:
     if not known[x]:
         return 1.0
     events = np.exp(np.float64(popularity[x, -1]))
-    return FADE / (FADE + events) if events < GRADUATED else 0.0
+    fade: float = max(1.0 - events / GRADUATED, 0.0)
+    return fade
 
 
 @kernel
@@ -204,9 +203,10 @@ def _to_borrowers(
 
 
 @kernel
-def _rarity(total: float) -> float:
+def _rarity(total: np.float32) -> np.float32:
     """What goes with everything says less: half of the way to a cosine."""
-    return float(1.0 / np.sqrt(np.sqrt(total + 3.0)))
+    rarity: np.float32 = np.float32(1.0) / np.sqrt(np.sqrt(total + np.float32(3.0)))
+    return rarity
 
 
 @kernel

@@ -35,7 +35,7 @@ class Content:
         score(b | a) = v(a) Σ_{c ∈ near(a)} s_ac W_cb + v(b) Σ_{c ∈ near(b)} s_bc W_ac
 
     W are the rows of `next` and `previous`, less where b goes with everything; s the squared cosines of the
-    words (`WordIndex`), scaled to a sum of 1; v(x) = F / (F + events of x) fades as x's own evidence grows.
+    words (`WordIndex`), scaled to a sum of 1; v(x) = 1 − events of x / 20 fades as x's own evidence grows.
     The first sum is for a user who looks at a new item, the second for a new item that others should see.
     The nearest items themselves are candidates, too.  Nearest neighbours by attributes are the mapping of
     Gantner et al. 2010 ("Learning Attribute-to-Feature Mappings for Cold-Start Recommendations"), here from

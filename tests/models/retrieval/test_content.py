@@ -7,7 +7,7 @@ from models.catalog import Catalog, Entry, columns
 from models.core import Example, Query
 from models.model import Model
 from models.recommender import Recommender
-from models.retrieval.borrowing import FADE, GRADUATED
+from models.retrieval.borrowing import GRADUATED
 from models.retrieval.content import Content
 from models.retrieval.covisitation import CoVisitation
 from models.small_batches import query_batch, session_batch
@@ -59,7 +59,7 @@ def test_a_new_item_is_proposed_with_what_is_described_alike_and_with_what_leads
 def test_what_is_borrowed_fades_with_events_and_ends():
     shop = Shop()
     before = shop.proposed(2)[1]
-    shop.learn([[2]] * int(FADE))
+    shop.learn([[2]] * int(GRADUATED / 2))
     assert shop.proposed(2)[1] == pytest.approx(before / 2, rel=1e-4)
     shop.learn([[2]] * int(GRADUATED))
     assert shop.proposed(2) == {}
