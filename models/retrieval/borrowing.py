@@ -10,11 +10,9 @@ from models.kernels.topk import select
 from models.retrieval.covisitation import AGE_DECAY
 
 COLUMNS = 4
-"""Latest items of a user that are looked at, for new items that go with them."""
+"""Latest items of a user beside which new ones are proposed."""
 BORROWING = 2
 """Latest items of a user that borrow if they are new themselves: the most expensive part."""
-LENDERS = 32
-"""Items that go with them whose borrowers are proposed, at most."""
 GRADUATED = 20.0
 """Events after which an item borrows nothing; the fewer it has, the more what it borrows counts."""
 DIRECT = 1.0
@@ -58,11 +56,9 @@ def propose_items(
     out_sources: Array,
 ) -> None:
     """Write the best items by `models.retrieval.content.Content` into rows, scores and sources (k each)."""
-    score, strongest, source, other = scratch
+    score, strongest, source = scratch
     lent = near.shape[1] * (first.rows.shape[1] + second.rows.shape[1])
-    among = np.empty(BORROWING * (lent + near.shape[1]) + (LENDERS + COLUMNS) * borrowers.shape[1], np.int32)
-    goes_with = np.empty(COLUMNS * (first.rows.shape[1] + second.rows.shape[1]), np.int32)
-    lenders, weights = np.empty(LENDERS, np.int32), np.empty(LENDERS, np.float32)
+    among = np.empty(BORROWING * (lent + near.shape[1]) + COLUMNS * borrowers.shape[1], np.int32)
     for n in range(len(histories)):
         size, vote = 0, 1.0
         for column in range(BORROWING):
@@ -86,24 +82,10 @@ def propose_items(
                     size,
                 )
             vote *= AGE_DECAY
-        found, vote = 0, 1.0
-        for column in range(COLUMNS):
-            a = histories[n, column]
-            if a < 0:
-                break
-            found = _goes_with(a, vote, first, other, goes_with, found)
-            found = _goes_with(a, vote, second, other, goes_with, found)
-            vote *= AGE_DECAY
-        chosen = select(other, goes_with, found, lenders, weights)
-        for j in range(found):
-            other[goes_with[j]] = 0
-        highest = float(weights[0]) if chosen else 1.0
-        for j in range(chosen):
-            size = _to_borrowers(
-                lenders[j], weights[j], 0, known, popularity, borrowers, strengths, count,
-                score, strongest, source, among, size,
-            )  # fmt: skip
-        vote = DIRECT * highest
+        highest = 0.0
+        for j in range(size):
+            highest = max(highest, score[among[j]])
+        vote = highest if highest > 0 else 1.0
         for column in range(COLUMNS):
             a = histories[n, column]
             if a < 0:
@@ -161,20 +143,6 @@ def _borrow(
             break
         part = DIRECT * similar[a, j] * similar[a, j] * highest
         size = _add(c, part, column, score, strongest, source, among, size)
-    return size
-
-
-@kernel
-def _goes_with(a: int, vote: float, lent: Neighbours, score: Array, among: Array, size: int) -> int:
-    """Add the neighbours of a."""
-    if lent.size[a] and lent.total[a] > 0:
-        scale = vote / np.sqrt(lent.total[a])
-        for j in range(lent.size[a]):
-            b = lent.rows[a, j]
-            if score[b] == 0:
-                among[size] = b
-                size += 1
-            score[b] += scale * lent.weights[a, j] * _rarity(lent.total[b])
     return size
 
 
