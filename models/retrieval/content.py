@@ -37,8 +37,8 @@ class Content:
     W are the rows of `next` and `previous`, less where b goes with everything; s the squared cosines of the
     words (`WordIndex`) of an item and its nearest, scaled to a sum of 1; v(x) = 1 − events of x / 20 fades as
     x's own evidence grows.  The first term is for a user who looks at a new item, the second proposes a new
-    item beside a known one.  The nearest items of a new one are candidates, too.  Neighbours by attributes are
-    the mapping of Gantner et al. 2010 ("Learning Attribute-to-Feature Mappings for Cold-Start
+    item beside a known one.  The nearest items of a new one are candidates, too.  Neighbours by attributes
+    are the mapping of Gantner et al. 2010 ("Learning Attribute-to-Feature Mappings for Cold-Start
     Recommendations"), here from words to rows of counts.
 
     Nothing of it travels: each process has the catalog, and derives the rest, a part at a time (`refresh`).
