@@ -117,7 +117,7 @@ def test_a_changelog_that_was_recreated_under_a_running_worker_is_noticed(cluste
     publish(cluster, 0, 400)
     recreate_changelog(cluster)
     cluster.publish(list(clicks(500, users=40))[400:], at_event_time=True)
-    assert worker.wait(60) == 1
+    assert worker.wait(150) == 1
     # The watch may look between the deletion and the creation.
     said = rf"freshet: {re.escape(changelog_of(cluster))} was (recreated|deleted) while this worker ran"
     assert re.search(said, last_line(worker))
