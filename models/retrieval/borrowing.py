@@ -15,8 +15,6 @@ BORROWING = 2
 """Latest items of a user that borrow if they are new themselves: the most expensive part."""
 GRADUATED = 20.0
 """Events after which an item borrows nothing; the fewer it has, the more what it borrows counts."""
-DIRECT = 1.0
-"""Weight of the nearest items themselves, against what goes with them."""
 
 
 class Neighbours(NamedTuple):
@@ -68,19 +66,9 @@ def propose_items(
             fade = _fade(a, known, popularity) if near[a, 0] >= 0 else 0.0
             if fade > 0:
                 size = _borrow(
-                    a,
-                    vote * fade,
-                    column,
-                    first,
-                    second,
-                    near,
-                    similar,
-                    score,
-                    strongest,
-                    source,
-                    among,
+                    a, vote * fade, column, first, second, near, similar, score, strongest, source, among,
                     size,
-                )
+                )  # fmt: skip
             vote *= AGE_DECAY
         highest = 0.0
         for j in range(size):
@@ -141,7 +129,7 @@ def _borrow(
         c = near[a, j]
         if c < 0:
             break
-        part = DIRECT * similar[a, j] * similar[a, j] * highest
+        part = similar[a, j] * similar[a, j] * highest
         size = _add(c, part, column, score, strongest, source, among, size)
     return size
 

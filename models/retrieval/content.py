@@ -93,7 +93,7 @@ class Content:
         self._count = np.zeros(capacity, np.int8)
         self._due = np.zeros(capacity, np.bool_)
         """Items that are to be compared."""
-        self._to_compare = False
+        self._to_compare = self._lost_lenders = False
         self._next_look = 0
         self._scratch = Scratch(
             (capacity, np.float32),  # score
@@ -117,10 +117,10 @@ class Content:
         """Do nothing: what others learn is borrowed."""
 
     def evict(self, rows: Rows) -> None:
-        """Remove these items."""
-        self._forget(rows)
+        """Do nothing: the catalog says which items have lost their rows."""
 
     def _stored(self, rows: Rows) -> None:
+        self._lost_lenders |= len(self._index.remove(rows)) > 0
         self._forget(rows)
         self._due[rows] = True
         self._to_compare = True
@@ -138,9 +138,11 @@ class Content:
 
         Until the time `until` of `time.perf_counter`, s; the rest is done by later calls.
         """
+        used = self._catalog.used
+        if self._lost_lenders:
+            self._leave_lost_lenders(used)
         if not self._catalog.in_use or time.perf_counter() >= until:
             return
-        used = self._catalog.used
         if self._statistics.updates >= self._next_look:
             self._next_look = self._statistics.updates + max(used // LOOKS, LOOKS)
             self._look(used)
@@ -154,6 +156,14 @@ class Content:
                 self._due[part] = False
                 self._compare(part)
             self._to_compare = False
+
+    def _leave_lost_lenders(self, used: int) -> None:
+        """Compare those again that borrow from an item whose words changed, or whose row may be another's."""
+        near = self._near[:used]
+        rows = np.flatnonzero(((near >= 0) & ~self._index.indexed[near]).any(1)).astype(np.int32)
+        self._forget(rows)
+        self._due[rows] = True
+        self._to_compare, self._lost_lenders = True, False
 
     def _look(self, used: int) -> None:
         """Build the index again if enough items have become known."""

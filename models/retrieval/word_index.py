@@ -41,6 +41,8 @@ class WordIndex:
 
     def __init__(self, words: NDArray[np.uint16]) -> None:
         self._words = words
+        self.indexed = np.zeros(len(words), np.bool_)
+        """Whether the item is in the index, bool[capacity]; read-only."""
         self.size = 0
         """Number of indexed items."""
         self._starts, self._postings = np.zeros(BUCKETS + 1, np.int32), np.zeros(0, np.int32)
@@ -50,7 +52,16 @@ class WordIndex:
     def build(self, rows: Rows) -> None:
         """Index exactly these rows, int32[n]."""
         self.size = len(rows)
+        self.indexed[:] = False
+        self.indexed[rows] = True
         self._starts, self._postings, self._squares = _build(self._words, rows, self._norms)
+
+    def remove(self, rows: Rows) -> Rows:
+        """Take these rows out of the index until it is built again; returns those that were in it."""
+        gone: Rows = rows[self.indexed[rows]]
+        self.indexed[gone] = False
+        self.size -= len(gone)
+        return gone
 
     def nearest(self, rows: Rows, k: int) -> tuple[Rows, Floats]:
         """The k indexed items nearest to each of these, itself left out, best first, and their cosines.
@@ -61,7 +72,7 @@ class WordIndex:
         if self.size:
             _nearest(
                 self._words, rows, self._starts, self._postings, self._squares, self._norms,
-                np.zeros(len(self._words), np.float32), out, cosines,
+                self.indexed, np.zeros(len(self._words), np.float32), out, cosines,
             )  # fmt: skip
         return out, cosines
 
@@ -101,6 +112,7 @@ def _nearest(
     postings: Array,
     squares: Array,
     norms: Array,
+    indexed: Array,
     score: Array,
     out: Array,
     cosines: Array,
@@ -122,7 +134,7 @@ def _nearest(
             visited += found
             for at in range(starts[f], starts[f + 1]):
                 b = postings[at]
-                if b != row:
+                if b != row and indexed[b]:
                     if score[b] == 0:
                         among[count] = b
                         count += 1

@@ -136,3 +136,17 @@ def test_a_visitor_of_a_new_item_gets_what_goes_with_items_like_it():
     assert known.items[0] == "stove"
     assert "new-tent" in known.items
     assert "new-boots" not in known.items[:3]
+
+
+def test_what_an_item_that_left_had_is_not_borrowed_from_the_next_one_in_its_row():
+    shop = Shop()
+    shop.catalog.withdraw(np.array([0], np.int32))
+    for part in (shop.statistics, shop.lender):
+        part.evict(np.array([0], np.int32))
+    shop.content.refresh()
+    assert shop.proposed(2) == {}
+    shop.put([0], ["a kettle of steel"])  # another item, of which much is known
+    shop.learn([[0, 3]] * 10)
+    assert shop.proposed(2) == {}, "2 was like the item that left"
+    shop.put([4], ["dome tent"])
+    assert shop.proposed(4) == {}, "nor does the index name it"
