@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Kinds = NDArray[np.int8]
+Codes = NDArray[np.uint32]
 
 HISTORY = 32
 """Latest items of a user that travel with an example, and that a recommendation is made from."""
@@ -31,6 +33,22 @@ KINDS = {
 """Kind of an event by its type, which is what models tell apart: looked at, liked, put in the cart, bought,
 sent back; 0: any other type."""
 LIKED, CARTED, BOUGHT, RETURNED = 2, 3, 4, 5
+
+
+def code(name: str) -> int:
+    """The code of a name, from 1 to 2³² - 1; 0 is the code of the empty name.
+
+    Two of 160 candidates' groups have the same code once in 340,000 lists.
+
+    >>> code("Outdoor/Tents") == code("Outdoor/Tents"), code("")
+    (True, 0)
+    """
+    return crc32(name.encode()) or 1 if name else 0
+
+
+def attribute_code(name: str, value: str | float) -> int:
+    """The code of an attribute's value: 3 and 3.0 are one, "3" is another."""
+    return code(f"{name}={float(value)}" if isinstance(value, int | float) else f"{name}:{value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +90,20 @@ class Example:
     """Event time at which the user's latest list before the event was asked for, ms; None: there was none."""
 
 
+class Profile(NamedTuple):
+    """What users said of themselves, and what they do not want to see."""
+
+    attributes: Mapping[str, str | float] = MappingProxyType({})
+    """Country, language, age band ...: value by name."""
+    hidden: tuple[str, ...] = ()
+    """Items that the user hid."""
+    hidden_brands: tuple[str, ...] = ()
+    """Brands that the user hid."""
+
+
+NO_PROFILE = Profile()
+
+
 class Query(NamedTuple):
     """A user who needs a recommendation."""
 
@@ -88,6 +120,15 @@ class Query(NamedTuple):
     """Event times of the history, item by item, ms since the epoch; empty if they are not known."""
     asked: int | None = None
     """Event time at which the list is asked for, ms; None: `time`."""
+    profile: Profile = NO_PROFILE
+    placement: str = ""
+    """The list that is asked for; empty: the default one."""
+    k: int | None = None
+    """Items that are asked for; None: as many as the placement has."""
+    excluded: tuple[str, ...] = ()
+    """Items that may not be listed."""
+    where: str = ""
+    """What the catalog must say of the items, a condition of `models.catalog_filter` as JSON; empty: any."""
 
 
 class QueryBatch(NamedTuple):
@@ -108,6 +149,12 @@ class QueryBatch(NamedTuple):
     ages: Floats
     """float32[n, HISTORY]: age of the events of `history` when the list is asked for, s; 0 also where it is
     not known."""
+    hidden: Rows
+    """int32[n, any]: items that the user hid, padded with -1."""
+    hidden_brands: Codes
+    """uint32[n, any]: codes of the brands that the user hid, padded with 0."""
+    attributes: Codes
+    """uint32[n, any]: codes of the user's attributes (`attribute_code`), padded with 0."""
 
     def take(self, which: NDArray[np.intp] | slice) -> "QueryBatch":
         """The queries at these positions, in this order."""
@@ -119,6 +166,9 @@ class QueryBatch(NamedTuple):
             self.contexts[which],
             self.kinds[which],
             self.ages[which],
+            self.hidden[which],
+            self.hidden_brands[which],
+            self.attributes[which],
         )
 
     def with_session_continued(self) -> "QueryBatch":

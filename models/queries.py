@@ -5,8 +5,24 @@ from itertools import chain, repeat
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.core import CONTEXTS, HISTORY, KINDS, SESSION, Example, Floats, Kinds, Query, QueryBatch, Rows
+from models.core import (
+    CONTEXTS,
+    HISTORY,
+    KINDS,
+    NO_PROFILE,
+    SESSION,
+    Codes,
+    Example,
+    Floats,
+    Kinds,
+    Query,
+    QueryBatch,
+    Rows,
+    attribute_code,
+    code,
+)
 from models.rows import ItemRows
 from models.units import SECOND_MS
 
@@ -51,7 +67,31 @@ def as_arrays(queries: Sequence[Query | Example], items: ItemRows, context_key: 
         np.array([_slot(query.context, context_key) if query.context else -1 for query in queries], np.int32),
         padded_kinds,
         padded_ages,
+        *_profiles(queries, items),
     )
+
+
+def _profiles(queries: Sequence[Query | Example], items: ItemRows) -> tuple[Rows, Codes, Codes]:
+    """Hidden items, codes of hidden brands and codes of attributes of each query's user."""
+    profiles = [NO_PROFILE if isinstance(query, Example) else query.profile for query in queries]
+    if all(profile is NO_PROFILE for profile in profiles):
+        empty = np.zeros((len(queries), 0), np.uint32)
+        return empty.view(np.int32), empty, empty
+    hidden = [[row for row in items.rows(profile.hidden) if row >= 0] for profile in profiles]
+    brands = [[code(brand) for brand in profile.hidden_brands] for profile in profiles]
+    attributes = [[attribute_code(*pair) for pair in profile.attributes.items()] for profile in profiles]
+    return (
+        _padded(hidden, -1).astype(np.int32),
+        _padded(brands, 0).astype(np.uint32),
+        _padded(attributes, 0).astype(np.uint32),
+    )
+
+
+def _padded(lists: Sequence[Sequence[int]], filler: int) -> NDArray[np.int64]:
+    out = np.full((len(lists), max(map(len, lists))), filler, np.int64)
+    for row, values in zip(out, lists, strict=True):
+        row[: len(values)] = values
+    return out
 
 
 def _slot(context: Mapping[str, str | float], key: str) -> int:

@@ -7,23 +7,28 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
+from models.catalog_filter import CatalogFilters
 from models.components import Ranker
 from models.core import Features, Query, QueryBatch, Rows, Slate
 from models.model import Model
-from models.ranking.best import Best, best
+from models.ranking.best import PINNED, Best, best
 from models.ranking.blend import Blend
 from models.ranking.pool import WIDTH, Pool
 from models.ranking.shortlist import Shortlist
 from models.ranking.strangers import Strangers
 from models.registry import GENERATORS, RANKERS
 from models.rerank.fill import Fill
+from models.rerank.item_data import ItemData
 from models.rerank.rules import Rules
 
 POPULAR = "popular now"
 """Reason of a candidate that no item of the user's history explains."""
 OWN = "seen before"
 """Reason of an item that no generator proposed: it is a candidate because it is in the user's history."""
+ON_TOP = "recommended by the shop"
+"""Reason of an item that a rule pins."""
 AT_ONCE = 64
 """Queries ranked at a time, so that their features stay in the processor's cache."""
 
@@ -82,37 +87,69 @@ class Recommender:
             self.shortlist, self._ranker = model.shortlist, model.rankers[ranker]
         self._learns = RANKERS[ranker].learns
         self._strangers = Strangers(self.shortlist.weights)
-        self._fill = Fill(model.items, model.catalog, model.popularity, self.rules)
+        vectors = None if model.embedded is None else model.embedded.vectors
+        self._data = ItemData(model.items, model.catalog, model.statistics, vectors)
+        self._filters = CatalogFilters(model.catalog)
+        self._fill = Fill(self._data, model.popularity, self.rules)
         self._map = ThreadPoolExecutor(threads, "ranking").map if threads > 1 else map
         self._reasons = [GENERATORS[name].reason for name in self.shortlist.names]
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
-        """Up to k items for each query; fewer if fewer are known."""
-        if not queries:
-            return []
+        """Up to k items for each query, unless it asks for another number; fewer if fewer are allowed."""
+        groups: dict[tuple[str, int], list[int]] = {}
+        for n, query in enumerate(queries):
+            groups.setdefault((query.where, query.k or k), []).append(n)
+        if len(groups) == 1:
+            ((where, k),) = groups
+            return self._recommend(queries, k, where)
+        slates: list[Slate | None] = [None] * len(queries)
+        for (where, k), members in groups.items():
+            for n, slate in zip(
+                members, self._recommend([queries[n] for n in members], k, where), strict=True
+            ):
+                slates[n] = slate
+        return [slate for slate in slates if slate is not None]
+
+    def _recommend(self, queries: Sequence[Query], k: int, where: str) -> list[Slate]:
         batch = self.model.queries(queries)
-        return self._slates(batch.history, self.rank(batch, self._excluded(queries), k))
+        return self._slates(batch.history, self.rank(batch, self._excluded(queries), k, where))
 
     def _excluded(self, queries: Sequence[Query]) -> Rows:
-        """Rows that may not be listed, int32[n, 0 or 1]."""
-        if self._list_latest:
-            return np.zeros((len(queries), 0), np.int32)
-        latest = self.model.items.rows(query.history[-1] if query.history else "" for query in queries)
-        return np.array(latest, np.int32)[:, None]
+        """Rows that may not be listed, int32[n, any], padded with -1."""
+        latest = [() if self._list_latest else query.history[-1:] for query in queries]
+        excluded = [(*own, *query.excluded) for own, query in zip(latest, queries, strict=True)]
+        width = max(map(len, excluded))
+        padded = (item for items in excluded for item in (*items, *[""] * (width - len(items))))
+        return np.array(self.model.items.rows(padded), np.int32).reshape(len(queries), width)
 
-    def rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
-        """The k best for each query without its `excluded` rows, int32[n, any], padded with -1."""
+    def rank(self, queries: QueryBatch, excluded: Rows, k: int, where: str = "") -> Best:
+        """The k best for each query without its `excluded` rows, int32[n, any], padded with -1.
+
+        `where`: what the catalog must say of them (`models.catalog_filter`), JSON; empty: anything.
+        """
+        offered = self._filters.offered(where)
         if len(excluded) <= AT_ONCE:
-            return self._fill.fill(self._rank(queries, excluded, k), queries, excluded)
-        parts = [slice(at, at + AT_ONCE) for at in range(0, len(excluded), AT_ONCE)]
-        ranked = self._map(lambda part: self._rank(queries.take(part), excluded[part], k), parts)
-        return self._fill.fill(Best(*map(np.concatenate, zip(*ranked, strict=True))), queries, excluded)
+            lists = self._rank(queries, excluded, k, offered)
+        else:
+            parts = [slice(at, at + AT_ONCE) for at in range(0, len(excluded), AT_ONCE)]
+            ranked = self._map(lambda part: self._rank(queries.take(part), excluded[part], k, offered), parts)
+            lists = Best(*map(np.concatenate, zip(*ranked, strict=True)))
+        return self._fill.fill(lists, queries, excluded, where, offered)
 
-    def _rank(self, queries: QueryBatch, excluded: Rows, k: int) -> Best:
-        return self.choose(queries, *self.shortlist.featurize(queries, excluded, k), k)
+    def _rank(self, queries: QueryBatch, excluded: Rows, k: int, offered: NDArray[np.bool_]) -> Best:
+        pool, features = self.shortlist.featurize(queries, excluded, k, offered=offered)
+        return self.choose(queries, pool, features, k, excluded, offered)
 
-    def choose(self, queries: QueryBatch, pool: Pool, features: Features, k: int) -> Best:
-        """The k best of the candidates of `shortlist` that no rule drops."""
+    def choose(
+        self,
+        queries: QueryBatch,
+        pool: Pool,
+        features: Features,
+        k: int,
+        excluded: Rows,
+        offered: NDArray[np.bool_] | None = None,
+    ) -> Best:
+        """The k best of the candidates of `shortlist` that no rule drops; `excluded` as there."""
         scores = self._ranker.score(features)
         if self._learns:
             strangers = np.flatnonzero(features.history[:, 0] < 0)
@@ -121,7 +158,8 @@ class Recommender:
             scores *= self.model.coverage.score(features)[:, None]
         catalog = self.model.catalog
         if self.rules.act(catalog):
-            return self.rules.best(pool, scores, queries, catalog, k)
+            offered = catalog.offered if offered is None else offered
+            return self.rules.best(pool, scores, queries, self._data, k, excluded, offered)
         return best(pool, scores, k)
 
     def _slates(self, histories: Rows, ranked: Best) -> list[Slate]:
@@ -151,7 +189,9 @@ class Recommender:
         return slates
 
     def _reason(self, code: int, history: list[int]) -> str:
-        """Why a candidate of this `Pool` code is listed, in words."""
+        """Why a candidate of this code (`Best`) is listed, in words."""
+        if code == PINNED:
+            return ON_TOP
         generator, column = divmod(code, WIDTH)
         if column:
             return self._reasons[generator] + self.model.items.ids[history[column - 1]]

@@ -27,7 +27,10 @@ def query_batch(
     session = np.where(np.arange(SESSION) < sizes[:, None], padded[:, :SESSION], -1).astype(np.int32)
     times = np.zeros(n, np.int64) if times is None else times
     kinds, ages = np.zeros((n, HISTORY), np.int8), np.zeros((n, HISTORY), np.float32)
-    return QueryBatch(padded, sizes, session, times, np.full(n, -1, np.int32), kinds, ages)
+    nothing = np.zeros((n, 0), np.uint32)
+    contexts = np.full(n, -1, np.int32)
+    hidden = nothing.view(np.int32)
+    return QueryBatch(padded, sizes, session, times, contexts, kinds, ages, hidden, nothing, nothing)
 
 
 def session_batch(sessions: Sequence[Sequence[int]]) -> Batch:

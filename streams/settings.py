@@ -122,8 +122,8 @@ class Settings(BaseSettings):
         "hide", description="items that are not in the catalog, once there is one"
     )
     rules: RuleSettings = Field(
-        ({"rule": "one-of-group"},),
-        description='what is left out of ranked lists, in this order: [{"rule": "at-most", "of": "brand"}]',
+        ({"rule": "one-of-group"}, {"rule": "hidden"}, {"rule": "adult"}),
+        description='what is changed in ranked lists, in this order: [{"rule": "at-most", "of": "brand"}]',
     )
     recommender: Literal["model", "constant"] = Field(
         "model", description="constant: a fixed list, to measure the plumbing alone"

@@ -39,7 +39,8 @@ class Comparison:
 
     def rank(self, recommender: Recommender) -> tuple[Rows, Rows]:
         """Lists of k items, int32[n, k], and the ranks of the targets in them, int32[n]; 0: not listed."""
-        best = recommender.choose(self._batch, *self._featurized(recommender.shortlist), self._k + 1)
+        pool, features = self._featurized(recommender.shortlist)
+        best = recommender.choose(self._batch, pool, features, self._k + 1, self._latest[:, None])
         return best.rows[:, : self._k], ranks(best.rows, best.scores, self.targets, self._k)
 
     def alone(self, generator: str) -> Rows:

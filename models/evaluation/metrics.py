@@ -22,7 +22,8 @@ def ranks(rows: Rows, scores: NDArray[Any], targets: Rows, k: int) -> Rows:
     """The rank of each target in its list, int32[n]; 0: not among the k best.
 
     rows, scores: lists, int32[n, m] and float[n, m], best first, -1 pads.  Pass m = k + 1 items: the last one
-        shows a tie across the end of the list.
+        shows a tie across the end of the list.  Of items that score the same and follow each other, each has
+        the rank of the last one.
     targets: int32[n]; -1, an item without a row, is a miss.
 
     >>> rows, scores = np.array([[4, 5, 6]], np.int32), np.array([[3.0, 2.0, 2.0]])
@@ -46,10 +47,9 @@ def _ranks(rows: Array, scores: Array, targets: Array, k: int, out: Array) -> No
                 break
         if at < 0:
             continue
-        rank = 0
-        for j in range(rows.shape[1]):
-            if rows[n, j] >= 0 and scores[n, j] >= scores[n, at]:
-                rank += 1
+        rank = at + 1
+        while rank < rows.shape[1] and rows[n, rank] >= 0 and scores[n, rank] == scores[n, at]:
+            rank += 1
         if rank <= k:
             out[n] = rank
 

@@ -10,6 +10,9 @@ from models.kernels.jit import Array, kernel
 from models.kernels.topk import select
 from models.ranking.pool import Pool
 
+PINNED = -2
+"""Code of an item that the shop put at the top."""
+
 
 class Best(NamedTuple):
     """The k best candidates of n queries, best first."""
@@ -19,7 +22,7 @@ class Best(NamedTuple):
     scores: NDArray[np.float64]
     """float64[n, k]; 0 where there is no candidate."""
     codes: NDArray[np.int16]
-    """int16[n, k], as in `Pool`; -1 where there is no candidate."""
+    """int16[n, k], as in `Pool`, or `PINNED`; -1 where there is no candidate."""
 
 
 def best(pool: Pool, scores: Floats, k: int) -> Best:

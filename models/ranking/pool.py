@@ -41,8 +41,8 @@ class Merger:
 
     Parameters
     ----------
-    offered
-        Which items may be recommended now, bool[capacity]; others are no candidates.
+    capacity
+        Number of item rows.
     weights
         Weight of each generator that proposes, in the order of the proposals.
     generators
@@ -56,22 +56,26 @@ class Merger:
     >>> proposed = [Candidates(np.array([[5, 6]], np.int32), np.array([[4.0, 2.0]], np.float32),
     ...                        np.zeros((1, 2), np.int8))]
     >>> queries = query_batch([[3]])
-    >>> merger = Merger(np.ones(10, np.bool_), [1.0], 1, 3)
-    >>> merger.merge(queries, proposed, np.zeros((1, 0), np.int32)).rows.tolist()
+    >>> merger = Merger(10, [1.0], 1, 3)
+    >>> merger.merge(queries, proposed, np.zeros((1, 0), np.int32), np.ones(10, np.bool_)).rows.tolist()
     [[3, 5, 6]]
     """
 
-    def __init__(
-        self, offered: NDArray[np.bool_], weights: Sequence[float], generators: int, width: int
-    ) -> None:
-        self._offered = offered
-        self._scratch = Scratch((len(offered), np.int32), (len(offered), np.bool_))  # column; excluded
+    def __init__(self, capacity: int, weights: Sequence[float], generators: int, width: int) -> None:
+        self._scratch = Scratch((capacity, np.int32), (capacity, np.bool_))  # column; excluded
         self._weights = np.asarray(weights, np.float32)
         self._generators, self._width = generators, width
 
-    def merge(self, queries: QueryBatch, proposals: Sequence[Candidates], excluded: Rows) -> Pool:
+    def merge(
+        self,
+        queries: QueryBatch,
+        proposals: Sequence[Candidates],
+        excluded: Rows,
+        offered: NDArray[np.bool_],
+    ) -> Pool:
         """The union of the proposals without `excluded` (int32[n, any], padded with -1), cut to the width.
 
+        Only what is `offered`, bool[capacity], is a candidate.
         The proposals are of the first generators, in order; the scores of all others are 0.
         """
         n = len(queries.history)
@@ -87,7 +91,7 @@ class Merger:
             for part in zip(*((p.rows, p.scores, p.sources) for p in proposals), strict=True)
         )
         _merge(
-            queries.history, excluded, rows, scores, sources, starts, self._weights, self._offered,
+            queries.history, excluded, rows, scores, sources, starts, self._weights, offered,
             self._scratch.arrays, *out,
         )  # fmt: skip
         return out

@@ -7,6 +7,7 @@ import numpy as np
 from models.catalog import Catalog
 from models.core import QueryBatch, Rows
 from models.kernels.jit import Array, kernel
+from models.rerank.item_data import ItemData
 
 
 class AtMost:
@@ -27,7 +28,8 @@ class AtMost:
     >>> from models.small_batches import query_batch
     >>> catalog, dropped = Catalog(10), np.zeros((1, 3), np.int32)
     >>> catalog.put(np.arange(3), columns(Entry(brand=brand) for brand in ("Fjell", "Fjell", "Tork")))
-    >>> AtMost("brand", 1).apply(np.array([[0, 1, 2]], np.int32), dropped, 7, query_batch([[5]]), catalog)
+    >>> data = ItemData.empty(10, catalog)
+    >>> AtMost("brand", 1).apply(np.array([[0, 1, 2]], np.int32), dropped, 7, query_batch([[5]]), data)
     >>> dropped.tolist()
     [[0, 7, 0]]
     """
@@ -39,10 +41,14 @@ class AtMost:
             raise ValueError("n: must be at least 1")
         self._of, self._most = of, n
 
-    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, catalog: Catalog) -> None:
+    def acts(self, catalog: Catalog) -> bool:
+        """Whether it is known what is of one name."""
+        return catalog.in_use
+
+    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, data: ItemData) -> None:
         """Drop the items after the n-th of their name."""
         slots = 1 << (2 * rows.shape[1]).bit_length()  # a table of names that is half full at most
-        _apply(rows, dropped, number, self._codes(catalog), self._most, slots)
+        _apply(rows, dropped, number, self._codes(data.catalog), self._most, slots)
 
     def _codes(self, catalog: Catalog) -> Array:
         return catalog["categories"][:, 0] if self._of == "category" else catalog[self._of]

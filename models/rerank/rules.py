@@ -3,23 +3,35 @@
 import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.catalog import Catalog
 from models.core import Floats, QueryBatch, Rows
 from models.kernels.jit import Array, kernel
-from models.ranking.best import Best, best
+from models.ranking.best import PINNED, Best, best
 from models.ranking.pool import Pool
+from models.rerank.boost import Boost, Bury
+from models.rerank.diversity import Diversity
+from models.rerank.hidden import Adult, Hidden
+from models.rerank.item_data import ItemData
 from models.rerank.limit import AtMost, one_of_group
+from models.rerank.novelty import Novelty
+from models.rerank.pin import Pin
+from models.rerank.price import PriceBand
 from models.rerank.seen import NotBought, NotRecent
 
 
-class Rule(Protocol):
-    """Leaves items out of ranked lists; it keeps no state."""
+@runtime_checkable
+class Dropping(Protocol):
+    """A rule that leaves items out of ranked lists; it keeps no state."""
 
-    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, catalog: Catalog) -> None:
+    def acts(self, catalog: Catalog) -> bool:
+        """Whether it can drop anything."""
+
+    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, data: ItemData) -> None:
         """Set `dropped`, int32[n, m], to `number` where an item must not be listed.
 
         `rows`, int32[n, m], are best first, padded with -1; what an earlier rule dropped is not 0, does not
@@ -27,11 +39,45 @@ class Rule(Protocol):
         """
 
 
+@runtime_checkable
+class Weighing(Protocol):
+    """A rule that changes the scores of candidates before they are sorted."""
+
+    def weigh(self, rows: Rows, scores: Floats, queries: QueryBatch, data: ItemData) -> None:
+        """Change `scores`, float32[n, m], in place; above 0 they stay above 0."""
+
+
+@runtime_checkable
+class Pinning(Protocol):
+    """A rule that puts items at the top."""
+
+    def pinned(self, queries: QueryBatch, data: ItemData) -> Rows:
+        """Rows that come first, int32[n, any]; -1 where there is none."""
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A rule that chooses a list from a longer ranked one."""
+
+    def choose(self, ranked: Best, k: int, data: ItemData) -> Best:
+        """The k items of each list that are chosen."""
+
+
+Rule = Dropping | Weighing | Pinning | Choosing
+
 RULES: dict[str, Callable[..., Rule]] = {
     "one-of-group": one_of_group,
     "not-bought": NotBought,
     "not-recent": NotRecent,
     "at-most": AtMost,
+    "hidden": Hidden,
+    "adult": Adult,
+    "price-band": PriceBand,
+    "boost": Boost,
+    "bury": Bury,
+    "pin": Pin,
+    "novelty": Novelty,
+    "diversity": Diversity,
 }
 """Constructor by name; its arguments are the parameters in the settings."""
 AHEAD = 3
@@ -67,7 +113,10 @@ def make_rule(setting: Mapping[str, Any]) -> tuple[str, Rule]:
 
 
 class Rules:
-    """Applies rules one after the other, and counts what each drops.
+    """Applies rules to ranked lists, and counts what each drops.
+
+    First those that weigh change the scores, then the pinned items come to the top, then others drop, one
+    after the other, and at last those that choose do; among its like, each acts in the order of the settings.
 
     Parameters
     ----------
@@ -79,53 +128,103 @@ class Rules:
     >>> from models.small_batches import query_batch
     >>> rules = Rules([{"rule": "not-recent", "last": 1}])
     >>> rows = np.array([[7, 8, 9]], np.int32)
-    >>> rules.dropped_by(rows, query_batch([[8]]), Catalog(10)).tolist()
+    >>> rules.dropped_by(rows, query_batch([[8]]), ItemData.empty(10)).tolist()
     [[0, 1, 0]]
     """
 
     def __init__(self, settings: Sequence[Mapping[str, Any]] = ()) -> None:
         rules = [make_rule(setting) for setting in settings]
-        self.names = [name for name, _ in rules]
-        """Name of each rule, in their order."""
-        self._rules = [rule for _, rule in rules]
-        self._by_catalog_alone = all(isinstance(rule, AtMost) for rule in self._rules)
-        self._counts = np.zeros(len(rules) + 1, np.int64)
+        self._dropping = [(name, rule) for name, rule in rules if isinstance(rule, Dropping)]
+        self._weighing = [rule for _, rule in rules if isinstance(rule, Weighing)]
+        self._pinning = [rule for _, rule in rules if isinstance(rule, Pinning)]
+        self._choosing = [rule for _, rule in rules if isinstance(rule, Choosing)]
+        self._counts = np.zeros(len(self._dropping) + 1, np.int64)
         self._lock = threading.Lock()
 
     def act(self, catalog: Catalog) -> bool:
+        """Whether any rule can change a list."""
+        return bool(self._weighing or self._pinning or self._choosing) or self.drop(catalog)
+
+    def drop(self, catalog: Catalog) -> bool:
         """Whether any rule can drop anything."""
-        return bool(self._rules) and (catalog.in_use or not self._by_catalog_alone)
+        return any(rule.acts(catalog) for _, rule in self._dropping)
 
     @property
     def dropped(self) -> dict[str, int]:
         """Items that each rule dropped so far from lists in which they would have been, by its name."""
-        counts = dict.fromkeys(self.names, 0)
-        for name, count in zip(self.names, self._counts[1:].tolist(), strict=True):
+        counts = dict.fromkeys((name for name, _ in self._dropping), 0)
+        for (name, _), count in zip(self._dropping, self._counts[1:].tolist(), strict=True):
             counts[name] += count
         return counts
 
-    def best(self, pool: Pool, scores: Floats, queries: QueryBatch, catalog: Catalog, k: int) -> Best:
-        """The k best by `scores`, float32[n, m], that no rule drops; as `models.ranking.best.best`.
+    def best(
+        self,
+        pool: Pool,
+        scores: Floats,
+        queries: QueryBatch,
+        data: ItemData,
+        k: int,
+        excluded: Rows,
+        offered: NDArray[np.bool_],
+    ) -> Best:
+        """The k best by `scores`, float32[n, m], which may be changed, that no rule drops.
 
-        Sorting all candidates costs more than all rules: mostly the first ones are enough.
+        `excluded`, int32[n, any] padded with -1, may not be pinned, nor what is not `offered`,
+        bool[capacity].  Sorting all candidates costs more than all rules: mostly the first are enough.
         """
-        shape, width = (len(scores), k), scores.shape[1]
+        for rule in self._weighing:
+            rule.weigh(pool.rows, scores, queries, data)
+        pinned = self._pinned(queries, data, excluded, offered)
+        if pinned.shape[1]:
+            scores[(pool.rows[:, :, None] == pinned[:, None]).any(-1)] = 0
+        length, width = (AHEAD * k if self._choosing else k), scores.shape[1]
+        shape = len(scores), length
         lists = Best(np.empty(shape, np.int32), np.empty(shape, np.float64), np.empty(shape, np.int16))
         for sorted_width in (min(AHEAD * k, width), width):
             ranked, counts = best(pool, scores, sorted_width), np.zeros_like(self._counts)
-            _first(*ranked, self.dropped_by(ranked.rows, queries, catalog), *lists, counts)
-            if ((lists.rows[:, -1] >= 0) | (ranked.rows[:, -1] < 0)).all():
+            complete = ranked.rows[:, -1] < 0
+            ranked = _on_top(pinned, ranked)
+            _first(*ranked, self.dropped_by(ranked.rows, queries, data), *lists, counts)
+            if ((lists.rows[:, k - 1] >= 0) | complete).all():
                 break
         with self._lock:
             self._counts += counts
+        for chooser in self._choosing:
+            lists = chooser.choose(lists, k, data)
         return lists
 
-    def dropped_by(self, rows: Rows, queries: QueryBatch, catalog: Catalog) -> Rows:
-        """Which rule drops each item of ranked lists, int32[n, m]: 0: none, 1: the first."""
+    def _pinned(
+        self, queries: QueryBatch, data: ItemData, excluded: Rows, offered: NDArray[np.bool_]
+    ) -> Rows:
+        """Rows that come first, each once, int32[n, any], padded with -1."""
+        if not self._pinning:
+            return np.zeros((len(queries.history), 0), np.int32)
+        rows = np.concatenate([rule.pinned(queries, data) for rule in self._pinning], axis=1)
+        first = np.arange(rows.shape[1])
+        earlier = (rows[:, :, None] == rows[:, None]) & (first[:, None] > first)
+        left_out = ~offered[rows] | (rows[:, :, None] == excluded[:, None]).any(-1) | earlier.any(-1)
+        rows[left_out] = -1
+        return np.take_along_axis(rows, np.argsort(rows < 0, axis=1, kind="stable"), 1)
+
+    def dropped_by(self, rows: Rows, queries: QueryBatch, data: ItemData) -> Rows:
+        """Which rule drops each item of ranked lists, int32[n, m]: 0: none, 1: the first that drops."""
         dropped = np.zeros(rows.shape, np.int32)
-        for number, rule in enumerate(self._rules, 1):
-            rule.apply(rows, dropped, number, queries, catalog)
+        for number, (_, rule) in enumerate(self._dropping, 1):
+            if rule.acts(data.catalog):
+                rule.apply(rows, dropped, number, queries, data)
         return dropped
+
+
+def _on_top(pinned: Rows, ranked: Best) -> Best:
+    """The ranked lists with the pinned items before them, which score as high as the best."""
+    if not pinned.shape[1]:
+        return ranked
+    top = np.maximum(ranked.scores[:, :1], 1e-6)
+    rows = np.concatenate([pinned, ranked.rows], axis=1)
+    scores = np.concatenate([np.where(pinned >= 0, top, 0.0), ranked.scores], axis=1)
+    codes = np.concatenate([np.where(pinned >= 0, np.int16(PINNED), np.int16(-1)), ranked.codes], axis=1)
+    order = np.argsort(rows < 0, axis=1, kind="stable")
+    return Best(*(np.take_along_axis(part, order, 1) for part in (rows, scores, codes)))
 
 
 @kernel

@@ -5,9 +5,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from models.catalog import Catalog, code
-from models.core import BOUGHT, RETURNED, QueryBatch, Rows
+from models.catalog import Catalog
+from models.core import BOUGHT, RETURNED, QueryBatch, Rows, code
 from models.kernels.jit import Array, kernel
+from models.rerank.item_data import ItemData
 from models.units import DAY_MS, SECOND_MS
 
 DAY_S = DAY_MS // SECOND_MS
@@ -31,7 +32,7 @@ class NotBought:
     >>> from models.small_batches import query_batch
     >>> dropped, queries = np.zeros((1, 3), np.int32), query_batch([[7, 8]])
     >>> queries.kinds[0, 1] = BOUGHT
-    >>> NotBought().apply(np.array([[7, 8, 9]], np.int32), dropped, 1, queries, Catalog(10))
+    >>> NotBought().apply(np.array([[7, 8, 9]], np.int32), dropped, 1, queries, ItemData.empty(10))
     >>> dropped.tolist()
     [[0, 1, 0]]
     """
@@ -42,8 +43,13 @@ class NotBought:
         self._categories = np.array([code(name) for name in returns_after_days], np.uint32)
         self._after_s = np.array([days * DAY_S for days in returns_after_days.values()], np.float64)
 
-    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, catalog: Catalog) -> None:
+    def acts(self, catalog: Catalog) -> bool:
+        """True: the history is known without a catalog."""
+        return True
+
+    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, data: ItemData) -> None:
         """Drop what was bought."""
+        catalog = data.catalog
         _not_bought(
             rows, dropped, number, queries.history, queries.kinds, queries.ages,
             catalog["group"], catalog["categories"], self._categories, self._after_s,
@@ -63,8 +69,8 @@ class NotRecent:
     Examples
     --------
     >>> from models.small_batches import query_batch
-    >>> dropped = np.zeros((1, 3), np.int32)
-    >>> NotRecent(1).apply(np.array([[7, 8, 9]], np.int32), dropped, 1, query_batch([[8, 9]]), Catalog(10))
+    >>> dropped, data = np.zeros((1, 3), np.int32), ItemData.empty(10)
+    >>> NotRecent(1).apply(np.array([[7, 8, 9]], np.int32), dropped, 1, query_batch([[8, 9]]), data)
     >>> dropped.tolist()
     [[0, 1, 0]]
     """
@@ -74,7 +80,11 @@ class NotRecent:
             raise ValueError("last: must be at least 1")
         self._last = last
 
-    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, catalog: Catalog) -> None:
+    def acts(self, catalog: Catalog) -> bool:
+        """True: the history is known without a catalog."""
+        return True
+
+    def apply(self, rows: Rows, dropped: Rows, number: int, queries: QueryBatch, data: ItemData) -> None:
         """Drop the latest items."""
         _not_recent(rows, dropped, number, queries.history[:, : self._last])
 

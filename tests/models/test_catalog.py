@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.catalog import CATEGORIES, NEVER_S, Catalog, Entry, code
-from models.core import Example, Query
+from models.catalog import CATEGORIES, NEVER_S, Catalog, Entry
+from models.core import Example, Query, code
 from models.model import Model
 from models.recommender import Recommender
 from tests.models.arrays import put

@@ -175,4 +175,4 @@ def test_rules_are_changed_as_json_and_a_wrong_one_is_refused(worker: Worker):
     for wrong in ('[{"rule": "nothing"}]', '[{"rule": "at-most", "n": 0}]', "not-recent", '[["not-recent"]]'):
         status, problem = post(worker, "/settings", {"setting": "rules", "value": wrong, "who": "ann"})
         assert (status, "rule" in problem["detail"]) == (400, True)
-    assert worker.serving.recommender.rules.names == ["not-recent"]
+    assert list(worker.serving.recommender.rules.dropped) == ["not-recent"]

@@ -53,9 +53,9 @@ def test_the_pool_is_the_union_cut_by_the_prior(width):
     excluded = np.where(rng.random((n, 5)) < 0.5, rng.integers(0, CAPACITY, (n, 5)), -1).astype(np.int32)
     excluded[:, 0] = history[:, 0]
     proposed = [proposals(rng, n, k) for k in (30, 40, 50)]
-    merger = Merger(np.ones(CAPACITY, np.bool_), weights, 4, width)
+    merger = Merger(CAPACITY, weights, 4, width)
     for _ in range(2):  # scratch is clean again
-        pool = merger.merge(query_batch(history), proposed, excluded)
+        pool = merger.merge(query_batch(history), proposed, excluded, np.ones(CAPACITY, np.bool_))
         for q in range(n):
             expected = naive(q, history, excluded, proposed, weights, width)
             count = pool.counts[q]
@@ -79,6 +79,6 @@ def test_the_users_own_items_come_first_and_are_never_cut():
         np.linspace(1, 0.1, 100, dtype=np.float32)[None],
         np.zeros((1, 100), np.int8),
     )
-    merger = Merger(np.ones(CAPACITY, np.bool_), [1.0], 1, 16)
-    pool = merger.merge(query_batch(history), [many], np.zeros((1, 0), np.int32))
+    merger = Merger(CAPACITY, [1.0], 1, 16)
+    pool = merger.merge(query_batch(history), [many], np.zeros((1, 0), np.int32), np.ones(CAPACITY, np.bool_))
     assert pool.rows[0].tolist() == [7, 8, 9, 299, *range(100, 112)]
