@@ -8,16 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from models.catalog import Entry
-from streams.messages import (
-    MAX_ID_BYTES,
-    Id,
-    Malformed,
-    Milliseconds,
-    Name,
-    Timestamp,
-    malformed,
-    unreadable,
-)
+from streams.messages import MAX_ID_BYTES, Id, Malformed, Milliseconds, Name, Timestamp, malformed, unreadable
 
 MAX_BYTES = 1_000_000
 """Size of a record, at most: Kafka's default limit of a message."""

@@ -6,7 +6,8 @@ import msgspec
 
 from models.core import Example
 from streams.catalog_messages import CatalogItem
-from streams.messages import DeadLetter, Event, MetricsRow, Recommendation, SettingChange
+from streams.event_messages import Event
+from streams.messages import DeadLetter, MetricsRow, Recommendation, SettingChange
 
 RECORDS: dict[str, Any] = {
     "events": Event,

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.core import Slate
-from streams.messages import Event, decode_example, decode_recommendation, encode
+from streams.event_messages import Event
+from streams.messages import decode_example, decode_recommendation, encode
 from streams.settings import Settings
 from streams.step.policy import SessionLimits
 from streams.step.users import User, Verdict, advance, decode_user

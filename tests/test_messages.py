@@ -9,16 +9,15 @@ import pytest
 from models.core import Example, Shown
 from streams import messages
 from streams.catalog_messages import CatalogItem
+from streams.event_messages import Event, decode_event
 from streams.messages import (
     DeadLetter,
-    Event,
     Malformed,
     MetricsRow,
     Process,
     Recommendation,
     Recommended,
     SettingChange,
-    decode_event,
     encode,
 )
 from streams.schemas import RECORDS, schema

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streams import messages
+from streams import event_messages, messages
 from streams.schemas import RECORDS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "messages.md").read_text()
@@ -25,7 +25,7 @@ def test_the_example_is_a_record_with_every_field(name):
 
 def test_the_example_of_a_request_is_a_valid_event():
     (example,) = re.findall(r"`(\{.*?\})`", SECTIONS["events"])
-    assert messages.decode_event(example.encode()).type == "request"
+    assert event_messages.decode_event(example.encode()).type == "request"
 
 
 def test_every_reason_and_header_is_listed():

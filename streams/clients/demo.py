@@ -28,8 +28,9 @@ from streams.clients.publish import MIN_SLEEP_S, EventProducer, ScheduledEvent, 
 from streams.clients.shop import Shop
 from streams.clients.subscribe import follow, records
 from streams.errors import UserError
+from streams.event_messages import Event
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
-from streams.messages import Event, Recommendation, decode_recommendation, now_ms
+from streams.messages import Recommendation, decode_recommendation, now_ms
 from streams.setting_origins import origins
 from streams.settings import PREFIX, Settings, load
 from streams.topics import topics

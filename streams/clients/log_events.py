@@ -8,7 +8,8 @@ from streams.clients.log_errors import BadRow
 from streams.clients.log_ids import NO_VALUE
 from streams.clients.log_rows import Row
 from streams.clients.log_times import Times
-from streams.messages import Event, Malformed, encode
+from streams.event_messages import Event
+from streams.messages import Malformed, encode
 
 DEFAULT_TYPE = "view"
 

@@ -21,7 +21,7 @@ from streams.clients.log_json import read_json_lines
 from streams.clients.log_lines import fraction, open_lines
 from streams.clients.log_rows import Reading, read_table
 from streams.clients.log_times import Times
-from streams.messages import Event, decode_event
+from streams.event_messages import Event, decode_event
 
 
 class Log:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from streams import messages
+from streams import event_messages, messages
 from streams.clients.progress import Show
 from streams.kafka.client import producer_config
 from streams.settings import Settings
@@ -64,11 +64,11 @@ class ScheduledEvent(NamedTuple):
     """Seconds after the start."""
     arrival: int | None
     """ms since the epoch; None: the event is live and has no header."""
-    event: messages.Event
+    event: event_messages.Event
 
 
 def schedule(
-    events: Iterable[messages.Event],
+    events: Iterable[event_messages.Event],
     *,
     live: bool = False,
     rate: float | None = None,
@@ -76,7 +76,7 @@ def schedule(
 ) -> Iterator[ScheduledEvent]:
     """Schedule events at `rate` per second, at `speed` times the pace at which they happened, or at once."""
     if live:
-        pairs: Iterable[tuple[messages.Event, int | None]] = ((event, None) for event in events)
+        pairs: Iterable[tuple[event_messages.Event, int | None]] = ((event, None) for event in events)
     else:
         events, copy = tee(events)
         pairs = zip(events, arrivals(event.time_ms for event in copy), strict=True)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from streams.catalog_messages import CatalogItem
-from streams.messages import Event, Recommendation
+from streams.event_messages import Event
+from streams.messages import Recommendation
 
 CATEGORIES = ("boots", "tents", "stoves", "ropes", "maps", "packs", "lamps", "jackets", "bikes", "kayaks")
 GO_TOGETHER = 6

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from models.core import Example
 from streams.clients.publish import MAX_DISORDER, arrivals, schedule
-from streams.messages import Event
+from streams.event_messages import Event
 from streams.offline.options import EvaluationOptions
 from streams.settings import Settings
 from streams.step.accept import accept, example

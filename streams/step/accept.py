@@ -6,7 +6,8 @@ Serving and evaluation share these functions.
 from msgspec import Struct
 
 from models.core import Example, Query, Shown
-from streams.messages import Event, Malformed, decode_event
+from streams.event_messages import Event, decode_event
+from streams.messages import Malformed
 from streams.step.clock import in_seconds, safe_time
 from streams.step.dead_letters import MOST_BATCH_BYTES, UNREAD
 from streams.step.policy import ServingPolicy

@@ -10,14 +10,8 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from models.core import Query, Slate
-from streams.messages import (
-    DeadLetter,
-    Event,
-    Malformed,
-    Recommendation,
-    Recommended,
-    encode,
-)
+from streams.event_messages import Event
+from streams.messages import DeadLetter, Malformed, Recommendation, Recommended, encode
 from streams.step.accept import Accepted, accept, could_see, decode, example, require_milliseconds
 from streams.step.clock import arrival, is_replayed, kafka_time
 from streams.step.dead_letters import DETAIL_LENGTH, fitted

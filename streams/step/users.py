@@ -13,7 +13,7 @@ from hashlib import blake2b
 import msgspec
 
 from models.core import HISTORY, Query
-from streams.messages import Event
+from streams.event_messages import Event
 from streams.step.policy import SessionLimits
 
 ID_BYTES = 8

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from streams.messages import Event
+from streams.event_messages import Event
 from streams.step.policy import SessionLimits
 from streams.step.users import User, advance
 

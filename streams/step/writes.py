@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import NamedTuple
 
-from streams.messages import Event
+from streams.event_messages import Event
 
 Headers = list[tuple[str, bytes | None]]
 OutputRecord = tuple[bytes | None, bytes | None, Headers]

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
-from streams.messages import Event
+from streams.event_messages import Event
 from streams.printable import printable_json
 from streams.runtime.serving import Serving
 from streams.step.serve import Record

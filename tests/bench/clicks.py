@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.messages import Event
+from streams.event_messages import Event
 
 ITEMS = 40_000
 SUCCESSORS = 8

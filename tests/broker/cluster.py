@@ -27,10 +27,11 @@ from deploy.kafka import free_port
 from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.model import Model
 from streams import topics
+from streams.event_messages import Event
 from streams.kafka.admin import create
 from streams.kafka.client import confluent, producer_config
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
-from streams.messages import Event, decode_recommendation, encode
+from streams.messages import decode_recommendation, encode
 from streams.settings import Settings
 from streams.step.users import User, decode_user
 

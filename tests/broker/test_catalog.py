@@ -9,8 +9,9 @@ import pytest
 from confluent_kafka import Producer
 
 from streams.catalog_messages import CatalogItem, encode_item
+from streams.event_messages import Event
 from streams.kafka.client import producer_config
-from streams.messages import DeadLetter, Event, decode_recommendation, encode, now_ms
+from streams.messages import DeadLetter, decode_recommendation, encode, now_ms
 from tests.broker.cluster import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(600)

@@ -6,7 +6,8 @@ from models.evaluation.evaluated import EvaluatedRecommender
 from models.evaluation.example_columns import example_columns
 from models.evaluation.exclusions import exclude_latest
 from models.evaluation.run import run
-from streams.messages import Event, decode_recommendation
+from streams.event_messages import Event
+from streams.messages import decode_recommendation
 from streams.offline.examples import LabelledExamples, LogCounts, read_examples
 from streams.offline.options import EvaluationOptions
 from streams.offline.plan import plan

@@ -5,9 +5,10 @@ import urllib.request
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.event_messages import Event
 from streams.kafka.admin import create
 from streams.kafka.client import confluent
-from streams.messages import Event, encode
+from streams.messages import encode
 from tests.broker.cluster import LONG_AGO, Cluster, Process, clicks, wait_for
 from tests.web.worker import samples
 

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.units import HOUR_MS
-from streams.messages import decode_event, decode_recommendation
+from streams.event_messages import decode_event
+from streams.messages import decode_recommendation
 from streams.monitor.counts import AGE_BUCKETS_MS
 from tests.broker.cluster import Cluster, Process, clicks, wait_for
 

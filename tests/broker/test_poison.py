@@ -14,8 +14,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from streams import topics
 from streams.clients.subscribe import follow, records
+from streams.event_messages import Event
 from streams.kafka.client import confluent, producer_config
-from streams.messages import DeadLetter, Event, decode_example, decode_recommendation, encode, now_ms
+from streams.messages import DeadLetter, decode_example, decode_recommendation, encode, now_ms
 from streams.step.dead_letters import CUT_BYTES, MOST_BATCH_BYTES, UNREAD, own_headers
 from streams.step.users import decode_user
 from tests.broker.cluster import Cluster, Process, wait_for

@@ -8,7 +8,8 @@ import pytest
 
 from models.core import Query
 from models.units import DAY_MS
-from streams.messages import DeadLetter, Event, encode
+from streams.event_messages import Event
+from streams.messages import DeadLetter, encode
 from tests.broker.cluster import LONG_AGO, Cluster, clicks, embedded_cluster, event_counts, wait_for
 from tests.test_messages import body
 

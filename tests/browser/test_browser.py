@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from streams.messages import Event
+from streams.event_messages import Event
 from tests.broker.cluster import Cluster, Process, clicks, wait_for
 from tests.browser.chromium import faults, launched, opened
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streams import messages
+from streams import event_messages, messages
 from streams.clients.subscribe import follow, format_json, format_line, records
 from streams.settings import load
 from tests.cli.invoke import run
@@ -20,7 +20,7 @@ def last_line(result) -> str:
     return result.stderr.splitlines()[-1]
 
 
-def published(topic_prefix: str, *args: str) -> list[messages.Event]:
+def published(topic_prefix: str, *args: str) -> list[event_messages.Event]:
     """The events that `freshet publish` delivers."""
     consumer = follow(load(), "events")
     result = run("publish", *args)
@@ -29,7 +29,7 @@ def published(topic_prefix: str, *args: str) -> list[messages.Event]:
     values: list[bytes] = []
     while len(values) < expected:
         values += [record.value() for record in records(consumer, 1)]
-    return [messages.decode_event(value) for value in values]
+    return [event_messages.decode_event(value) for value in values]
 
 
 def test_the_options_reach_the_reader(topic_prefix):

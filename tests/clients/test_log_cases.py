@@ -8,7 +8,8 @@ import pytest
 
 from streams.clients.log_errors import BadLog, BadRow
 from streams.clients.logs import Log, open_log
-from streams.messages import Event, Malformed, decode_event, encode
+from streams.event_messages import Event, decode_event
+from streams.messages import Malformed, encode
 
 CASES = Path(__file__).parent / "cases"
 NOON = 1_769_860_800_000

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streams import messages
+from streams import event_messages, messages
 from streams.clients.log_errors import BadLog, BadRow
 from streams.clients.logs import open_log
 
@@ -26,7 +26,7 @@ def test_csv_columns_with_common_names():
         "value": "price*quantity",
     }
     assert list(log) == [
-        messages.Event(event_id="r-2", user="ann", item="tent", type="cart", time=7, value=10.0)
+        event_messages.Event(event_id="r-2", user="ann", item="tent", type="cart", time=7, value=10.0)
     ]
 
 
@@ -116,7 +116,7 @@ def test_gzip_is_recognised_by_its_bytes(text):
 
 def test_an_event_of_a_log_can_be_published():
     (event,) = read("user,item,time,device\nänn,ten🏕t,1,phone\n", context=["device"])
-    assert messages.decode_event(messages.encode(event)) == event
+    assert event_messages.decode_event(messages.encode(event)) == event
 
 
 BAD_CSV = {

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from streams import messages
+from streams import event_messages
 from streams.clients.publish import EventProducer, ScheduledEvent, arrivals, publish_events, schedule
 from streams.kafka.embedded import PARTITIONS, EmbeddedBroker
 from streams.settings import Settings
@@ -14,8 +14,8 @@ from streams.settings import Settings
 MONTH = 30 * 86_400_000
 
 
-def event(n: int, time: int | None = None) -> messages.Event:
-    return messages.Event(
+def event(n: int, time: int | None = None) -> event_messages.Event:
+    return event_messages.Event(
         event_id=f"r-{n}", user=f"u{n % 50}", item="i", type="view", time=n if time is None else time
     )
 
@@ -116,7 +116,7 @@ def test_events_are_keyed_by_user_and_carry_their_arrival(broker):
     records = read(broker, "events", 500)
     assert len(records) == 500
     for record in records:
-        payload = messages.decode_event(record.value())
+        payload = event_messages.decode_event(record.value())
         assert record.key() == payload.user.encode()
         assert record.headers() == [("replay", str(payload.time).encode())]
     assert len({(record.key(), record.partition()) for record in records}) == 50
@@ -138,7 +138,9 @@ def test_a_full_buffer_is_waited_for(broker):
 
 def test_what_is_refused_is_counted_with_its_reason(broker):
     producer = EventProducer(settings(broker), **{"message.max.bytes": 2000})
-    large = messages.Event(event_id="e", user="u", item="i", type="view", time=1, context={"a": "x" * 3000})
+    large = event_messages.Event(
+        event_id="e", user="u", item="i", type="view", time=1, context={"a": "x" * 3000}
+    )
     publish_events(schedule([event(1), large, event(2)]), producer, quiet)
     assert (producer.sent, producer.delivered, producer.failed) == (3, 2, 1)
     assert "too large" in producer.reason

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Producer
 
-from streams import messages
+from streams import event_messages, messages
 from streams.clients.publish import EventProducer, schedule
 from streams.clients.replay import Ledger, Replay, text
 from streams.clients.subscribe import follow, records
@@ -56,8 +56,8 @@ FOREIGN = [None, b"", b"[" * 100_000, b'{"event_id":"\xff"}', b'{"event_id":5}',
 """Values of dead letters that are not of this log."""
 
 
-def event(n: int, type: str = "view") -> messages.Event:
-    return messages.Event(event_id=f"r-{n}", user=f"u{n % 20}", item="i", type=type, time=1000 * n)
+def event(n: int, type: str = "view") -> event_messages.Event:
+    return event_messages.Event(event_id=f"r-{n}", user=f"u{n % 20}", item="i", type=type, time=1000 * n)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def answering(settings: Settings, *, silent: str = "", twice: str = "", refused:
     def answer() -> None:
         while not stop.is_set():
             for record in records(consumer, 0.05):
-                cause = messages.decode_event(record.value())
+                cause = event_messages.decode_event(record.value())
                 if cause.event_id in seen or cause.event_id == silent or cause.type == "impression":
                     continue
                 seen.add(cause.event_id)

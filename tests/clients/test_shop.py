@@ -3,7 +3,7 @@
 import random
 from collections import Counter, defaultdict
 
-from streams import messages
+from streams import event_messages, messages
 from streams.catalog_messages import decode_item, encode_item
 from streams.clients.shop import NOTHING, Shop
 from streams.messages import Recommendation, Recommended
@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_events_and_another_gives_others():
 
 def test_every_event_can_be_published():
     shop = events(1, 3000)
-    assert all(messages.decode_event(messages.encode(e)) == e for e in shop)
+    assert all(event_messages.decode_event(messages.encode(e)) == e for e in shop)
     assert {e.type for e in shop} == {"view", "cart", "purchase"}
     assert len({e.event_id for e in shop}) == 3000
 

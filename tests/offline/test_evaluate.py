@@ -16,7 +16,7 @@ from models.evaluation.protocols import FIRST_PIECES
 from models.registry import RANKERS
 from streams.cli import cli
 from streams.clients.logs import open_log
-from streams.messages import Event
+from streams.event_messages import Event
 from streams.offline.evaluate import evaluate
 from streams.offline.examples import LabelledExamples, LogCounts, read_examples, sort, with_event_weights
 from streams.offline.options import BadOptions, EvaluationOptions, duration_ms

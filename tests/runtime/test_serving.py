@@ -10,8 +10,9 @@ from confluent_kafka import Producer
 
 from models.checkpoint import CHECKPOINT_KEY, Checkpoint
 from models.core import Example, Query
+from streams.event_messages import Event
 from streams.kafka.embedded import EmbeddedBroker
-from streams.messages import Event, encode
+from streams.messages import encode
 from streams.step.serve import Record
 from streams.step.users import User, encode_user
 from streams.step.writes import Writes

@@ -4,7 +4,8 @@ import gzip
 
 import pytest
 
-from streams.messages import DeadLetter, Event, encode
+from streams.event_messages import Event
+from streams.messages import DeadLetter, encode
 from streams.settings import Settings
 from streams.step.dead_letters import CUT_BYTES, WHOLE_BYTES, fitted, own_headers
 from streams.topics import topics
@@ -62,7 +63,7 @@ def test_an_event_that_may_be_larger_is_kept_whole_where_it_is_allowed():
 
 def test_a_large_event_is_not_decoded(monkeypatch):
     """JSON of 14 MB takes half a second of the loop that serves."""
-    monkeypatch.setattr("streams.messages._decode_event", lambda value: pytest.fail("decoded"))
+    monkeypatch.setattr("streams.event_messages._decode_event", lambda value: pytest.fail("decoded"))
     value = encode(Event(event_id="1", user="ann", type="view", item="a" * 14_000_000, time=5))
     assert len(gzip.compress(value)) < 20_000, "any broker takes it"
     assert letters(Record(b"ann", value, 1))[0][3].reason == "too-large"

@@ -10,7 +10,8 @@ import pytest
 
 from models.core import Slate
 from streams import messages
-from streams.messages import DeadLetter, Event, decode_recommendation, encode
+from streams.event_messages import Event
+from streams.messages import DeadLetter, decode_recommendation, encode
 from streams.settings import Settings
 from streams.step.policy import ServingPolicy
 from streams.step.serve import serve

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from streams.messages import Event
+from streams.event_messages import Event
 from streams.step.policy import SessionLimits
 from streams.step.users import User, Verdict, advance, decode_user, encode_user
 

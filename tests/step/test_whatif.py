@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from streams.messages import Event
+from streams.event_messages import Event
 from streams.step.policy import SessionLimits
 from streams.step.users import User, advance
 from streams.step.whatif import STEP_MS, Counterfactual, changed, effective

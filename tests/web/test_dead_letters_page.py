@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from streams.messages import DeadLetter, decode_event
+from streams.event_messages import decode_event
+from streams.messages import DeadLetter
 from streams.settings import Settings
 from streams.step.clock import REPLAY_HEADER
 from streams.web import dead_letters_page

@@ -10,7 +10,8 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from streams import messages
-from streams.messages import Event, encode
+from streams.event_messages import Event
+from streams.messages import encode
 from streams.step.serve import serve
 from streams.step.writes import Writes
 from streams.web.viewers import BURST, MAX_VIEWERS, Viewer, Viewers
