@@ -253,3 +253,5 @@ class Slate(NamedTuple):
     scores: tuple[float, ...]
     reasons: tuple[str, ...]
     """Why each item is listed, in words."""
+    short: bool = False
+    """Whether it has fewer items than were asked for."""

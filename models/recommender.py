@@ -60,7 +60,7 @@ class Recommender:
     >>> examples = [Example("u", 0, 5, "click", "a"), Example("u", 1, 6, "click", "b", history=("a",))]
     >>> model.learn(examples)
     >>> Recommender(model, {"next": 1.0}).recommend([Query(("a",), 1, 9)], 5)
-    [Slate(items=('b',), scores=(1.0,), reasons=('often after a',))]
+    [Slate(items=('b',), scores=(1.0,), reasons=('often after a',), short=True)]
     """
 
     def __init__(
@@ -184,6 +184,7 @@ class Recommender:
                     tuple([ids[row] for row in items]),
                     tuple(scores),
                     tuple([reasons[code] for code in codes]),
+                    len(items) < ranked.rows.shape[1],
                 )
             )
         return slates

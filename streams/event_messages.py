@@ -21,6 +21,37 @@ from streams.messages import (
     unreadable,
 )
 
+ShopName = Annotated[str, Meta(min_length=1, max_length=300)]
+Names = Annotated[list[ShopName], Meta(min_length=1, max_length=100)]
+
+
+class PastEvent(Struct, frozen=True, array_like=True, gc=False):
+    """An event of a history that moves to another user."""
+
+    item: Id
+    type: Name
+    time: Milliseconds
+
+
+class PriceRange(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Prices that a request allows, both ends included."""
+
+    from_: float | None = msgspec.field(default=None, name="from")
+    to: float | None = None
+
+
+class Where(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Conditions on the catalog's fields, all of which the items of a list meet."""
+
+    category: Annotated[
+        ShopName | Names | None, Meta(description="a path; items of the categories below it are meant, too")
+    ] = None
+    brand: ShopName | Names | None = None
+    author: ShopName | Names | None = None
+    group: ShopName | Names | None = None
+    currency: ShopName | Names | None = None
+    price: float | PriceRange | None = None
+
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """On `events`, key = user id: something that a user did, or a `request` to recommend now."""
@@ -40,6 +71,34 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         Id | None, Meta(description="the recommendation that the event came from")
     ] = None
     context: Context = {}
+    placement: Annotated[
+        Name | None, Meta(description="of a request: the list that is asked for; without one the default")
+    ] = None
+    items: Annotated[
+        tuple[Id, ...], Meta(max_length=32, description="of a request: items to start from, latest last")
+    ] = ()
+    k: Annotated[
+        Annotated[int, Meta(ge=1, le=200)] | None, Meta(description="of a request: items in the list")
+    ] = None
+    where: Annotated[Where | None, Meta(description="of a request: which items may be listed")] = None
+    exclude: Annotated[
+        tuple[Id, ...], Meta(max_length=200, description="of a request: items that may not be listed")
+    ] = ()
+    brand: Annotated[
+        ShopName | None,
+        Meta(description="of `hide` and `unhide`: a brand, instead of an item"),
+    ] = None
+    attributes: Annotated[Context, Meta(description="of a profile: country, language, age band ...")] = {}
+    profiling: Annotated[
+        bool | None, Meta(description="of a profile: false ends everything personal, true begins it again")
+    ] = None
+    alias: Annotated[Id | None, Meta(description="of an alias: the user who this one turned out to be")] = (
+        None
+    )
+    moved: Annotated[
+        tuple[PastEvent, ...], Meta(max_length=1000, description="of a `merge`: events to be put in place")
+    ] = ()
+    hidden: Annotated[tuple[Id, ...], Meta(max_length=1000, description="of a `merge`: hidden items")] = ()
     schema: Annotated[int, Meta(ge=1, description="version of the record")] = msgspec.field(
         default=1, name="version"
     )
@@ -50,6 +109,10 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         return self.time if isinstance(self.time, int) else round(self.time.timestamp() * 1000)
 
 
+ITEMLESS = frozenset({"request", "profile", "merge"})
+"""Types of events that need no item; `alias`, `hide` and `unhide` need something instead of one."""
+CONTROL = frozenset({"request", "hide", "unhide", "profile", "alias", "merge"})
+"""Types of events that say what a user wants or is, and so teach nothing, whatever their weight."""
 _decode_event = msgspec.json.Decoder(Event).decode
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -64,7 +127,7 @@ def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
     >>> decode_event(b'{"event_id":"1","user":"u","type":"click","time":5}')
     Traceback (most recent call last):
     ...
-    streams.messages.Malformed: missing-field: only a request has no item
+    streams.messages.Malformed: missing-field: item: only request, profile, alias and merge have none
     """
     if not value:
         raise Malformed("empty", "the record has no value")
@@ -78,8 +141,8 @@ def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
         raise Malformed("invalid-utf8", str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Malformed(unreadable(value), str(error)) from None
-    if event.item is None and event.type != "request":
-        raise Malformed("missing-field", "only a request has no item")
+    if event.item is None:
+        _check_itemless(event)
     if event.value is not None and not math.isfinite(event.value):
         raise Malformed("out-of-range", "value is not finite")
     if not isinstance(event.time, int) and event.time < _EPOCH:
@@ -91,7 +154,7 @@ def decode_event(value: bytes | None, max_bytes: int = 65_536) -> Event:
     return event
 
 
-_OPTIONAL = frozenset(field.encode_name for field in fields(Event) if not field.required)
+_OPTIONAL = frozenset(field.encode_name for field in fields(Event) if not field.required) - {"profiling"}
 
 
 def _decode_without_absent(value: bytes, error: msgspec.ValidationError) -> Event:
@@ -107,7 +170,22 @@ def _decode_without_absent(value: bytes, error: msgspec.ValidationError) -> Even
     raise malformed(error) from None
 
 
+def _check_itemless(event: Event) -> None:
+    """Raise `Malformed` if an event without an item needs one, or the field that its type is about."""
+    if event.type in ("hide", "unhide"):
+        if event.brand is None:
+            raise Malformed("missing-field", f"{event.type} needs an item or a brand")
+    elif event.type == "alias":
+        if event.alias is None:
+            raise Malformed("missing-field", "alias: an event of this type says who the user is")
+        if event.alias == event.user:
+            raise Malformed("out-of-range", "alias: a user cannot be an alias of themself")
+    elif event.type not in ITEMLESS:
+        raise Malformed("missing-field", "item: only request, profile, alias and merge have none")
+
+
 def _check_bytes(event: Event) -> None:
-    for text in (event.event_id, event.user, event.item, event.session, event.recommendation_id):
+    ids = (event.event_id, event.user, event.item, event.session, event.recommendation_id, event.alias)
+    for text in (*ids, *event.items, *event.exclude, *event.hidden, *(past.item for past in event.moved)):
         if text is not None and len(text.encode()) > MAX_ID_BYTES:
             raise Malformed("out-of-range", f"an id of more than {MAX_ID_BYTES} bytes")

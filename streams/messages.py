@@ -60,6 +60,8 @@ REASONS = {
     "time-in-seconds": "a time in seconds since the epoch: expected milliseconds",
     "wrong-key": "the record's key is not the id of its user, or of its item in the catalog",
     "unknown-type": "an event type not in event_weights, with accept_unknown_types off",
+    "unknown-placement": "a request names a placement that is not in the setting placements",
+    "wrong-partition": "an alias whose key is not partitioned by murmur2: the other user is not found by it",
     "unprocessable": "a valid event that made the serving step fail; the detail is the error",
 }
 
@@ -89,7 +91,11 @@ class Recommendation(Struct, frozen=True, kw_only=True, gc=False):
             " user, the one with the higher offset is the newer; -1: an earlier version did not say it"
         ),
     ] = -1
+    placement: Annotated[str, Meta(description="the list that this is; empty: the default one")] = ""
     items: Annotated[list[Recommended], Meta(description="best first")]
+    short: Annotated[
+        bool, Meta(description="whether it has fewer items than were asked for: nothing more is allowed")
+    ] = False
     checkpoint: Annotated[
         int, Meta(description="checkpoint of the model that it came from; 0: nothing learnt yet")
     ]

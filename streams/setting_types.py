@@ -2,11 +2,56 @@
 
 import math
 import re
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
+import msgspec
+from msgspec import Meta, Struct
 from pydantic import AfterValidator
 
+from models.catalog_filter import CatalogFilter
 from models.rerank.rules import make_rule
+
+PLACEMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+class Placement(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A named list: for a product page, a basket, a category page, a mail."""
+
+    answers: frozenset[str] = frozenset()
+    """Types of events that are answered with this list, too, beside requests that name it."""
+    start: Literal["history", "item", "cart"] = "history"
+    """What it starts from: the user's history, the item of the event, or what is in the cart."""
+    generators: dict[str, Annotated[float, Meta(ge=0)]] | None = None
+    """Weights of the generators in its blend; None: the ranker of the settings orders all candidates."""
+    rules: list[dict[str, Any]] | None = None
+    """Its own rules; None: those of the settings."""
+    where: dict[str, Any] = {}
+    """What the catalog must say of its items (`models.catalog_filter`)."""
+    list_length: Annotated[int, Meta(ge=1, le=200)] | None = None
+    """Items in the list; None: as many as the settings say."""
+
+
+def make_placements(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Placement]:
+    """The placements of the setting; `ValueError` says which one is wrong, and why.
+
+    >>> make_placements({"basket": {"start": "cart"}})["basket"].start
+    'cart'
+    """
+    placements = {}
+    for name, setting in settings.items():
+        if not PLACEMENT_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name of up to 64 small letters, digits, - and _")
+        try:
+            placement = placements[name] = msgspec.convert(setting, Placement)
+            CatalogFilter(placement.where)
+            for rule in placement.rules or ():
+                make_rule(rule)
+            if placement.generators is not None and not any(placement.generators.values()):
+                raise ValueError("generators: at least one must have a weight above 0")
+        except (ValueError, msgspec.ValidationError) as error:
+            raise ValueError(f"{name}: {error}") from None
+    return placements
 
 
 def _host_name(host: str) -> str:
@@ -47,6 +92,11 @@ def _rules(settings: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
     return settings
 
 
+def _placements(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    make_placements(settings)
+    return settings
+
+
 Brokers = Annotated[str, AfterValidator(_brokers)]
 """Kafka's bootstrap servers as both clients take them: without a protocol and blanks."""
 HostName = Annotated[str, AfterValidator(_host_name)]
@@ -57,3 +107,5 @@ Parameters = Annotated[dict[str, dict[str, Any]], AfterValidator(_finite)]
 """Parameters by name, by what they are for; no number is NaN or infinite."""
 RuleSettings = Annotated[tuple[dict[str, Any], ...], AfterValidator(_rules)]
 """Rules in their order, each with its name as `rule` and its parameters."""
+PlacementSettings = Annotated[dict[str, dict[str, Any]], AfterValidator(_placements)]
+"""Placements by name, each with the fields of `Placement`."""

@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from models.registry import GENERATORS, RANKERS, default_weights
 from streams.errors import USAGE, UserError
-from streams.setting_types import Brokers, HostName, Parameters, RootPath, RuleSettings
+from streams.setting_types import Brokers, HostName, Parameters, PlacementSettings, RootPath, RuleSettings
 
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
@@ -125,6 +125,9 @@ class Settings(BaseSettings):
         ({"rule": "one-of-group"}, {"rule": "hidden"}, {"rule": "adult"}),
         description='what is changed in ranked lists, in this order: [{"rule": "at-most", "of": "brand"}]',
     )
+    placements: PlacementSettings = Field(
+        {}, description='named lists beside the default one: {"basket": {"start": "cart", "list_length": 5}}'
+    )
     recommender: Literal["model", "constant"] = Field(
         "model", description="constant: a fixed list, to measure the plumbing alone"
     )
@@ -209,15 +212,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> "Settings":
+        in_placements = {g for p in self.placements.values() for g in p.get("generators") or ()}
         decaying = [name for name, row in GENERATORS.items() if row.decays]
         for name, given, known in (
             ("generators", self.generators, GENERATORS),
             ("ranker", {self.ranker}, RANKERS),
             ("half_lives_h", self.half_lives_h, decaying),
             ("model_parameters", self.model_parameters, [*GENERATORS, *RANKERS]),
+            ("placements", in_placements, self.generators),
         ):
-            unknown = sorted(set(given) - set(known))
-            if unknown:
+            if unknown := sorted(set(given) - set(known)):
                 raise ValueError(f"{name}: unknown {', '.join(unknown)}; known: {', '.join(known)}")
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("sasl_username, sasl_password: needed when security_protocol is SASL_*")

@@ -47,7 +47,7 @@ class Topic:
     partitions: int
     config: dict[str, str]
     urgent: bool = False
-    """Whether the latency of its records matters: they are sent at once, others gather for a group commit."""
+    """Whether its records are sent at once, outside of transactions; others gather for a group commit."""
 
 
 def topics(settings: Settings) -> dict[str, Topic]:
@@ -58,7 +58,10 @@ def topics(settings: Settings) -> dict[str, Topic]:
 
     by_user = settings.partitions
     table = (
-        Topic("events", "user id", "what users did", by_user, retention(settings.events_retention_h)),
+        Topic(
+            "events", "user id", "what users did", by_user, retention(settings.events_retention_h),
+            urgent=True,
+        ),
         Topic("catalog", "item id", "the shop's items: titles, stock, prices", 1, COMPACTED),
         Topic(
             "recommendations", "user id", "the current one of each user", by_user, COMPACTED, urgent=True

@@ -15,12 +15,16 @@ SECTIONS = {part.split("\n", 1)[0]: part for part in PAGE.split("\n## ")}
 
 
 @pytest.mark.parametrize("name", ["events", "catalog", "recommendations", "examples", "metrics", "settings"])
-def test_the_example_is_a_record_with_every_field(name):
-    (example,) = re.findall(r"```json\n(.*?)```", SECTIONS[name], re.DOTALL)
+def test_the_examples_are_records_and_have_every_field(name):
+    blocks = re.findall(r"```json\n(.*?)```", SECTIONS[name], re.DOTALL)
+    examples = [text for block in blocks for text in (block.splitlines() if block[1] != "\n" else [block])]
     record = RECORDS[name]
-    assert msgspec.json.decode(example, type=record, strict=True)
     fields = {field.encode_name for field in msgspec.inspect.type_info(record).fields}
-    assert set(json.loads(example)) == fields - {"version"}
+    assert set().union(*map(json.loads, examples)) == fields - {"version"}
+    for example in examples:
+        assert msgspec.json.decode(example, type=record, strict=True)
+        if name == "events":
+            event_messages.decode_event(example.encode())
 
 
 def test_the_example_of_a_request_is_a_valid_event():

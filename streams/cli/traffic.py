@@ -173,26 +173,40 @@ def _linger(rate: float | None, speed: float | None, unpaced_ms: int) -> dict[st
     return {"linger.ms": 0 if rate or speed else unpaced_ms}
 
 
-@click.command(epilog=examples("freshet subscribe", "freshet subscribe --user ann --json -n 1"))
+@click.command(
+    epilog=examples(
+        "freshet subscribe",
+        "freshet subscribe --user ann --json -n 1",
+        "freshet subscribe --placement basket",
+    )
+)
 @click.option("--user", help="Only recommendations for this user.")
+@click.option("--placement", help='Only recommendations for this placement; "" is the default one.')
 @click.option("--json", "as_json", is_flag=True, help="Print the records as they are, one per line.")
 @click.option("--from-start", is_flag=True, help="Begin with the oldest record that Kafka has.")
 @click.option("-n", "count", type=click.IntRange(1), metavar="N", help="Stop after N records.")
 @brokers
 def subscribe(
-    user: str | None, as_json: bool, from_start: bool, count: int | None, brokers: str | None
+    user: str | None,
+    placement: str | None,
+    as_json: bool,
+    from_start: bool,
+    count: int | None,
+    brokers: str | None,
 ) -> int:
     """Follow the recommendations.
 
-    A line has the time, the user, the event that caused the list, the best items with their reasons, and
-    the ages.
+    A line has the time, the user, the placement if it is not the default one, the event that caused the
+    list, the best items with their reasons, and the ages.
     """
     from streams.clients.subscribe import follow, print_recommendations
 
     settings = connect(brokers, "recommendations")
     consumer = follow(settings, "recommendations", from_start=from_start)
     try:
-        print_recommendations(consumer, click.echo, user=user, as_json=as_json, count=count)
+        print_recommendations(
+            consumer, click.echo, user=user, placement=placement, as_json=as_json, count=count
+        )
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0

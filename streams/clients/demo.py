@@ -283,7 +283,8 @@ class Traffic:
         for record in records(self._consumer, min(wait_s, POLL_S)):
             if self._shop is not None:
                 recommendation = decode_recommendation(record.value() or b"")
-                self._recommended[recommendation.user] = recommendation
+                if not recommendation.placement:
+                    self._recommended[recommendation.user] = recommendation
         for child in self._children:
             child.check()
         show(self._line)

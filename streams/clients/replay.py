@@ -104,6 +104,7 @@ class Ledger:
 class _Answer(msgspec.Struct):
     event_id: str
     age_ms: int = 0
+    placement: str = ""
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -181,7 +182,7 @@ class Replay:
                 continue  # a dead letter of another producer's record
             if record.topic() == dead_letters:
                 self.ledger.add_dead_letter(answer.event_id)
-            else:
+            elif not answer.placement:  # events of some types cause other lists, too
                 self.ledger.add_recommendation(answer.event_id, answer.age_ms, now)
         return len(self.ledger.unanswered) < before
 

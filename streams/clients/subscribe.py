@@ -45,13 +45,15 @@ def records(consumer: Consumer, wait_s: float) -> list[Message]:
     return [m for m in (first, *consumer.consume(10_000, 0)) if m.error() is None]
 
 
-def recommendations(consumer: Consumer, user: str | None) -> Iterator[tuple[messages.Recommendation, bytes]]:
-    """Each recommendation, of one user or of all, with its bytes; never ends."""
-    key = None if user is None else user.encode()
+def recommendations(
+    consumer: Consumer, user: str | None, placement: str | None
+) -> Iterator[tuple[messages.Recommendation, bytes]]:
+    """Each recommendation, of one user and placement or of all, with its bytes; never ends."""
+    key = b"" if user is None else user.encode()
     while True:
         for record in records(consumer, 0.5):
             value = record.value()
-            if not value or (key is not None and record.key() != key):
+            if not value or not (record.key() or b"").startswith(key):
                 continue
             try:
                 recommendation = messages.decode_recommendation(value)
@@ -59,7 +61,8 @@ def recommendations(consumer: Consumer, user: str | None) -> Iterator[tuple[mess
                 place = f"partition {record.partition()}, offset {record.offset()}"
                 log.warning("%s is skipped: not a valid recommendation (%s)", place, error)
                 continue
-            yield recommendation, value
+            if user in (None, recommendation.user) and placement in (None, recommendation.placement):
+                yield recommendation, value
 
 
 def format_line(recommendation: messages.Recommendation) -> str:
@@ -75,8 +78,9 @@ def format_line(recommendation: messages.Recommendation) -> str:
     items = ", ".join(f"{item.item} ({item.reason})" for item in shown) or "nothing yet"
     model_age = recommendation.model_age_ms
     model = "none yet" if model_age is None else f"{model_age} ms"
+    placement = f"  {recommendation.placement}" if recommendation.placement else ""
     return printable(
-        f"{time:%H:%M:%S} {recommendation.user}  {recommendation.event_type}  {items}"
+        f"{time:%H:%M:%S} {recommendation.user}{placement}  {recommendation.event_type}  {items}"
         f"  [age {recommendation.age_ms} ms, model {model}]"
     )
 
@@ -93,11 +97,12 @@ def print_recommendations(
     write: Callable[[str], None],
     *,
     user: str | None = None,
+    placement: str | None = None,
     as_json: bool = False,
     count: int | None = None,
 ) -> None:
     """Write each recommendation as it arrives; returns after `count` of them."""
-    for n, (recommendation, value) in enumerate(recommendations(consumer, user), 1):
+    for n, (recommendation, value) in enumerate(recommendations(consumer, user, placement), 1):
         write(format_json(value) if as_json else format_line(recommendation))
         if n == count:
             break

@@ -1,8 +1,8 @@
 """Write what the step returns: few large record batches, many chunks at once.
 
-In this order: (1) the recommendations; (2) once Kafka has them, one transaction with everything else: other
-outputs, the changed values to the changelog, and the offsets of the events; (3) once it is committed, one
-RocksDB batch a partition, which also holds the changelog offset; (4) the acks.
+In this order: (1) the recommendations, and events for other users; (2) once Kafka has them, one transaction
+with everything else: other outputs, the changed values to the changelog, and the offsets of the events; (3)
+once it is committed, one RocksDB batch a partition, which also holds the changelog offset; (4) the acks.
 
 So a value in the changelog means that its outputs are in Kafka, once, and RocksDB is never ahead of the
 changelog.  A crash replays what is not committed, and the source offset inside each value skips what was
@@ -38,6 +38,8 @@ MOST_RECORDS = 24_000
 """Events that may wait to be durable; one chunk of more may, too.  It bounds memory, and the time that a
 revocation of partitions takes.  Not a number of chunks: at a low rate a chunk holds one event, and the
 recommendations of a few dozen would wait for each slow transaction."""
+LATE = "recommendations"
+"""The topic whose late writes are repaired."""
 GATHER_S = 0.1
 """Time for which a group gathers: it adds no latency to recommendations, and a transaction over all
 partitions costs as much as dozens of events."""
@@ -58,6 +60,7 @@ class _Chunk(NamedTuple):
 class _Urgent(NamedTuple):
     """A batch of urgent records on its way."""
 
+    topic: str
     partition: int
     delivery: Any
     size: int
@@ -67,7 +70,7 @@ class BatchWriter:
     """Pipelined writer for one `ChunkTable` and the output topics, given by short name.
 
     `most_records` events may wait to be durable; a group gathers for `gather_s`.  `late_writes` hears of
-    every batch of the urgent topic, `recommendations`.
+    every batch of `recommendations`.
     """
 
     def __init__(
@@ -183,14 +186,14 @@ class BatchWriter:
 
     async def _send_urgent(self, topic: str, partition: int, records: list[OutputRecord]) -> list[_Urgent]:
         sent = await send(self._app.producer._producer, self._topics[topic].name, partition, records)
-        if self._late_writes is not None:
+        if self._late_writes is not None and topic == LATE:
             self._late_writes.sent(partition, len(sent), records)
-        return [_Urgent(partition, delivery, count) for delivery, count in sent]
+        return [_Urgent(topic, partition, delivery, count) for delivery, count in sent]
 
     async def _delivered(self, sent: list[_Urgent]) -> None:
-        for partition, delivery, size in sent:
+        for topic, partition, delivery, size in sent:
             offset = (await delivery).offset
-            if self._late_writes is not None:
+            if self._late_writes is not None and topic == LATE:
                 self._late_writes.delivered(partition, offset, size)
 
     async def _send(

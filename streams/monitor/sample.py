@@ -72,7 +72,7 @@ class ServingSampler:
             | _labelled("lost_events", lost)
             | serving.table.repairs.counts()
             | {"catalog_rejected": serving.catalog.rejected}
-            | {f"rule_dropped:{name}": n for name, n in serving.recommender.rules.dropped.items()},
+            | {f"rule_dropped:{name}": n for name, n in serving.recommender.dropped.items()},
             {name: value for name, value in gauges.items() if value is not None},
             Process(
                 kind="serving",

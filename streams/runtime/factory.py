@@ -11,6 +11,7 @@ from models.registry import RANKERS
 from models.rerank.rules import Rules
 from models.units import HOUR_MS
 from streams.runtime.native_pools import bound_native_pools
+from streams.setting_types import Placement
 from streams.settings import BadSetting, Settings
 
 
@@ -62,7 +63,13 @@ def make_quality(settings: Settings, model: Model) -> LiveQuality:
     )
 
 
-def make_recommender(settings: Settings, model: Model, threads: int = 1) -> Recommender:
-    """A recommender over this model."""
-    rules = Rules(settings.rules)
-    return Recommender(model, settings.generators, settings.ranker, settings.list_latest, threads, rules)
+def make_recommender(
+    settings: Settings, model: Model, threads: int = 1, placement: Placement | None = None
+) -> Recommender:
+    """A recommender over this model, for a placement; None: the default one."""
+    weights, ranker, rules = settings.generators, settings.ranker, settings.rules
+    if placement is not None:
+        if placement.generators is not None:
+            weights, ranker = {n: w for n, w in placement.generators.items() if w > 0}, "blend"
+        rules = rules if placement.rules is None else tuple(placement.rules)
+    return Recommender(model, weights, ranker, settings.list_latest, threads, Rules(rules))

@@ -18,6 +18,7 @@ LIVE = {
     "half_lives_h": "on events from now on; earlier counts stay, and decay at the new rate",
     "list_length": "on lists from now on; a user keeps the old one until the next event",
     "rules": "on lists from now on; a user keeps the old one until the next event",
+    "placements": "on lists from now on; requests for one that is not there are dead letters",
     "answer_all_within_s": "from the next micro-batch on; from when on these are larger stays as configured",
     "answer_none_after_s": "from the next micro-batch on",
     "session_gap_s": "from each user's next event on; earlier sessions stay as they are",

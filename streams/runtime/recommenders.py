@@ -1,12 +1,13 @@
 """What a worker recommends from: the replica of the model, or a constant list."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from models.core import Query, Slate
-from models.rerank.rules import Rules
 from streams.kafka.replica import Replica
 from streams.runtime.catalog import LiveCatalog
 from streams.runtime.factory import make_recommender
+from streams.setting_types import make_placements
 from streams.settings import Settings
 
 PART = 256
@@ -21,8 +22,30 @@ class ModelRecommender:
     def __init__(self, replica: Replica, settings: Settings) -> None:
         self._replica = replica
         self._recommender = make_recommender(settings, replica.model, settings.ranking_threads)
-        self.recommend, self.popular = self._recommender.recommend, self._recommender.popular
-        self.rules = self._recommender.rules
+        self.popular = self._recommender.popular
+        self._placements = {
+            name: make_recommender(settings, replica.model, settings.ranking_threads, placement)
+            for name, placement in make_placements(settings.placements).items()
+        }
+
+    def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
+        """Recommend k items for each query, unless it asks for another number."""
+        if not any(query.placement for query in queries):
+            return self._recommender.recommend(queries, k)
+        slates: dict[int, Slate] = {}
+        for name in {query.placement for query in queries}:
+            members = [n for n, query in enumerate(queries) if query.placement == name]
+            recommender = self._placements.get(name, self._recommender)
+            slates |= zip(members, recommender.recommend([queries[n] for n in members], k), strict=True)
+        return [slates[n] for n in range(len(queries))]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Items that each rule dropped so far, in all placements, by its name."""
+        counts = Counter(self._recommender.rules.dropped)
+        for recommender in self._placements.values():
+            counts.update(recommender.rules.dropped)
+        return dict(counts)
 
     @property
     def checkpoint(self) -> int:
@@ -40,7 +63,7 @@ class ConstantRecommender:
 
     checkpoint = 0
     checkpoint_time: int | None = None
-    rules = Rules()
+    dropped: Mapping[str, int] = {}
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """K items that are always the same."""

@@ -151,7 +151,7 @@ class Serving:
     def _compiled(self, settings: Settings) -> ModelRecommender | ConstantRecommender:
         """A recommender whose kernels are compiled before it serves."""
         recommender = self._make_recommender(settings)
-        warm_up_recommender(recommender, settings.list_length)
+        warm_up_recommender(recommender, settings.list_length, settings.placements)
         return recommender
 
     def take_max_items(self) -> None:
@@ -175,7 +175,7 @@ class Serving:
         Their copies are kept in `folder`; by default in the data folder.
         """
         sys.setswitchinterval(SWITCH_S)
-        warm_up_recommender(self.recommender, self.settings.list_length)
+        warm_up_recommender(self.recommender, self.settings.list_length, self.settings.placements)
         warm_up_replica(self.settings)
         warm_up_catalog(self.settings)
         self.replica.start(folder)

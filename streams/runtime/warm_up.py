@@ -4,10 +4,12 @@ numba compiles a kernel for each memory layout of its arrays, and an array of on
 one of several: hence batches of one and of two.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from models.catalog import Entry, columns
-from models.core import Example, Query
+from models.core import Example, Profile, Query
 from streams.runtime.factory import make_model, make_quality, make_recommender
 from streams.settings import Settings
 from streams.step.serve import Recommender
@@ -17,10 +19,11 @@ SMALL = 100
 """Items of a model that is thrown away."""
 
 
-def warm_up_recommender(recommender: Recommender, k: int) -> None:
-    """Recommend lists of k items for empty queries, which compiles the kernels."""
+def warm_up_recommender(recommender: Recommender, k: int, placements: Iterable[str] = ()) -> None:
+    """Recommend lists of k items for empty queries, of each placement too, which compiles the kernels."""
     for size in ONE_AND_SEVERAL:
-        recommender.recommend([Query((), 0, 0)] * size, k)
+        for placement in ("", *placements):
+            recommender.recommend([Query((), 0, 0, placement=placement)] * size, k)
 
 
 def warm_up_replica(settings: Settings) -> None:
@@ -31,7 +34,7 @@ def warm_up_replica(settings: Settings) -> None:
 
 
 def warm_up_catalog(settings: Settings) -> None:
-    """Recommend from a small model with a catalog, which is thrown away: rules, and items without events."""
+    """Recommend from a small model with a catalog, which is thrown away: rules, filters, and new items."""
     small = settings.model_copy(update={"max_items": SMALL})
     model = make_model(small)
     known = [Example("u", n, n, "view", "0") for n in range(SMALL // 2)]
@@ -44,8 +47,11 @@ def warm_up_catalog(settings: Settings) -> None:
     model.catalog.put(rows, columns(Entry(text="warm up") for _ in items))
     model.refresh()
     recommender = make_recommender(small, model)
-    for size in ONE_AND_SEVERAL:
-        recommender.recommend([Query(("1",), 1, 0)] * size, small.list_length)
+    plain = Query(("1",), 1, 0)
+    somebody = plain._replace(profile=Profile({"adult": "yes"}, ("0",), ("brand",)))
+    for query in (plain, somebody, somebody._replace(excluded=("0", "1")), plain._replace(where="{}")):
+        for size in ONE_AND_SEVERAL:
+            recommender.recommend([query] * size, small.list_length)
 
 
 def warm_up_learner(settings: Settings) -> None:

@@ -5,13 +5,16 @@ Serving and evaluation share these functions.
 
 from msgspec import Struct
 
-from models.core import Example, Query, Shown
+from models.core import Example, Shown
 from streams.event_messages import Event, decode_event
 from streams.messages import Malformed
+from streams.step.aliases import merged
+from streams.step.answers import DEFAULT, Answer, answers, check_placement
 from streams.step.clock import in_seconds, safe_time
 from streams.step.dead_letters import MOST_BATCH_BYTES, UNREAD
 from streams.step.policy import ServingPolicy
-from streams.step.users import User, Verdict, advance, query
+from streams.step.preferences import with_preferences
+from streams.step.users import User, Verdict, advance
 
 
 class Accepted(Struct, frozen=True, gc=False):
@@ -36,11 +39,15 @@ class Accepted(Struct, frozen=True, gc=False):
     """Event time at which the user's latest list before the event was asked for, ms; None: there was none."""
     session: int
     """Number of the event's session among the user's."""
-    query: Query
-    """The user after the event, as a recommender sees one."""
     weight: float
-    answered: bool
-    """Whether it causes a recommendation."""
+    """How much it teaches; 0: nothing."""
+    answers: tuple[Answer, ...]
+    """The lists that it is answered with."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether it is answered with the default list."""
+        return any(answer.placement == DEFAULT for answer in self.answers)
 
 
 def decode(value: bytes | None, policy: ServingPolicy) -> Event:
@@ -51,6 +58,7 @@ def decode(value: bytes | None, policy: ServingPolicy) -> Event:
             "too-large", f"of a batch of more than {most} uncompressed: none of its records is read"
         )
     event = decode_event(value, policy.max_event_bytes)
+    check_placement(event, policy.placements)
     if not policy.accepts(event.type):
         raise Malformed("unknown-type", f"{event.type!r} is not in event_weights")
     return event
@@ -71,15 +79,20 @@ def accept(
     """
     time = event.time_ms
     safe = safe_time(time, arrived, policy.max_ahead_ms, policy.sessions.grace_ms)
-    weight = policy.weight(event.type)
-    asks = event.type not in policy.unanswered_types
+    weight = policy.weight(event.type) if user.profiling else 0.0
+    asks = policy.asks(event)
     step = advance(user, event, time, safe, offset, weight > 0, policy.sessions, asks)
-    if step.verdict is not Verdict.ACCEPTED:
-        return step.user, step.verdict, None
     new = step.user
+    if step.verdict is not Verdict.DUPLICATE:
+        new = with_preferences(new, event)
+        if event.type == "merge":
+            new = merged(new, event, safe, policy.sessions.history_length)
+    if step.verdict is not Verdict.ACCEPTED:
+        return new, step.verdict, None
     accepted = Accepted(
         event, offset, arrived, safe, step.before, step.before_types, step.before_times, step.before_size,
-        user.asked, new.sessions, query(new, safe, event.context), weight, asks,
+        user.asked, new.sessions, weight,
+        answers(new, event, safe, policy.placements, policy.unanswered_types),
     )  # fmt: skip
     return new, step.verdict, accepted
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from models.units import HOUR_MS, MINUTE_MS, SECOND_MS
+from streams.event_messages import CONTROL, Event
+from streams.setting_types import Placement, make_placements
 from streams.settings import Settings
 
 
@@ -47,6 +49,10 @@ class ServingPolicy:
     """Time after which only the latest event of a user in a micro-batch is answered, ms; 0: all are."""
     answer_none_after_ms: int
     """Time after which an event is not answered, ms; 0: there is none."""
+    placements: dict[str, Placement]
+    """Lists beside the default one, by name."""
+    partitions: int
+    """Partitions of `events`."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ServingPolicy":
@@ -62,12 +68,20 @@ class ServingPolicy:
             settings.list_length,
             int(settings.answer_all_within_s * SECOND_MS),
             int(settings.answer_none_after_s * SECOND_MS),
+            make_placements(settings.placements),
+            settings.partitions,
         )
 
     def accepts(self, event_type: str) -> bool:
         """Whether events of this type are accepted; others go to the dead-letter topic."""
-        return self.accept_unknown_types or event_type in self.event_weights
+        return self.accept_unknown_types or event_type in self.event_weights or event_type in CONTROL
 
     def weight(self, event_type: str) -> float:
         """How much an event of this type teaches; 0: nothing, and it does not become history."""
+        if event_type in CONTROL:
+            return 0.0
         return self.event_weights.get(event_type, self.unknown_event_weight)
+
+    def asks(self, event: Event) -> bool:
+        """Whether the event is answered with the default list."""
+        return not event.placement if event.type == "request" else event.type not in self.unanswered_types

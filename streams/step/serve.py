@@ -13,6 +13,8 @@ from models.core import Query, Slate
 from streams.event_messages import Event
 from streams.messages import DeadLetter, Malformed, Recommendation, Recommended, encode
 from streams.step.accept import Accepted, accept, could_see, decode, example, require_milliseconds
+from streams.step.aliases import check_alias, move, partition_of
+from streams.step.answers import DEFAULT, Answer
 from streams.step.clock import arrival, is_replayed, kafka_time
 from streams.step.dead_letters import DETAIL_LENGTH, fitted
 from streams.step.policy import ServingPolicy
@@ -75,6 +77,7 @@ def serve(
         try:
             event = _decode(record, policy)
             require_milliseconds(event, arrived)
+            check_alias(event, partition, policy.partitions)
         except Malformed as error:
             counts.dead_letters[error.reason] = counts.dead_letters.get(error.reason, 0) + 1
             outputs["dead-letter"][partition].append(dead_letter(record, topic, error, policy))
@@ -90,6 +93,11 @@ def serve(
         decoded.append((partition, record.offset, event))
         new_users[partition] += user.offset < 0
         user, verdict, usable = accept(user, event, record.offset, arrived, policy)
+        if event.type == "alias" and verdict is not Verdict.DUPLICATE:
+            replayed = is_replayed(record.timestamp, record.headers, began)
+            place = partition, record.offset
+            user, merge = move(user, event, place, arrived if replayed else None, policy)
+            outputs["events"][partition_of(event.alias or "", policy.partitions)].append(merge)
         users[partition][key] = user
         if usable is not None:
             counts.accepted += 1
@@ -99,21 +107,19 @@ def serve(
         else:
             counts.late += 1
 
-    skipped = skipped_events(accepted, policy, began)
-    answered = [event.answered for _, event in accepted]
-    if skipped:
-        answered = [
-            is_answered and (record.partition, record.offset) not in skipped
-            for is_answered, (record, _) in zip(answered, accepted, strict=True)
-        ]
-    queries = [event.query for n, (_, event) in enumerate(accepted) if answered[n]]
+    skipped = skipped_answers(accepted, policy, began)
+    asked = [
+        [a for a in event.answers if (record.partition, record.offset, a.placement) not in skipped]
+        for record, event in accepted
+    ]
+    queries = [answer.query for answers in asked for answer in answers]
     slates = iter(recommender.recommend(queries, policy.list_length))
     popular = recommender.popular(policy.list_length)
     now = clock()
     recommendations, examples = outputs["recommendations"], outputs["examples"]
-    answers: dict[tuple[int, int], bytes] = {}
+    answered: dict[tuple[int, int], bytes] = {}
     ages = []
-    for (record, counted), is_answered in zip(accepted, answered, strict=True):
+    for (record, counted), answers in zip(accepted, asked, strict=True):
         partition, key = record.partition, record.key
         assert key is not None
         user = users[partition][key]
@@ -124,36 +130,39 @@ def serve(
                 counts.predictions += 1
                 counts.recommended_hits += taught.shown is not None
                 counts.popular_hits += taught.item in popular
-        if is_answered:
-            slate, age = next(slates), max(now - kafka_time(record.timestamp, now), 0)
-            recommendation = _recommendation(counted, partition, slate, recommender, age, now)
-            answers[partition, record.offset] = value = encode(recommendation)
-            recommendations[partition].append((key, value, []))
+        age = max(now - kafka_time(record.timestamp, now), 0)
+        for answer in answers:
+            slate = next(slates)
+            recommendation = _recommendation(counted, answer, record.partition, slate, recommender, age, now)
+            value = encode(recommendation)
+            answered.setdefault((partition, record.offset), value)
+            recommendations[partition].append((recommendation_key(key, answer.placement), value, []))
             ages.append(age)
-            users[partition][key] = replace(
-                user,
-                slate_id=recommendation.recommendation_id,
-                slate=slate.items,
-                slate_time=counted.arrived + age,
-            )
+            if answer.placement == DEFAULT and user.profiling:
+                users[partition][key] = replace(
+                    user,
+                    slate_id=recommendation.recommendation_id,
+                    slate=slate.items,
+                    slate_time=counted.arrived + age,
+                )
     counts.recommendations, counts.skipped = len(ages), len(skipped)
     counts.users = sum(new_users.values())
     encoded = {
         partition: {key: encode_user(user) for key, user in changed.items()}
         for partition, changed in users.items()
     }
-    return Writes(encoded, outputs, new_users, counts, ages, decoded, answers)
+    return Writes(encoded, outputs, new_users, counts, ages, decoded, answered)
 
 
-def skipped_events(
+def skipped_answers(
     accepted: Sequence[tuple[Record, Accepted]], policy: ServingPolicy, now: int
-) -> frozenset[tuple[int, int]]:
-    """Partition and offset of the events that the worker is too far behind (at `now`, ms) to answer.
+) -> frozenset[tuple[int, int, str]]:
+    """Partition, offset and placement of the lists that the worker is too far behind (at `now`, ms) to make.
 
-    Of those that Kafka got more than `answer_all_within_ms` ago only each user's latest is answered: its list
-    would replace the others at once.  Those older than `answer_none_after_ms` get none.  What counts is
-    Kafka's time of the record, because an event's own time may be wrong.  Nobody waits for the answers of a
-    log that is replayed, and a replay is measured by them: it is answered in full.
+    For events that Kafka got more than `answer_all_within_ms` ago only each user's latest list of a placement
+    is made: it would replace the others at once.  Those older than `answer_none_after_ms` get none.  What
+    counts is Kafka's time of the record, because an event's own time may be wrong.  Nobody waits for the
+    answers of a log that is replayed, and a replay is measured by them: it is answered in full.
     """
     limits = [limit for limit in (policy.answer_all_within_ms, policy.answer_none_after_ms) if limit]
     if not limits:
@@ -163,22 +172,25 @@ def skipped_events(
         (record, event)
         for record, event in accepted
         if event.arrived < since  # no later than Kafka's time: the cheaper question first
-        and event.answered
+        and event.answers
         and kafka_time(record.timestamp, now) < since
         and not is_replayed(record.timestamp, record.headers, now)
     ]
     if not waited:
         return frozenset()
-    latest: dict[tuple[int, bytes | None], int] = {}
+    latest: dict[tuple[int, bytes | None, str], int] = {}
     if policy.answer_all_within_ms:
         latest = {
-            (record.partition, record.key): record.offset for record, event in accepted if event.answered
+            (record.partition, record.key, answer.placement): record.offset
+            for record, event in accepted
+            for answer in event.answers
         }
     none_since = now - policy.answer_none_after_ms if policy.answer_none_after_ms else 0
     return frozenset(
-        (record.partition, record.offset)
-        for record, _ in waited
-        if record.offset < latest.get((record.partition, record.key), 0)
+        (record.partition, record.offset, answer.placement)
+        for record, event in waited
+        for answer in event.answers
+        if record.offset < latest.get((record.partition, record.key, answer.placement), 0)
         or kafka_time(record.timestamp, now) < none_since
     )
 
@@ -207,18 +219,38 @@ def dead_letter(record: Record, topic: str, error: Malformed, policy: ServingPol
     return key, value, [*headers, *letter.headers()]
 
 
+def recommendation_key(user: bytes, placement: str) -> bytes:
+    r"""The key of a user's recommendations: compaction keeps the latest of each placement.
+
+    No id has the byte 0xFF, which is no UTF-8: so no user's key is another's for a placement.
+
+    >>> recommendation_key(b"ann", ""), recommendation_key(b"ann", "basket")
+    (b'ann', b'ann\xffbasket')
+    """
+    return user + b"\xff" + placement.encode() if placement else user
+
+
 def _recommendation(
-    accepted: Accepted, partition: int, slate: Slate, recommender: Recommender, age: int, now: int
+    accepted: Accepted,
+    answer: Answer,
+    partition: int,
+    slate: Slate,
+    recommender: Recommender,
+    age: int,
+    now: int,
 ) -> Recommendation:
-    published = recommender.checkpoint_time
+    published, placement = recommender.checkpoint_time, answer.placement
+    place = f"{partition}-{accepted.offset}"
     return Recommendation(
-        recommendation_id=f"{partition}-{accepted.offset}",
+        recommendation_id=f"{place}-{placement}" if placement else place,
         user=accepted.event.user,
         time=now,
         event_id=accepted.event.event_id,
         event_type=accepted.event.type,
         offset=accepted.offset,
+        placement=placement,
         items=list(map(Recommended, slate.items, slate.scores, slate.reasons)),
+        short=slate.short,
         checkpoint=recommender.checkpoint,
         age_ms=age,
         model_age_ms=None if published is None else max(now - published, 0),

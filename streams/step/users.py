@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from models.core import HISTORY, Query
+from models.core import HISTORY, NO_PROFILE, Profile, Query
 from streams.event_messages import Event
 from streams.step.policy import SessionLimits
 
@@ -51,6 +51,13 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """When the latest recommendation was made: the arrival of its event and its age then, ms."""
     asked: int | None = None
     """Event time of the latest event that asks for a list, ms."""
+    hidden: tuple[str, ...] = ()
+    """Items that the user hid, the latest last."""
+    hidden_brands: tuple[str, ...] = ()
+    attributes: dict[str, str | float] = {}
+    """What the user's profile says: country, language, age band ..."""
+    profiling: bool = True
+    """Whether anything personal may be kept and used; if not, nothing is, but what the user hid."""
 
     def session_items(self) -> tuple[str, ...]:
         """The items of the current session, oldest first."""
@@ -61,8 +68,15 @@ def query(user: User, time: int, context: Mapping[str, str | float]) -> Query:
     """The user as a recommender sees one; a new session without an item continues the last one."""
     return Query(
         user.items[-HISTORY:], user.session_size or HISTORY, time, context,
-        user.types[-HISTORY:], user.times[-HISTORY:],
+        user.types[-HISTORY:], user.times[-HISTORY:], None, profile(user),
     )  # fmt: skip
+
+
+def profile(user: User) -> Profile:
+    """What the user said of themself, as a recommender sees it."""
+    if user.hidden or user.hidden_brands or user.attributes:
+        return Profile(user.attributes, user.hidden, user.hidden_brands)
+    return NO_PROFILE
 
 
 class Verdict(Enum):
@@ -134,6 +148,7 @@ def advance(
         max(user.last, time) if not late else user.last,
         recent + hashed, user.slate_id, user.slate, min(size, len(items)), user.slate_time,
         time if asks and not late else user.asked,
+        user.hidden, user.hidden_brands, user.attributes, user.profiling,
     )  # fmt: skip
     verdict = Verdict.LATE if late else Verdict.ACCEPTED
     return Advanced(new, verdict, before, before_types, before_times, before_size)

@@ -132,7 +132,7 @@ def listed(slate: Slate, explanations: Sequence[dict[str, Any]]) -> list[dict[st
     """The items of a slate with score, reason, and explanation."""
     return [
         {"item": item, "score": score, "reason": reason} | explanation
-        for item, score, reason, explanation in zip(*slate, explanations, strict=True)
+        for item, score, reason, explanation in zip(*slate[:3], explanations, strict=True)
     ]
 
 

@@ -129,7 +129,7 @@ def test_the_query_of_a_prediction_is_that_of_a_request_at_the_same_time():
         assert accepted is not None
         target = example(accepted, User())
         assert target is not None
-        assert query_before(target)._replace(asked=None) == requesting.query
+        assert query_before(target)._replace(asked=None) == requesting.answers[0].query
         assert query_before(target).asked == asked
         assert example(requesting, User()) is None, "a request is not learnt"
     assert len(user.items[-HISTORY:]) == HISTORY

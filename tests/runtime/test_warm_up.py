@@ -7,12 +7,15 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from models.core import Example, Query
+from models.catalog import Entry, columns
+from models.core import Example, Profile, Query
+from models.model import Model
 from streams.clients.shop import Shop
 from streams.runtime.factory import make_model, make_quality, make_recommender
-from streams.runtime.warm_up import warm_up_learner, warm_up_recommender, warm_up_replica
+from streams.runtime.warm_up import warm_up_catalog, warm_up_learner, warm_up_recommender, warm_up_replica
 from streams.settings import Settings
 
 SETTINGS = Settings(measure_every=5, frozen_twin_h=0.05, max_items=10_000)
@@ -67,17 +70,31 @@ def late_kernels_of_a_worker(published: Path) -> set[tuple[str, str]]:
     recommender = make_recommender(SETTINGS, model, SETTINGS.ranking_threads)
     warm_up_recommender(recommender, SETTINGS.list_length)
     warm_up_replica(SETTINGS)
+    warm_up_catalog(SETTINGS)
     warm = loaded_kernels()
+    hidden = Profile({"country": "NO", "adult": "yes"}, ("item-1", "item-2"), ("brand-1", "brand-2"))
     for rows in pickle.loads(published.read_bytes()):
         model.apply(model.prepare(rows.items()))
+        list_all(model)
         for examples in shop_examples():
             queries = [
                 Query((*example.history, example.item), example.time, example.session_size + 1)
                 for example in examples
             ]
+            queries[0] = queries[0]._replace(profile=hidden)
+            recommender.recommend(queries, SETTINGS.list_length)
+            queries[0] = queries[0]._replace(excluded=("item-3",), where='{"brand": "brand-1"}', k=7)
             recommender.recommend(queries, SETTINGS.list_length)
     recommender.popular(SETTINGS.list_length)
     return loaded_kernels() - warm
+
+
+def list_all(model: Model) -> None:
+    rows = np.flatnonzero([bool(item) for item in model.items.ids])
+    model.catalog.begin()
+    entries = (Entry(group=f"g{n // 2}", brand=f"brand-{n % 3}", text=f"word{n % 9}") for n in rows)
+    model.catalog.put(rows, columns(entries))
+    model.refresh()
 
 
 def in_a_new_process(function: str, published: Path) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestServer
 
-from streams import messages
+from streams import event_messages, messages
 from streams.event_messages import Event
 from streams.messages import encode
 from streams.step.serve import serve
@@ -88,8 +88,9 @@ def test_a_viewer_decodes_nothing_again(constant: Worker, monkeypatch: pytest.Mo
     def fail(*args: Any) -> None:
         raise AssertionError("decoded again")
 
-    for name in ("decode_event", "_decode_event", "decode_recommendation"):
-        monkeypatch.setattr(messages, name, fail)
+    monkeypatch.setattr(messages, "decode_recommendation", fail)
+    for name in ("decode_event", "_decode_event"):
+        monkeypatch.setattr(event_messages, name, fail)
     viewers.receive([], writes._replace(outputs={}))
     assert [entry["offset"] for entry in lines(viewer)] == [0, 2, 4, 6, 8]
 

@@ -167,7 +167,7 @@ def test_rules_are_changed_as_json_and_a_wrong_one_is_refused(worker: Worker):
     form = {"setting": "rules", "value": '[{"rule": "not-recent", "last": 2}]', "who": "ann", "token": TOKEN}
     status, text = post(worker, "/settings", urlencode(form), token=None, accept=BROWSER)
     assert status == 200
-    (shown,) = re.findall(r'<textarea name="value"[^>]*>(.*?)</textarea>', text, re.DOTALL)
+    (shown,) = re.findall(r'<textarea name="value"[^>]*"rules, as JSON">(.*?)</textarea>', text, re.DOTALL)
     assert json.loads(html.unescape(shown)) == [{"rule": "not-recent", "last": 2}]
     after = [entry["item"] for entry in get_json(worker, "/users/ann")["now"]["items"]]
     assert after
@@ -175,4 +175,4 @@ def test_rules_are_changed_as_json_and_a_wrong_one_is_refused(worker: Worker):
     for wrong in ('[{"rule": "nothing"}]', '[{"rule": "at-most", "n": 0}]', "not-recent", '[["not-recent"]]'):
         status, problem = post(worker, "/settings", {"setting": "rules", "value": wrong, "who": "ann"})
         assert (status, "rule" in problem["detail"]) == (400, True)
-    assert list(worker.serving.recommender.rules.dropped) == ["not-recent"]
+    assert list(worker.serving.recommender.dropped) == ["not-recent"]

@@ -1,0 +1,104 @@
+"""Which lists an event is answered with: placements, and what each of them starts from.  Pure."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, to_builtins
+from msgspec.json import Encoder
+
+from models.core import HISTORY, KINDS, Query
+from streams.event_messages import Event
+from streams.messages import Malformed
+from streams.setting_types import Placement
+from streams.step.users import User, query
+
+DEFAULT = ""
+"""Name of the default placement."""
+CARTED, BOUGHT, RETURNED = KINDS["cart"], KINDS["purchase"], KINDS["return"]
+_encode = Encoder(order="sorted").encode
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """A list that an event is answered with."""
+
+    placement: str
+    query: Query
+
+
+def check_placement(event: Event, placements: Mapping[str, Placement]) -> None:
+    """Raise `Malformed` if a request names a placement that there is not."""
+    if event.placement is not None and event.type == "request" and event.placement not in placements:
+        known = ", ".join(placements) or "none"
+        raise Malformed("unknown-placement", f"{event.placement!r} is not in the setting placements: {known}")
+
+
+def answers(
+    user: User,
+    event: Event,
+    time: int,
+    placements: Mapping[str, Placement],
+    unanswered_types: frozenset[str],
+) -> tuple[Answer, ...]:
+    """The lists that an event of `time`, ms, made safe, is answered with; `user` is the one after it.
+
+    A request is answered with the placement that it names, or the default one; any other event with the
+    default one, unless its type is unanswered, and with those placements that name its type.
+    """
+    if event.type == "request":
+        name = event.placement or DEFAULT
+        return (Answer(name, requested(user, event, time, name, placements.get(name))),)
+    lists = [] if event.type in unanswered_types else [Answer(DEFAULT, query(user, time, event.context))]
+    for name, placement in placements.items():
+        if event.type in placement.answers:
+            lists.append(Answer(name, requested(user, event, time, name, placement)))
+    return tuple(lists)
+
+
+def requested(user: User, event: Event, time: int, name: str, placement: Placement | None) -> Query:
+    """The query for a placement; None: the default one."""
+    asked = query(user, time, event.context)._replace(placement=name, k=event.k, excluded=event.exclude)
+    start = "history" if placement is None else placement.start
+    items = event.items or ((event.item,) if event.item is not None else ())
+    if event.type != "request" and start != "item":
+        items = ()
+    if not items and start == "item":
+        items = user.items[-1:]
+    if not items and start == "cart":
+        items = in_cart(user)
+    if items:
+        asked = _starting_from(asked, items)
+    if placement is not None:
+        asked = asked._replace(k=event.k or placement.list_length)
+    where = {} if placement is None else dict(placement.where)
+    if event.where is not None:
+        where |= to_builtins(event.where)
+    return asked._replace(where=_encode(where).decode()) if where else asked
+
+
+def _starting_from(asked: Query, items: tuple[str, ...]) -> Query:
+    """The query of a user whose session is these items, which are not listed; what was before stays."""
+    events = zip(asked.history, asked.types, asked.times, strict=True)
+    before = [event for event in events if event[0] not in items][-max(HISTORY - len(items), 0) :]
+    history, types, times = zip(*before, *((item, "", asked.time) for item in items), strict=True)
+    return asked._replace(
+        history=history[-HISTORY:],
+        session_size=min(len(items), HISTORY),
+        types=types[-HISTORY:],
+        times=times[-HISTORY:],
+        excluded=(*asked.excluded, *items),
+    )
+
+
+def in_cart(user: User) -> tuple[str, ...]:
+    """Items that were put in the cart and not bought or sent back since, oldest first.
+
+    >>> in_cart(User(items=("a", "b", "a"), types=("cart", "cart", "purchase"), times=(1, 2, 3)))
+    ('b',)
+    """
+    items: dict[str, None] = {}
+    for item, type in zip(user.items, user.types, strict=True):
+        kind = KINDS.get(type, 0)
+        if kind == CARTED:
+            items[item] = None
+        elif kind in (BOUGHT, RETURNED):
+            items.pop(item, None)
+    return tuple(items)
