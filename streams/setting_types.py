@@ -55,7 +55,7 @@ def make_placements(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Plac
 
 
 def _host_name(host: str) -> str:
-    if not host or "/" in host or " " in host:
+    if not host or set(host) & set("/ ;,'\""):
         raise ValueError("is not a host name or address")
     return host
 

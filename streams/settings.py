@@ -88,9 +88,7 @@ class Settings(BaseSettings):
     )
     max_event_bytes: int = Field(65_536, ge=256, le=10_000_000, description="larger events are dead letters")
     max_ahead_s: float = Field(
-        300,
-        ge=0,
-        description="seconds; an event stamped further ahead of its arrival gets its arrival as time",
+        300, ge=0, description="seconds; an event stamped further ahead of its arrival gets that as time"
     )
     grace_s: float = Field(
         3600, ge=0, description="seconds; a late event younger than this is put in its place"
@@ -157,9 +155,7 @@ class Settings(BaseSettings):
         0.5, gt=0, le=60, description="seconds between checkpoints of the model"
     )
     frozen_twin_h: float = Field(
-        24,
-        ge=0,
-        description="hours between refreshes of a copy that shows what freshness is worth; 0: no copy",
+        24, ge=0, description="hours between refreshes of a copy that shows what freshness is worth; 0: none"
     )
     measure_every: int = Field(
         50,
@@ -196,6 +192,9 @@ class Settings(BaseSettings):
     web_allowed_hosts: frozenset[str] = Field(
         frozenset(),
         description="further Host names that requests may have, of a proxy for example; others get 421",
+    )
+    web_image_hosts: frozenset[HostName] = Field(
+        frozenset(), description="hosts whose pictures the pages may show, by https: images.example"
     )
     web_root_path: RootPath = Field(
         "", description="path at which a proxy serves the pages, and which it strips: /freshet"

@@ -83,8 +83,17 @@ class LiveSettings:
         `BadSetting` if the setting cannot have this value, or cannot be changed while the processes run.
         """
         if value is not None or name not in LIVE:
-            value = getattr(with_value(self.current, name, value, self.configured), name)
+            value = getattr(self.with_value(name, value), name)
         return SettingChange(setting=name, value=value, old=getattr(self.current, name), who=who, time=now)
+
+    def with_value(self, name: str, value: Any) -> Settings:
+        """The settings of now with another value of one of them; `BadSetting` if it cannot have it.
+
+        None: the configured value.
+        """
+        if value is None and name in LIVE:
+            value = getattr(self.configured, name)
+        return with_value(self.current, name, value, self.configured)
 
     async def publish(self, change: SettingChange) -> bool:
         """Publish a change, and return whether it is applied here by now; other processes follow.

@@ -145,10 +145,10 @@ class Serving:
         settings = switched_on(settings)
         if changed == "half_lives_h":
             set_half_lives(settings, self.model)
-        recommender = await asyncio.to_thread(self._compiled, settings)
+        recommender = await asyncio.to_thread(self.compiled, settings)
         self.policy, self.recommender = ServingPolicy.from_settings(settings), recommender
 
-    def _compiled(self, settings: Settings) -> ModelRecommender | ConstantRecommender:
+    def compiled(self, settings: Settings) -> ModelRecommender | ConstantRecommender:
         """A recommender whose kernels are compiled before it serves."""
         recommender = self._make_recommender(settings)
         warm_up_recommender(recommender, settings.list_length, settings.placements)

@@ -20,6 +20,7 @@ from streams.runtime.serving import Serving
 from streams.web.negotiation import id_in_path, id_in_query
 from streams.web.peers import FORWARDED, Peers
 from streams.web.problem import RETRY_SOON, Problem
+from streams.web.search_page import search_figures
 from streams.web.single_flight import SingleFlight
 from streams.web.site import Page
 from streams.web.worker_state import served_model
@@ -42,7 +43,9 @@ class ItemPage:
         return await self._page(request, id_in_path(request, "/items/"))
 
     async def by_query(self, request: web.Request) -> Page:
-        """The page of the item in the query, `/items?id=ID`."""
+        """The page of the item in the query, `/items?id=ID`, or of items by words, `/items?q=WORDS`."""
+        if "id" not in request.query:
+            return Page("items", await search_figures(self._serving, request.query.get("q", "")))
         return await self._page(request, id_in_query(request))
 
     async def _page(self, request: web.Request, item_id: str) -> Page:
@@ -54,6 +57,8 @@ class ItemPage:
             return Page("item", own)
         if not self._serving.model_loaded:
             raise Problem(503, f"not known yet: {'; '.join(self._serving.waiting_for)}", RETRY_SOON)
+        if self._serving.catalog.in_use and "id" in request.query and FORWARDED not in request.headers:
+            return Page("items", await search_figures(self._serving, item_id))
         raise Problem(404, f"the model has no item “{item_id}”")
 
     async def _latest_lists(self, _: str) -> Lists | None:

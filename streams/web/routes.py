@@ -13,6 +13,7 @@ from streams.runtime.live_settings import LiveSettings
 from streams.runtime.serving import Serving
 from streams.settings import Settings
 from streams.web.dead_letters_page import DeadLettersPage
+from streams.web.described import DescribedItems
 from streams.web.health_page import HealthPage
 from streams.web.item_page import ItemPage
 from streams.web.learner_page import LearnerPage, learner_health
@@ -21,6 +22,7 @@ from streams.web.map_page import MapPage
 from streams.web.metrics_page import MetricsPage
 from streams.web.overview_page import OverviewPage
 from streams.web.peers import Peers
+from streams.web.preview_page import PreviewPage
 from streams.web.quality_page import QualityPage
 from streams.web.settings_page import SettingsPage
 from streams.web.site import Route, attach
@@ -45,6 +47,8 @@ def attach_serving_pages(
         MapPage(item_map, peers),
     )
     dead_letters, settings = DeadLettersPage(serving), SettingsPage(live_settings, status, serving.model)
+    preview = PreviewPage(serving, live_settings)
+    described = DescribedItems(serving.catalog, serving.settings.web_image_hosts)
     probes = HealthPage(lambda: health(serving), worker=serving.settings.name)
     metrics = MetricsPage(sampler.take, serving_metrics)
     routes = [
@@ -57,17 +61,19 @@ def attach_serving_pages(
         Route("/map", map_.page, menu="Map"),
         Route("/users", users.by_query),
         Route("/users/{id:(?s:.*)}", users.by_path),
-        Route("/items", items.by_query),
+        Route("/items", items.by_query, menu="Items"),
+        Route("/described.json", described.page, json=False),
         Route("/items/{id:(?s:.*)}", items.by_path),
         Route("/dead-letters", dead_letters.page, menu="Dead letters"),
         Route("/dead-letters", dead_letters.replay, method="POST"),
         Route("/settings", settings.page, menu="Settings"),
         Route("/settings", settings.change, method="POST"),
+        Route("/settings/preview", preview.page, method="POST"),
         Route("/health/live", probes.live),
         Route("/health/ready", probes.ready),
         Route("/metrics", metrics.page, json=False),
     ]
-    attach(app.web.web_app, "Freshet", serving.settings, routes)
+    attach(app.web.web_app, "Freshet", serving.settings, routes, described.add)
     app.web.web_app.on_shutdown.append(live.close)
     app.web.web_app.on_cleanup.append(peers.close)
 

@@ -28,6 +28,8 @@ PRIVATE = ("sasl_", "ssl_", "web_token")
 """Prefixes of the settings that are on no page."""
 MEASURED = "15min"
 """Span of the recall that is shown beside what can be changed."""
+PREVIEWED = ("rules", "placements", "generators", "ranker", "list_length")
+"""Settings whose effect on lists can be looked at before they are changed."""
 AFTER_MS = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS}
 ENTRY = "key:"
 """Prefix of the form fields for the entries of a setting that is a mapping."""
@@ -47,7 +49,7 @@ class SettingsPage:
         """Change one setting for all processes: `setting`, `value`, `who`, and the token."""
         fields = await form_fields(request)
         authorize(request, fields, self._live_settings.configured)
-        name, who = str(_field(fields, "setting")), str(_field(fields, "who")).strip()
+        name, who = str(field(fields, "setting")), str(field(fields, "who")).strip()
         if not 0 < len(who) <= MAX_WHO_LENGTH:
             raise Problem(
                 400, f"invalid `who` of {len(who)} characters: expected your name, 1 to {MAX_WHO_LENGTH}"
@@ -76,6 +78,7 @@ class SettingsPage:
             "may_change": configured.web_token is not None,
             "rankers": list(rankers(configured)),
             "changed": None,
+            "previewed": list(PREVIEWED),
             "live": [
                 described(configured, name)
                 | {"value": hours if name == "half_lives_h" else printable(getattr(current, name))}
@@ -134,11 +137,11 @@ def requested_value(fields: Mapping[str, list[Any]]) -> Any:
     if "reset" in fields:
         return None
     entries = {name[len(ENTRY) :]: values[0] for name, values in fields.items() if name.startswith(ENTRY)}
-    if new := str(_field(fields, "new_key", "")).strip():
-        entries[new] = _field(fields, "new_value", "1")
+    if new := str(field(fields, "new_key", "")).strip():
+        entries[new] = field(fields, "new_value", "1")
     if entries:
         return {name: _parsed(text) for name, text in entries.items() if text != ""}
-    return _parsed(_field(fields, "value"))
+    return _parsed(field(fields, "value"))
 
 
 def printable(value: Any) -> Any:
@@ -158,7 +161,7 @@ def _parsed(text: Any) -> Any:
         return text
 
 
-def _field(fields: Mapping[str, list[Any]], name: str, default: Any = None) -> Any:
+def field(fields: Mapping[str, list[Any]], name: str, default: Any = None) -> Any:
     """First value of a field; `Problem` 400 if it is missing and has no default."""
     if name not in fields and default is None:
         raise Problem(400, f"missing field `{name}`")

@@ -73,8 +73,29 @@ class Head:
     """Path under which browsers reach the pages; empty: none."""
 
 
-def attach(site: web.Application, name: str, settings: Settings, routes: Sequence[Route]) -> None:
-    """Serve the routes and the static files; `name` heads the pages."""
+def headers(image_hosts: frozenset[str]) -> dict[str, str]:
+    """The headers of every answer; pictures may come from these hosts, by https.
+
+    >>> headers(frozenset({"images.example"}))["Content-Security-Policy"].split("; ")[4]
+    "img-src 'self' https://images.example"
+    """
+    sources = " ".join(["img-src 'self'", *(f"https://{host}" for host in sorted(image_hosts))])
+    policy = HEADERS["Content-Security-Policy"].replace("img-src 'self'", sources)
+    return HEADERS | {"Content-Security-Policy": policy}
+
+
+async def _nothing_to_add(page: Page) -> None:
+    """Leave the page as it is."""
+
+
+def attach(
+    site: web.Application,
+    name: str,
+    settings: Settings,
+    routes: Sequence[Route],
+    add: Callable[[Page], Awaitable[None]] = _nothing_to_add,
+) -> None:
+    """Serve the routes and the static files; `name` heads the pages, `add` adds to the figures of each."""
     compile_templates(settings.web_root_path)
     router: Any = site.router  # handlers may return a page, which the middleware answers
     for route in routes:
@@ -87,7 +108,7 @@ def attach(site: web.Application, name: str, settings: Settings, routes: Sequenc
     router.add_static("/static", _STATIC)
     menu = {route.path: route.menu for route in routes if route.menu}
     head = Head(name, menu, settings.web_root_path)
-    site.middlewares.append(_answer(head))
+    site.middlewares.append(_answer(head, headers(settings.web_image_hosts), add))
     site.middlewares.append(check_host(settings))
 
 
@@ -96,11 +117,13 @@ def as_json(data: Any) -> bytes:
     return printable_json(msgspec.json.format(msgspec.json.encode(data), indent=2)) + b"\n"
 
 
-def _answer(head: Head) -> Any:
+def _answer(head: Head, headers: Mapping[str, str], add: Callable[[Page], Awaitable[None]]) -> Any:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             result = await handler(request)
+            if isinstance(result, Page):
+                await add(result)
             response = result if isinstance(result, web.StreamResponse) else _respond(request, result, head)
         except Problem as problem:
             response = _respond_problem(request, problem, head)
@@ -110,7 +133,7 @@ def _answer(head: Head) -> Any:
             log.exception("page %s", request.rel_url.raw_path)
             failure = Problem(500, "this page failed: the cause is in the log of this process")
             response = _respond_problem(request, failure, head)
-        for header, value in HEADERS.items():
+        for header, value in headers.items():
             response.headers.setdefault(header, value)
         response.headers["Vary"] = "Accept"
         return response

@@ -14,9 +14,12 @@ from aiohttp import web
 from models.core import Floats, Query, Slate
 from models.model import Model
 from models.ranking.features import feature_names
+from streams.event_messages import Event
 from streams.messages import MAX_ID_BYTES, now_ms
 from streams.runtime.serving import Serving
-from streams.step.users import User, query
+from streams.step.answers import DEFAULT, requested
+from streams.step.policy import ServingPolicy
+from streams.step.users import User
 from streams.step.whatif import MOST, Counterfactual, changed, effective
 from streams.web.negotiation import id_in_path, id_in_query
 from streams.web.peers import FORWARDED, Peers, Unreachable
@@ -24,7 +27,9 @@ from streams.web.problem import RETRY_SOON, Problem
 from streams.web.site import Page
 from streams.web.worker_state import served_model
 
-PARAMETERS = ("drop", "as", "add", "add_type", "add_item", "context")
+PLACEMENT = "placement"
+"""Query parameter: the list that is shown."""
+PARAMETERS = ("drop", "as", "add", "add_type", "add_item", "context", PLACEMENT)
 """Query parameters of a what-if: `?drop=2&as=1:purchase&add=click:sku-7&context=device=tv`."""
 MAX_TYPE_LENGTH = 64
 
@@ -66,7 +71,12 @@ class UserPage:
             return None
         default_type = next(iter(self._serving.policy.event_weights), "view")
         changes = counterfactual(request.query.items(), default_type)
-        return user_figures(self._serving, user_id, *stored, changes, now_ms())
+        placement = request.query.get(PLACEMENT, DEFAULT)
+        if placement not in (DEFAULT, *self._serving.policy.placements):
+            raise Problem(
+                400, f"unknown placement “{placement}”: {', '.join(self._serving.policy.placements)}"
+            )
+        return user_figures(self._serving, user_id, *stored, changes, now_ms(), placement)
 
     async def _ask_peers(self, request: web.Request, user_id: str) -> dict[str, Any] | None:
         what_if = [(name, value) for name, value in request.query.items() if name in PARAMETERS]
@@ -83,12 +93,20 @@ class UserPage:
 
 
 def user_figures(
-    serving: Serving, user_id: str, partition: int, record: User, changes: Counterfactual, now: int
+    serving: Serving,
+    user_id: str,
+    partition: int,
+    record: User,
+    changes: Counterfactual,
+    now: int,
+    placement: str = DEFAULT,
 ) -> dict[str, Any]:
     """A user of this worker: history, latest recommendation, what would be recommended now, and what if."""
     policy, changes = serving.policy, effective(changes, record)
     other = changed(record, changes, lambda type: policy.weight(type) > 0, policy.sessions)
-    queries = [query(record, record.last, {}), query(other, other.last, changes.context)]
+    queries = [
+        placed(user, context, placement, policy) for user, context in ((record, {}), (other, changes.context))
+    ]
     slate, other_slate = serving.recommender.recommend(queries, policy.list_length)
     explanations = explain(serving.model, queries, [slate, other_slate])
     items, other_items = listed(slate, explanations[0]), listed(other_slate, explanations[1])
@@ -108,6 +126,14 @@ def user_figures(
         },
         "history": history(record, policy.sessions.session_gap_ms),
         "event_types": list(policy.event_weights),
+        "placement": placement,
+        "placements": [DEFAULT, *policy.placements],
+        "profile": {
+            "profiling": record.profiling,
+            "attributes": record.attributes,
+            "hidden": [{"item": item} for item in record.hidden],
+            "hidden_brands": list(record.hidden_brands),
+        },
         "sent": {"recommendation_id": record.slate_id or None, "items": list(record.slate)},
         "now": {
             "model": served_model(serving, now),
@@ -126,6 +152,12 @@ def user_figures(
         if any(changes)
         else None,
     }
+
+
+def placed(user: User, context: Mapping[str, str | float], placement: str, policy: ServingPolicy) -> Query:
+    """The query of a request for a placement at the user's latest event."""
+    request = Event(event_id="?", user="?", type="request", time=user.last, context=dict(context))
+    return requested(user, request, user.last, placement, policy.placements.get(placement))
 
 
 def listed(slate: Slate, explanations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,8 +12,10 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from streams.catalog_messages import CatalogItem
 from streams.event_messages import Event
 from tests.broker.cluster import Cluster, Process, clicks, wait_for
+from tests.broker.test_catalog import CatalogProducer
 from tests.browser.chromium import faults, launched, opened
 
 pytestmark = [pytest.mark.browser, pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -44,6 +46,7 @@ PATHS = {
     "user": "/users/u1",
     "what if": "/users/u1?add=click:i7&drop=1&context=device=tv",
     "item": "/items/i7",
+    "items": "/items?q=tent",
     "map": "/map",
     "live": "/live",
     "dead letters": "/dead-letters",
@@ -339,3 +342,74 @@ def test_a_worker_that_dies_is_shown_as_silent_on_the_open_page(shop: Shop):
         shop.second.kill()
         expect(page.locator(".alarm.bad")).to_contain_text("second is silent", timeout=15_000)
     wait_for(lambda: len(shop.first.get()["answered_by"]["partitions"]) == 4, "its partitions taken over")
+
+
+TITLES = {
+    "i1": "<script>document.title='owned'</script>",
+    "i2": "خيمة كبيرة لشخصين مع مظلة",
+    "i3": "x" * 500,
+    "i4": "🏕️👨‍👩‍👧‍👦 tent 🏕️",
+    "i5": "\u202egnp.exe tent",
+}
+
+
+@pytest.fixture(scope="module")
+def titled(shop: Shop) -> Shop:
+    """The shop with a catalog of all items, some with titles that a careless page would fall over."""
+    catalog = CatalogProducer(shop.cluster)
+    for n in range(40):
+        title = TITLES.get(f"i{n}", f"Tent {n}")
+        catalog.put(
+            CatalogItem(item=f"i{n}", title=title, categories=[f"Kind {n % 8}"], price=n, currency="EUR")
+        )
+    catalog.flush()
+    wait_for(lambda: len(shop.first.get("/items?q=tent")["results"]) > 30, "the catalog")
+    return shop
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("path", ["/items", "/items?q=tent", "/items/i3", "/users/u1", "/map", "/live"])
+def test_pages_show_titles_as_text_whatever_is_in_them(titled: Shop, path: str, view: str):
+    with opened(titled.browser, titled.first.url + path, **VIEWS[view]) as page:
+        page.wait_for_timeout(700)
+        assert faults(page) == []
+        assert page.title() != "owned"
+        assert page.locator("main img, main script").count() == 0
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{wide} px too wide"
+        if path != "/live":
+            expect(page.locator("main")).to_contain_text("Tent")
+
+
+def test_titles_come_to_the_live_page_and_colours_to_the_map(titled: Shop):
+    with opened(titled.browser, f"{titled.first.url}/live") as page:
+        expect(page.locator("#state")).to_have_text("live")
+        now = int(time.time() * 1000)
+        for n in range(1, 6):
+            event = Event(event_id=f"titled-{n}", user="u5", type="view", item=f"i{n}", time=now + n)
+            titled.cluster.publish([event])
+        for title in TITLES.values():
+            expect(page.locator("#tail td[data-name=Item]", has_text=title[:40])).to_have_count(1)
+    with opened(titled.browser, f"{titled.first.url}/map") as page:
+        page.get_by_label("Colour by").select_option("category")
+        expect(page.locator("#categories")).to_contain_text("Kind 1")
+        page.get_by_label("Find on the map").fill("x" * 10)
+        expect(page.locator("#matches")).to_contain_text("1 match; Enter opens xxxxx")
+
+
+def test_a_rule_is_previewed_before_it_is_set(titled: Shop):
+    now = int(time.time() * 1000)
+    views = [Event(event_id=f"p{n}", user=f"u{n}", type="view", item="i7", time=now) for n in range(9)]
+    titled.cluster.publish(views)
+    wait_for(lambda: titled.cluster.lag() == 0, "all served")
+    with opened(titled.browser, f"{titled.first.url}/settings") as page:
+        section = page.locator("form", has=page.get_by_label("rules, as JSON"))
+        section.get_by_label("rules, as JSON").fill('[{"rule": "pin", "items": ["i33"]}]')
+        section.get_by_label("Who changes rules").fill("ann")
+        section.get_by_label("Token to change rules").fill(TOKEN)
+        section.get_by_role("button", name="Preview").click()
+        expect(page.locator("h1")).to_have_text("Preview of rules")
+        expect(page.locator("main")).to_contain_text("Nothing was changed")
+        expect(page.locator("main ol").nth(1).locator("li").first).to_contain_text("Tent 33")
+        assert faults(page) == []
+    assert "pin" not in json.dumps(titled.first.get("/settings")["live"])

@@ -16,9 +16,13 @@ def test_every_page_is_documented(worker: Worker):
         assert f"`{path.removesuffix('.json').partition('{')[0] or '/'}" in DOCS, path
 
 
-@pytest.mark.parametrize("path", ["/", "/quality", "/users/ann", "/items/a", "/map", "/live", "/settings"])
+PATHS = ["/", "/quality", "/users/ann", "/items", "/items/a", "/map", "/live", "/settings"]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_every_field_of_a_page_is_documented(worker: Worker, path: str):
-    heading = f"## .*`/{path.strip('/').partition('/')[0]}.*`"
+    first, *id = path.strip("/").split("/")
+    heading = f"## .*`/{first}{'/ID' if id else ''}`"
     section = re.split("^## ", re.split(heading, DOCS)[1], flags=re.MULTILINE)[0]
     for name in get_json(worker, path):
         assert re.search(rf"`({name}\b|[^`]*[.]{name}\b)", section), name

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from models.catalog import encode as encode_columns
 from models.model import Model
-from streams.catalog_messages import CatalogItem, encode_item
-from streams.kafka.catalog_store import CatalogStore
+from streams.catalog_messages import CatalogItem
 from streams.messages import MAX_TIME_MS, Recommendation, Recommended, encode
 from streams.monitor import exposure
 from streams.web.item_page import most_similar
-from tests.models.arrays import example, put
+from tests.models.arrays import example
 from tests.web.worker import BROWSER, NOW, Page, Worker, get, get_json, strict
 
 
@@ -117,9 +115,7 @@ def test_the_nearest_of_a_few_are_all_others():
 def test_an_items_page_has_what_the_catalog_says_and_why_it_is_not_recommended(tmp_path):
     worker = Worker(tmp_path / "data")
     worker.learn()
-    catalog, model = worker.serving.catalog, worker.serving.model
     assert get_json(worker, "/items/c")["catalog"] is None
-    store = CatalogStore(tmp_path / "catalog", "", 9)
     title = "<script>alert(1)</script> \u202egnp.exe 😀"
     items = [
         CatalogItem(item="a", title=title, brand="Fjell", tags=["x", "y"], attributes={"<b>": 2}),
@@ -128,11 +124,7 @@ def test_an_items_page_has_what_the_catalog_says_and_why_it_is_not_recommended(t
         CatalogItem(item="d", until=5),
         CatalogItem(item="no row"),
     ]
-    store.write({i.item.encode(): (encode_columns(i.entry()), encode_item(i)) for i in items}, 5)
-    catalog._store, catalog.in_use = store, True
-    model.catalog.begin()
-    for item in items[:4]:
-        put(model.catalog, model.items.row(item.item), item.entry())
+    store = worker.list_items(*items)
     reasons = {"a": None, "b": "it is sold out", "c": "its time has not come", "d": "its time is over"}
     reasons |= {"e": "it is not in the catalog", "no row": "it has no row in the model"}
     for item, reason in reasons.items():

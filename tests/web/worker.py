@@ -14,10 +14,13 @@ from aiohttp.test_utils import TestServer
 from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
+from models.catalog import encode as encode_columns
 from models.checkpoint import Checkpoint
 from models.core import Example
 from models.model import Model
 from streams import topics
+from streams.catalog_messages import CatalogItem, encode_item
+from streams.kafka.catalog_store import CatalogStore
 from streams.messages import SettingChange, decode_change, encode
 from streams.monitor.heartbeats import ProcessStatus
 from streams.monitor.item_map import ItemMap
@@ -29,6 +32,7 @@ from streams.settings import Settings
 from streams.step.users import User, encode_user
 from streams.step.writes import Counts, Outputs, Writes
 from streams.web.routes import attach_serving_pages
+from tests.models.arrays import put
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 HOUR = 3_600_000
@@ -128,6 +132,18 @@ class Worker:
         model = self.serving.model
         model.apply(model.prepare(learner.dump_touched().items()))
         self.serving.replica.current = Checkpoint(number=3, time=int(time.time() * 1000) - 500)
+
+    def list_items(self, *items: CatalogItem) -> CatalogStore:
+        """Have the worker know these items of the catalog, as if it had read the topic; to be closed."""
+        catalog, model = self.serving.catalog, self.serving.model
+        store = CatalogStore(self.settings.data_dir / "catalog", "", 9)
+        store.write({i.item.encode(): (encode_columns(i.entry()), encode_item(i)) for i in items}, 5)
+        catalog._store, catalog.in_use, catalog.size = store, True, len(items)
+        model.catalog.begin()
+        for item in items:
+            if (row := model.items.row(item.item)) >= 0:
+                put(model.catalog, row, item.entry())
+        return store
 
 
 def writes(

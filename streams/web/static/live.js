@@ -7,12 +7,35 @@
   const state = document.getElementById("state");
   const pause = document.getElementById("pause");
 
+  const titles = new Map();  // by item; a promise while it is asked for
+  const MAX_TITLES = 5000;
+
+  async function nameItems(row) {
+    const wanted = [...new Set([...row.querySelectorAll("a[data-item]")].map((a) => a.dataset.item))].filter((id) => !titles.has(id));
+    if (titles.size > MAX_TITLES) titles.clear();
+    if (wanted.length) {
+      const query = new URLSearchParams(wanted.map((id) => ["id", id]));
+      const answer = fetch(`${root}/described.json?${query}`).then((response) => (response.ok ? response.json() : {})).catch(() => ({}));
+      for (const id of wanted) titles.set(id, answer.then((found) => found[id]?.title ?? ""));
+    }
+    for (const anchor of row.querySelectorAll("a[data-item]")) {
+      const title = await titles.get(anchor.dataset.item);
+      if (!title) continue;
+      const shown = document.createElement("bdi");
+      shown.className = "title brief";
+      shown.textContent = title;
+      anchor.title = title;
+      anchor.after(" ", shown);
+    }
+  }
+
   function link(kind, id) {
     const anchor = document.createElement("a");
     const text = document.createElement("bdi");
     anchor.className = "id";
     anchor.href = address(kind, id);
     text.textContent = id;
+    if (kind === "items") anchor.dataset.item = id;
     anchor.append(text);
     return anchor;
   }
@@ -39,6 +62,7 @@
       cell("Recommended", ...(items.length ? items : ["–"])),
     );
     tail.prepend(row);
+    nameItems(row);
     while (tail.rows.length > MAX_ROWS) tail.lastChild.remove();
     document.getElementById("nothing").hidden = true;
   }
