@@ -105,6 +105,9 @@ class Borrower(Protocol):
     def borrow_from(self, lenders: Sequence[Lender]) -> None:
         """Read these from now on, up to two; their arrays stay where they are."""
 
+    def lenders_of(self, row: int) -> list[tuple[int, float]]:
+        """Rows of the items that an item borrows from and how much they are alike, best first."""
+
     def refresh(self, until: float = np.inf) -> None:
         """Bring up to date what is derived from the catalog, until `time.perf_counter` is `until`, s.
 

@@ -15,6 +15,7 @@ from models.ranking.best import PINNED, Best, best
 from models.ranking.pool import Pool
 from models.rerank.boost import Boost, Bury
 from models.rerank.diversity import Diversity
+from models.rerank.drops import Drops
 from models.rerank.hidden import Adult, Hidden
 from models.rerank.item_data import ItemData
 from models.rerank.limit import AtMost, one_of_group
@@ -138,7 +139,7 @@ class Rules:
         self._weighing = [rule for _, rule in rules if isinstance(rule, Weighing)]
         self._pinning = [rule for _, rule in rules if isinstance(rule, Pinning)]
         self._choosing = [rule for _, rule in rules if isinstance(rule, Choosing)]
-        self._counts = np.zeros(len(self._dropping) + 1, np.int64)
+        self._drops = Drops(len(self._dropping))
         self._lock = threading.Lock()
 
     def act(self, catalog: Catalog) -> bool:
@@ -152,8 +153,16 @@ class Rules:
     @property
     def dropped(self) -> dict[str, int]:
         """Items that each rule dropped so far from lists in which they would have been, by its name."""
+        return self._by_name(self._drops.by_rule)
+
+    def dropped_of(self, row: int) -> dict[str, int]:
+        """Lists from which each rule dropped this item, of late, by its name; without those that did not."""
+        counts = self._by_name(self._drops.of_item(row))
+        return {name: count for name, count in counts.items() if count}
+
+    def _by_name(self, by_rule: Sequence[int]) -> dict[str, int]:
         counts = dict.fromkeys((name for name, _ in self._dropping), 0)
-        for (name, _), count in zip(self._dropping, self._counts[1:].tolist(), strict=True):
+        for (name, _), count in zip(self._dropping, by_rule, strict=True):
             counts[name] += count
         return counts
 
@@ -181,14 +190,16 @@ class Rules:
         shape = len(scores), length
         lists = Best(np.empty(shape, np.int32), np.empty(shape, np.float64), np.empty(shape, np.int16))
         for sorted_width in (min(AHEAD * k, width), width):
-            ranked, counts = best(pool, scores, sorted_width), np.zeros_like(self._counts)
+            ranked, looked_at = best(pool, scores, sorted_width), np.empty(len(scores), np.int32)
             complete = ranked.rows[:, -1] < 0
             ranked = _on_top(pinned, ranked)
-            _first(*ranked, self.dropped_by(ranked.rows, queries, data), *lists, counts)
+            dropped = self.dropped_by(ranked.rows, queries, data)
+            _first(*ranked, dropped, *lists, looked_at)
             if ((lists.rows[:, k - 1] >= 0) | complete).all():
                 break
-        with self._lock:
-            self._counts += counts
+        if self._dropping:
+            with self._lock:
+                self._drops.add(ranked.rows, dropped, looked_at)
         for chooser in self._choosing:
             lists = chooser.choose(lists, k, data)
         return lists
@@ -236,16 +247,16 @@ def _first(
     out_rows: Array,
     out_scores: Array,
     out_codes: Array,
-    counts: Array,
+    looked_at: Array,
 ) -> None:
     k = out_rows.shape[1]
     for n in range(len(rows)):
-        size = 0
+        size, looked_at[n] = 0, 0
         for j in range(rows.shape[1]):
             if rows[n, j] < 0 or size == k:
                 break
+            looked_at[n] = j + 1
             if dropped[n, j]:
-                counts[dropped[n, j]] += 1
                 continue
             out_rows[n, size], out_scores[n, size] = rows[n, j], scores[n, j]
             out_codes[n, size] = codes[n, j]

@@ -113,6 +113,13 @@ class Content:
         counted = [Neighbours(*lender.neighbour_counts) for lender in lenders]
         self._first, self._second = [*counted, nothing, nothing][:2]
 
+    def lenders_of(self, row: int) -> list[tuple[int, float]]:
+        """Rows of the items that this one borrows from, and their cosines, best first."""
+        if self.evidence(np.array([row], np.int32))[0] >= GRADUATED:
+            return []
+        near, similar = self._near[row].tolist(), self._similar[row].tolist()
+        return [(lender, cosine) for lender, cosine in zip(near, similar, strict=True) if lender >= 0]
+
     def learn(self, batch: Batch) -> None:
         """Do nothing: what others learn is borrowed."""
 

@@ -57,6 +57,13 @@ class ModelRecommender:
         """Wall time at which the checkpoint was published, ms; None before the first."""
         return self._replica.current.time or None
 
+    def dropped_of(self, row: int) -> dict[str, int]:
+        """Lists of any placement from which each rule dropped this item, of late, by its name."""
+        counts = Counter(self._recommender.rules.dropped_of(row))
+        for recommender in self._placements.values():
+            counts.update(recommender.rules.dropped_of(row))
+        return dict(counts)
+
 
 class ConstantRecommender:
     """Recommends the same list for every query: measures the plumbing alone."""
@@ -64,6 +71,10 @@ class ConstantRecommender:
     checkpoint = 0
     checkpoint_time: int | None = None
     dropped: Mapping[str, int] = {}
+
+    def dropped_of(self, row: int) -> dict[str, int]:
+        """No rule acts."""
+        return {}
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """K items that are always the same."""

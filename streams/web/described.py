@@ -45,13 +45,13 @@ def described(record: CatalogItem, image_hosts: frozenset[str]) -> dict[str, Any
     """What a page shows of an item beside its id, without what is not known.
 
     >>> described(CatalogItem(item="a", title="Tent", categories=["Outdoor/Tents"]), frozenset())
-    {'title': 'Tent', 'category': 'Outdoor'}
+    {'title': 'Tent', 'category': 'Outdoor/Tents'}
     """
     figures = {
         "title": record.title,
         "price": record.price,
         "currency": record.currency if record.price is not None else "",
-        "category": record.categories[0].partition("/")[0] if record.categories else "",
+        "category": record.categories[0] if record.categories else "",
         "image": record.image if may_be_shown(record.image, image_hosts) else "",
     }
     return {name: value for name, value in figures.items() if value not in ("", None)}

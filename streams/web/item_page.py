@@ -8,7 +8,7 @@ import numpy as np
 from aiohttp import web
 from msgspec.structs import fields
 
-from models.components import Generator, Scorer
+from models.components import Borrower, Generator, Scorer
 from models.core import Candidates, Floats, Query, Rows
 from models.model import Model
 from streams.catalog_messages import CatalogItem
@@ -96,6 +96,8 @@ async def item_figures(
         if popularity
         else {"hour": [], "day": []},
         "model": served_model(serving, now),
+        "dropped": serving.recommender.dropped_of(row),
+        "described_alike": described_alike(model, row),
         "nearest": await nearest(model, row),
         "beside": await beside(lists, item_id),
         "neighbours": {
@@ -130,6 +132,8 @@ def _without_row(serving: Serving, record: CatalogItem, now: int) -> dict[str, A
         "last_seen": None,
         "counts": {"hour": [], "day": []},
         "model": served_model(serving, now),
+        "dropped": {},
+        "described_alike": [],
         "nearest": None,
         "neighbours": {},
     }
@@ -155,6 +159,18 @@ async def neighbours(model: Model, generator: Generator, item_id: str) -> list[d
         if row >= 0 and row != own_row and ids[row]
     ]
     return named[:NEIGHBOURS]
+
+
+def described_alike(model: Model, row: int) -> list[dict[str, Any]]:
+    """The items from which one without much evidence of its own borrows its neighbours."""
+    borrowers = [g for g in model.generators.values() if isinstance(g, Borrower)]
+    ids = model.items.ids
+    return [
+        {"item": ids[lender], "score": round(cosine, 4)}
+        for borrower in borrowers
+        for lender, cosine in borrower.lenders_of(row)
+        if ids[lender]
+    ]
 
 
 async def nearest(model: Model, row: int) -> list[dict[str, Any]] | None:

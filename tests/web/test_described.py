@@ -41,7 +41,12 @@ def test_titles_prices_and_allowed_pictures_are_beside_the_ids(worker):
         page = Page(get(worker, path, BROWSER)[1])
         assert "Tent for two" in page.text
     described = get_json(worker, "/users/ann")["described"]
-    assert described["a"] == {"title": "Dome tent", "price": 249.0, "currency": "EUR", "category": "Outdoor"}
+    assert described["a"] == {
+        "title": "Dome tent",
+        "price": 249.0,
+        "currency": "EUR",
+        "category": "Outdoor/Tents",
+    }
     assert described["b"] == {"title": HOSTILE, "image": "https://images.example/b.jpg"}
     assert described["d"] == {"title": "خيمة لشخصين", "price": 9.5}, "nor one of another host"
     text = get(worker, "/users/ann", BROWSER)[1]
@@ -113,6 +118,16 @@ def test_a_users_page_has_the_profile_and_the_list_of_each_placement(worker):
     assert get(worker, "/users?id=eve&placement=none")[0] == 400
     worker.put("opted out", record=User(7, 2, profiling=False))
     assert "does not want to be profiled" in get(worker, "/users?id=opted%20out", BROWSER)[1]
+
+
+def test_an_items_page_says_which_rules_leave_it_out(tmp_path):
+    worker = Worker(tmp_path / "data", rules=[{"rule": "not-recent", "last": 2}])
+    worker.learn()
+    assert get_json(worker, "/items/a")["dropped"] == {}
+    get(worker, "/users/ann")  # ann saw a, then b
+    assert get_json(worker, "/items/a")["dropped"]["not-recent"] >= 1
+    assert get_json(worker, "/items/c")["dropped"] == {}
+    assert "Left out by rules" in get(worker, "/items/a", BROWSER)[1]
 
 
 def test_a_preview_compares_lists_and_changes_nothing(worker):

@@ -17,6 +17,10 @@
 
   function nameCategories() {
     const counts = new Map();
+    const names = points.map(({ path }) => path.split("/"));
+    let depth = 1;  // where the first names are all the same, the next ones tell more
+    while (depth < 4 && new Set(names.filter(([first]) => first).map((path) => path.slice(0, depth).join("/"))).size < 2) depth++;
+    points.forEach((point, n) => { point.category = names[n].slice(0, depth).join("/"); });
     for (const { category } of points) if (category) counts.set(category, (counts.get(category) ?? 0) + 1);
     const named = [...counts].sort((a, b) => b[1] - a[1]).slice(0, KINDS).map(([category]) => category);
     for (const point of points) point.kind = named.indexOf(point.category) + 1;
@@ -40,7 +44,7 @@
     points = items.map((point) => ({
       ...point,
       title: described[point.item]?.title ?? "",
-      category: described[point.item]?.category ?? "",
+      path: described[point.item]?.category ?? "",
       name: described[point.item]?.title?.slice(0, 60) || point.item,
       px: (point.x - left) / (right - left || 1),
       py: 1 - (point.y - low) / (high - low || 1),

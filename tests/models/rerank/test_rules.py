@@ -9,6 +9,7 @@ from models.catalog import Catalog, Entry
 from models.core import BOUGHT, HISTORY, RETURNED, QueryBatch, attribute_code, code
 from models.ranking.best import PINNED, Best
 from models.ranking.pool import Pool
+from models.rerank.drops import ENTRIES, Drops
 from models.rerank.item_data import ItemData
 from models.rerank.rules import RULES, Dropping, Rules, make_rule
 from models.small_batches import query_batch
@@ -184,6 +185,9 @@ def test_all_rules_hold_together_in_any_order_and_drops_are_counted_by_rule(data
             if number:
                 expected[order[number - 1]["rule"]] += 1
     assert rules.dropped == expected
+    of_items = [rules.dropped_of(row) for row in range(ITEMS)]
+    for name, count in expected.items():
+        assert sum(counts.get(name, 0) for counts in of_items) == count
 
 
 @pytest.mark.parametrize("setting", OTHERS, ids=lambda setting: "-".join(map(str, setting.values()))[:40])
@@ -334,3 +338,13 @@ def test_without_a_catalog_only_rules_of_the_history_act():
 def test_a_wrong_setting_says_what_is_wrong(setting, reason):
     with pytest.raises(ValueError, match=reason):
         make_rule(setting)
+
+
+def test_what_is_counted_by_item_is_bounded():
+    drops = Drops(1)
+    rows = np.arange(3 * ENTRIES, dtype=np.int32)[:, None]
+    drops.add(rows, np.ones_like(rows), np.ones(len(rows), np.int32))
+    assert drops.by_rule == [3 * ENTRIES]
+    counted = [drops.of_item(row)[0] for row in range(3 * ENTRIES)]
+    assert 0 < sum(counted) <= ENTRIES
+    assert counted[-1] == 1, "the latest ones"

@@ -49,6 +49,14 @@ def test_a_new_item_borrows_the_neighbours_of_what_is_described_alike():
     assert proposed[0] < proposed[1], "itself like 0, by the square of the cosine"
 
 
+def test_an_item_says_from_whom_it_borrows_as_long_as_it_does():
+    shop = Shop()
+    ((lender, cosine),) = shop.content.lenders_of(2)
+    assert (lender, 0.3 < cosine < 1) == (0, True)
+    shop.learn([[2]] * int(2 * GRADUATED))
+    assert shop.content.lenders_of(2) == []
+
+
 def test_a_new_item_is_proposed_beside_what_is_described_alike():
     shop = Shop()
     assert set(shop.proposed(0)) == {2}
