@@ -59,8 +59,7 @@ def _place(keys: Array, row: int, number: int) -> int:
     at = (key * GOLDEN >> np.uint64(20)) & mask
     while keys[at] != 0 and keys[at] != key:
         at = (at + np.uint64(1)) & mask
-    place: int = np.int64(at)
-    return place
+    return int(at)
 
 
 @kernel
