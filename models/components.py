@@ -75,6 +75,18 @@ class Counting(Protocol):
 
 
 @runtime_checkable
+class Popular(Counting, Generator, Protocol):
+    """The generator `popularity`."""
+
+
+class Contextual(Generator, Protocol):
+    """A generator that proposes what is popular in the context of each query."""
+
+    def freshness(self, queries: QueryBatch) -> Floats:
+        """The factor by which the counts of each query's context have decayed until now, float32[n]."""
+
+
+@runtime_checkable
 class Embedded(Protocol):
     """A generator that has a vector for each item, which rankers and the item map read."""
 

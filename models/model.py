@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.catalog import Catalog
-from models.components import Borrower, Counting, Decaying, Embedded, Generator, Lender, Ranker
+from models.components import Borrower, Decaying, Embedded, Generator, Lender, Popular, Ranker
 from models.core import Batch, Example, Query, QueryBatch
 from models.kernels.splitmix import GOLDEN, mixed
 from models.parts import Part, Parts
@@ -24,9 +24,11 @@ from models.ranking.coverage import Coverage
 from models.ranking.features import feature_names
 from models.ranking.shortlist import Shortlist
 from models.registry import GENERATORS, RANKERS
+from models.retrieval.context import ContextPopularity
 from models.rows import ItemRows
 from models.statistics import ItemStatistics
 
+IN_CONTEXT = "context-popularity"
 LARGE = 1000
 """Examples from which on a micro-batch is large: the learner lags, or reads a log from its beginning."""
 RANKED_AT_ONCE = 64
@@ -47,7 +49,8 @@ class Model:
     seed
         Seed of everything that is drawn at random.
     context_key
-        Key of the events' context whose value `context-popularity` and `context-trending` count by.
+        Key of the events' context, or several joined by "+", in whose values strangers get best sellers, and
+        `context-popularity` and `context-trending` count; `hour` is the hour of the day.
     parameters
         Keyword arguments of the constructors that differ from their defaults, by generator or ranker.
     rankers
@@ -104,8 +107,14 @@ class Model:
         self.embedded = next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
         """The first generator that has item vectors; None if there is none."""
         popularity = self.generators.get("popularity")
-        self.popularity = popularity if isinstance(popularity, Counting) else None
+        self.popularity = popularity if isinstance(popularity, Popular) else None
         """The generator `popularity`; None if it is off."""
+        in_context: Any = self.generators.get(IN_CONTEXT)
+        self._counts_contexts = in_context is None
+        self.in_context = (
+            in_context if isinstance(in_context, ContextPopularity) else ContextPopularity(capacity)
+        )
+        """What is popular in each context; the generator `context-popularity` if it is on."""
         self._initial_half_lives_ms = self.half_lives_ms
         self.shortlist = Shortlist(self.generators, weights, self.statistics, self.catalog)
         self.rankers: dict[str, Ranker] = {
@@ -120,6 +129,9 @@ class Model:
     def _generator_parts(self, parameters: Mapping[str, Mapping[str, Any]], seed: int) -> dict[str, Part]:
         capacity = self.items.capacity
         parts = {"statistics": Part(self.statistics, "statistics", capacity)}
+        if self._counts_contexts:
+            key = {"context_key": self.context_key}
+            parts["in-context"] = Part(self.in_context, "in-context", capacity, {}, key, tuple(key))
         for name, generator in self.generators.items():
             if generator.state.rows:
                 row = GENERATORS[name]
@@ -175,6 +187,8 @@ class Model:
             for generator in self.generators.values():
                 generator.learn(batch)
             self.statistics.learn(batch)
+            if self._counts_contexts and (batch.queries.contexts >= 0).any():
+                self.in_context.learn(batch)
 
     def refresh(self, until: float = np.inf) -> None:
         """Bring up to date what generators derive from the catalog, until `time.perf_counter` is `until`."""

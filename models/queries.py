@@ -24,13 +24,17 @@ from models.core import (
     code,
 )
 from models.rows import ItemRows
-from models.units import SECOND_MS
+from models.units import HOUR_MS, SECOND_MS
+
+HOUR = "hour"
+"""The context key that is the hour of the day."""
 
 
 def as_arrays(queries: Sequence[Query | Example], items: ItemRows, context_key: str) -> QueryBatch:
     """The queries with the rows of their items; items without a row are left out.
 
-    `context_key`: the key of the context whose value `QueryBatch.contexts` is of.
+    `context_key`: the key of the context whose value `QueryBatch.contexts` is of, or several joined by "+";
+    the key `hour` is the hour of the day in UTC.
 
     >>> items = ItemRows(10)
     >>> items.admit("tent", 0)
@@ -64,7 +68,7 @@ def as_arrays(queries: Sequence[Query | Example], items: ItemRows, context_key: 
         sizes,
         np.where(np.arange(SESSION) < sizes[:, None], history[:, :SESSION], np.int32(-1)),
         np.array([query.time for query in queries], np.int64),
-        np.array([_slot(query.context, context_key) if query.context else -1 for query in queries], np.int32),
+        _slots(queries, context_key),
         padded_kinds,
         padded_ages,
         *_profiles(queries, items),
@@ -94,10 +98,20 @@ def _padded(lists: Sequence[Sequence[int]], filler: int) -> NDArray[np.int64]:
     return out
 
 
-def _slot(context: Mapping[str, str | float], key: str) -> int:
-    """Slot of the context's value, below `CONTEXTS`; -1 if it has none."""
-    value = context.get(key)
-    return -1 if value is None else crc32(str(value).encode()) % CONTEXTS
+def _slots(queries: Sequence[Query | Example], context_key: str) -> Rows:
+    """Slots of the contexts, below `CONTEXTS`; -1: a query has none of the keys."""
+    if context_key != HOUR and not any(query.context for query in queries):
+        return np.full(len(queries), -1, np.int32)
+    keys = context_key.split("+")
+    return np.array([_slot(query.context, keys, query.time) for query in queries], np.int32)
+
+
+def _slot(context: Mapping[str, str | float], keys: Sequence[str], time: int) -> int:
+    values = [time // HOUR_MS % 24 if key == HOUR else context.get(key) for key in keys]
+    if all(value is None for value, key in zip(values, keys, strict=True) if key != HOUR or len(keys) == 1):
+        return -1
+    joined = "\0".join("" if value is None else str(value) for value in values)
+    return crc32(joined.encode()) % CONTEXTS
 
 
 def _kinds_and_ages(queries: Sequence[Query | Example], lengths: Rows) -> tuple[Kinds, Floats]:

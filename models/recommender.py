@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.catalog_filter import CatalogFilters
 from models.components import Ranker
-from models.core import Features, Query, QueryBatch, Rows, Slate
+from models.core import Features, Floats, Query, QueryBatch, Rows, Slate
 from models.model import Model
 from models.ranking.best import PINNED, Best, best
 from models.ranking.blend import Blend
@@ -25,6 +25,8 @@ from models.rerank.rules import Rules
 
 POPULAR = "popular now"
 """Reason of a candidate that no item of the user's history explains."""
+HERE = "popular in this context"
+"""Reason of an item that is popular in the context of the query, on this device for example."""
 OWN = "seen before"
 """Reason of an item that no generator proposed: it is a candidate because it is in the user's history."""
 ON_TOP = "recommended by the shop"
@@ -86,7 +88,13 @@ class Recommender:
         else:
             self.shortlist, self._ranker = model.shortlist, model.rankers[ranker]
         self._learns = RANKERS[ranker].learns
-        self._strangers = Strangers(self.shortlist.weights)
+        self._strangers = (
+            Strangers(model.items.capacity, model.popularity, model.in_context)
+            if self._learns and model.popularity is not None
+            else None
+        )
+        """Lists for users of whom nothing is known; None: the blend orders their candidates."""
+        self._blend = Blend(self.shortlist.weights)
         vectors = None if model.embedded is None else model.embedded.vectors
         self._data = ItemData(model.items, model.catalog, model.statistics, vectors)
         self._filters = CatalogFilters(model.catalog)
@@ -151,14 +159,31 @@ class Recommender:
     ) -> Best:
         """The k best of the candidates of `shortlist` that no rule drops; `excluded` as there."""
         scores = self._ranker.score(features)
-        if self._learns:
-            strangers = np.flatnonzero(features.history[:, 0] < 0)
-            if len(strangers):
-                scores[strangers] = self._strangers.score(features.take(strangers))
-            scores *= self.model.coverage.score(features)[:, None]
-        catalog = self.model.catalog
-        if self.rules.act(catalog):
-            offered = catalog.offered if offered is None else offered
+        strangers = np.flatnonzero(self._learns & (features.history[:, 0] < 0))
+        coverage = self.model.coverage.score(features)[:, None] if self._learns else np.ones(1, np.float32)
+        scores *= coverage
+        if len(strangers) and self._strangers is None:
+            scores[strangers] = self._blend.score(features.take(strangers))
+        offered = self.model.catalog.offered if offered is None else offered
+        lists = self._select(queries, pool, scores, k, excluded, offered)
+        if len(strangers) and self._strangers is not None:
+            queries, excluded = queries.take(strangers), excluded[strangers]
+            pool, shares = self._strangers.candidates(queries, excluded, k, offered)
+            part = self._select(queries, pool, shares * coverage[strangers], k, excluded, offered)
+            lists.rows[strangers], lists.scores[strangers] = part.rows, part.scores
+            lists.codes[strangers] = part.codes
+        return lists
+
+    def _select(
+        self,
+        queries: QueryBatch,
+        pool: Pool,
+        scores: Floats,
+        k: int,
+        excluded: Rows,
+        offered: NDArray[np.bool_],
+    ) -> Best:
+        if self.rules.act(self.model.catalog):
             return self.rules.best(pool, scores, queries, self._data, k, excluded, offered)
         return best(pool, scores, k)
 
@@ -191,8 +216,8 @@ class Recommender:
 
     def _reason(self, code: int, history: list[int]) -> str:
         """Why a candidate of this code (`Best`) is listed, in words."""
-        if code == PINNED:
-            return ON_TOP
+        if code < 0:
+            return ON_TOP if code == PINNED else HERE
         generator, column = divmod(code, WIDTH)
         if column:
             return self._reasons[generator] + self.model.items.ids[history[column - 1]]

@@ -151,9 +151,7 @@ class Settings(BaseSettings):
         1_000_000, ge=100, le=20_000_000, description="rows of item tables; least recently used items leave"
     )
     admit_after: int = Field(1, ge=1, le=255, description="events before an item gets a row")
-    publish_interval_s: float = Field(
-        0.5, gt=0, le=60, description="seconds between checkpoints of the model"
-    )
+    publish_interval_s: float = Field(0.5, gt=0, le=60, description="seconds between the model's checkpoints")
     frozen_twin_h: float = Field(
         24, ge=0, description="hours between refreshes of a copy that shows what freshness is worth; 0: none"
     )
@@ -168,7 +166,9 @@ class Settings(BaseSettings):
     )
     seed: int = Field(0, ge=0, description="seed of all random numbers of the model")
     context_key: str = Field(
-        "device", min_length=1, max_length=64, description="context field that context-* generators use"
+        "device",
+        pattern=r"^[^+]{1,64}(\+[^+]{1,64}){0,3}$",
+        description="context field, or several joined by +, whose best sellers strangers get; hour: of day",
     )
 
     # Worker

@@ -67,7 +67,7 @@ class LiveQuality:
         self.time = 0
         """Event time of the latest example, ms."""
         self._recommenders, self._alone = list(recommenders), list(alone)
-        self._every, self._context_key = every, context_key
+        self._every, self._context_key = every, context_key.partition("+")[0]
         self._model = recommenders[0].model
         self._profiles = ItemProfiles(self._model.items.capacity)
         self._list_metrics = ListMetrics(self._model.items.capacity)

@@ -12,6 +12,8 @@ from models.ranking.pool import Pool
 
 PINNED = -2
 """Code of an item that the shop put at the top."""
+IN_CONTEXT = -3
+"""Code of an item that is popular in the context of a query, for a user of whom nothing else is known."""
 
 
 class Best(NamedTuple):
@@ -22,7 +24,7 @@ class Best(NamedTuple):
     scores: NDArray[np.float64]
     """float64[n, k]; 0 where there is no candidate."""
     codes: NDArray[np.int16]
-    """int16[n, k], as in `Pool`, or `PINNED`; -1 where there is no candidate."""
+    """int16[n, k], as in `Pool`, `PINNED` or `IN_CONTEXT`; -1 where there is no candidate."""
 
 
 def best(pool: Pool, scores: Floats, k: int) -> Best:

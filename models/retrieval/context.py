@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.core import CONTEXTS, Batch, Candidates, QueryBatch, Rows
+from models.core import CONTEXTS, Batch, Candidates, Floats, QueryBatch, Rows
 from models.kernels.decay import decayed
 from models.kernels.jit import Array, kernel
 from models.kernels.topk import select
@@ -75,6 +75,12 @@ class ContextPopularity:
         out = Candidates.empty(len(queries.contexts), k)
         _propose(queries.contexts, self._size, self._items, self._values, out.rows, out.scores)
         return out
+
+    def freshness(self, queries: QueryBatch) -> Floats:
+        """The factor by which the counts of each query's context have decayed until now, float32[n]."""
+        elapsed = np.maximum(queries.times - self._time[queries.contexts], 0)
+        faded: Floats = np.exp2(-elapsed / self.half_life_ms).astype(np.float32)
+        return faded
 
 
 @kernel

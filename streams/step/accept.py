@@ -3,6 +3,8 @@
 Serving and evaluation share these functions.
 """
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from models.core import Example, Shown
@@ -14,7 +16,7 @@ from streams.step.clock import in_seconds, safe_time
 from streams.step.dead_letters import MOST_BATCH_BYTES, UNREAD
 from streams.step.policy import ServingPolicy
 from streams.step.preferences import with_preferences
-from streams.step.users import User, Verdict, advance
+from streams.step.users import User, Verdict, advance, in_context
 
 
 class Accepted(Struct, frozen=True, gc=False):
@@ -39,6 +41,8 @@ class Accepted(Struct, frozen=True, gc=False):
     """Event time at which the user's latest list before the event was asked for, ms; None: there was none."""
     session: int
     """Number of the event's session among the user's."""
+    context: Mapping[str, str | float]
+    """The event's context, with what the user's profile says beside it."""
     weight: float
     """How much it teaches; 0: nothing."""
     answers: tuple[Answer, ...]
@@ -91,7 +95,7 @@ def accept(
         return new, step.verdict, None
     accepted = Accepted(
         event, offset, arrived, safe, step.before, step.before_types, step.before_times, step.before_size,
-        user.asked, new.sessions, weight,
+        user.asked, new.sessions, in_context(new, event.context), weight,
         answers(new, event, safe, policy.placements, policy.unanswered_types),
     )  # fmt: skip
     return new, step.verdict, accepted
@@ -122,6 +126,6 @@ def example(accepted: Accepted, user: User) -> Example | None:
         shown = Shown(user.slate_id, user.slate.index(event.item))
     return Example(
         event.user, accepted.offset, accepted.time, event.type, event.item, accepted.weight, event.value,
-        accepted.before, accepted.before_size, accepted.session, shown, event.context,
+        accepted.before, accepted.before_size, accepted.session, shown, dict(accepted.context),
         accepted.before_types, accepted.before_times, accepted.asked,
     )  # fmt: skip

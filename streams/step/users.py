@@ -67,9 +67,14 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
 def query(user: User, time: int, context: Mapping[str, str | float]) -> Query:
     """The user as a recommender sees one; a new session without an item continues the last one."""
     return Query(
-        user.items[-HISTORY:], user.session_size or HISTORY, time, context,
+        user.items[-HISTORY:], user.session_size or HISTORY, time, in_context(user, context),
         user.types[-HISTORY:], user.times[-HISTORY:], None, profile(user),
     )  # fmt: skip
+
+
+def in_context(user: User, context: Mapping[str, str | float]) -> Mapping[str, str | float]:
+    """The context of an event; what it does not say, the user's profile may."""
+    return {**user.attributes, **context} if user.attributes else context
 
 
 def profile(user: User) -> Profile:

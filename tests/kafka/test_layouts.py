@@ -146,7 +146,7 @@ def test_a_model_that_outgrows_a_worker_is_not_updated_and_the_next_start_has_ro
     assert replica.current.number == 1
     assert len(replica.model.items) == 30
     assert replica.differences == [f"nothing is updated: {sized}"]
-    assert replica.not_updated == ["statistics", "popularity", "next", "coverage"]
+    assert replica.not_updated == ["statistics", "in-context", "popularity", "next", "coverage"]
     stop(replica)
     assert last_checkpoint(settings).max_items == 200
     small = Replica(settings, model())  # as it would be on a topic without sizes

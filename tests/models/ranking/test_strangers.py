@@ -7,7 +7,6 @@ import pytest
 
 from models.core import Example, Query
 from models.model import Model
-from models.ranking.strangers import Strangers
 from models.recommender import Recommender
 from models.registry import RANKERS, default_weights
 
@@ -88,6 +87,70 @@ def test_without_popularity_a_stranger_gets_the_blend():
 def test_before_anything_is_learnt_a_stranger_gets_nothing():
     model = Model(default_weights(), 100, rankers=["mlp"])
     assert Recommender(model, {}, "mlp").recommend([stranger()], 5)[0].items == ()
-    assert Strangers({"popularity": 1.0}).score(model.shortlist.featurize(
-        model.queries([stranger()]), np.zeros((1, 0), np.int32)
-    )[1]).sum() == 0  # fmt: skip
+
+
+def in_contexts(generators, context_key="country+device"):
+    """Two countries and two devices with best sellers of their own, and a third country with one event."""
+    model = Model(generators, 1000, rankers=["mlp"], context_key=context_key)
+    examples = []
+    for n in range(1200):
+        country, device = "NO" if n % 3 else "SE", "phone" if n % 2 else "desk"
+        item = f"{country} {device} {n % 7}" if n % 4 else f"everywhere {n % 5}"
+        context = {"country": country, "device": device}
+        examples.append(Example(f"u{n}", n, START_MS + 1000 * n, "view", item, context=context))
+    only = {"country": "DK", "device": "desk"}
+    examples.append(Example("dane", 1200, START_MS + 1_200_000, "view", "danish", context=only))
+    for at in range(0, len(examples), 50):
+        model.learn(examples[at : at + 50])
+    return model
+
+
+def answered(model, **context):
+    query = Query((), 0, START_MS + 1_210_000, context)
+    (slate,) = Recommender(model, {}, "mlp").recommend([query], 7)
+    return slate
+
+
+@pytest.mark.parametrize("on", [{}, {"context-popularity": 0.1}])
+def test_a_stranger_gets_the_best_sellers_of_the_context(on):
+    """Also where the generator `context-popularity`, which counts the same, is on."""
+    model = in_contexts(default_weights() | on)
+    assert ("in-context" in model.parts.layouts) == (not on)
+    for country in ("NO", "SE"):
+        for device in ("phone", "desk"):
+            slate = answered(model, country=country, device=device)
+            assert all(item.startswith((f"{country} {device}", "everywhere")) for item in slate.items)
+            assert sum(item.startswith(f"{country} {device}") for item in slate.items) >= 2
+            assert set(slate.reasons) == {"popular in this context"}
+
+
+def test_a_context_of_which_little_is_known_has_the_best_sellers_of_all():
+    model = in_contexts(default_weights())
+    everybody = answered(model)
+    assert set(everybody.reasons) == {"popular now"}
+    assert answered(model, country="FI", device="phone").items == everybody.items
+    dane = answered(model, country="DK", device="desk")
+    assert dane.items != everybody.items
+    assert dane.items[0] == "danish" or "danish" in dane.items
+    assert set(dane.items) - {"danish"} <= set(answered(model).items)
+
+
+def test_what_was_popular_in_a_context_long_ago_counts_less():
+    model = in_contexts(default_weights())
+    later = Query((), 0, START_MS + 20 * 86_400_000, {"country": "SE", "device": "desk"})
+    (slate,) = Recommender(model, {}, "mlp").recommend([later], 7)
+    assert slate.items == answered(model).items
+
+
+def test_the_hour_of_the_day_is_a_context():
+    model = Model(default_weights(), 1000, rankers=["mlp"], context_key="hour")
+    hour = 3_600_000
+    examples = [
+        Example(f"u{n}", n, START_MS + hour * n // 60, "view", f"h{(START_MS // hour + n // 60) % 24}")
+        for n in range(24 * 60)
+    ]
+    for at in range(0, len(examples), 50):
+        model.learn(examples[at : at + 50])
+    now = START_MS + 24 * hour + 5 * hour
+    (slate,) = Recommender(model, {}, "mlp").recommend([Query((), 0, now)], 3)
+    assert slate.items[0] == f"h{now // hour % 24}"
