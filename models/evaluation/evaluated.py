@@ -1,5 +1,6 @@
 """What an evaluation compares: named recommenders, and the query that each of them answers."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from models.core import HISTORY, Example, Query
@@ -15,6 +16,10 @@ class EvaluatedRecommender(NamedTuple):
     recommender: Recommender
     probabilities: bool = False
     """Whether its scores are probabilities, of which the calibration can be measured."""
+    view: Callable[[Query], Query] = lambda query: query
+    """The query of its placement for that of the default one."""
+    where: str = ""
+    """What the catalog must say of the items of its lists."""
 
 
 def query_before(example: Example) -> Query:

@@ -1,6 +1,7 @@
 """The catalog of an evaluation: the same in all its models, from the first event on."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,10 +16,14 @@ class ListedItems:
     ----------
     records
         The encoded `RECORD` by item id; empty: there is no catalog.
+    category_names
+        The names of the categories by their codes.
     """
 
-    def __init__(self, records: Mapping[str, bytes]) -> None:
-        self._records = records
+    def __init__(
+        self, records: Mapping[str, bytes], category_names: Mapping[int, str] = MappingProxyType({})
+    ) -> None:
+        self._records, self.category_names = records, category_names
 
     def reserve(self, model: Model) -> None:
         """Give all items a row, as the learner does; those of the end get none where there are too few."""

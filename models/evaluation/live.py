@@ -116,7 +116,7 @@ class LiveQuality:
         for at in range(0, len(examples), AT_ONCE):
             part = slice(at, at + AT_ONCE)
             comparisons: dict[int, Comparison] = {}
-            for name, model, recommender, _ in self._recommenders:
+            for name, model, recommender, *_ in self._recommenders:
                 if id(model) not in comparisons:
                     comparisons[id(model)] = Comparison(model, queries[part], items[part], K)
                 listed, target_ranks = comparisons[id(model)].rank(recommender)

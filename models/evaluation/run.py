@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.core import Example, Query, Rows
 from models.evaluation.beyond_accuracy import ItemProfiles, ListMetrics
 from models.evaluation.calibration import Reliability
+from models.evaluation.catalog_metrics import CatalogMetrics
 from models.evaluation.evaluated import EvaluatedRecommender, query_before
 from models.evaluation.example_columns import Integers
 from models.evaluation.exclusions import Exclusion
@@ -33,6 +34,8 @@ class RecommenderResult(NamedTuple):
     """int32[predictions]: rank of each target, in the order of the predictions; 0: not in the list."""
     lists: dict[str, float]
     """Metrics beyond accuracy, by name."""
+    catalog: dict[str, Any] | None
+    """Metrics by what the catalog says of the items, by name; None without a catalog."""
     calibration: dict[str, Any] | None
     """Calibration of scores that are probabilities, else None."""
     propose_s: float
@@ -70,9 +73,10 @@ class _Measurements:
     """What is measured of one recommender while a protocol runs."""
 
     def __init__(self, evaluated: EvaluatedRecommender) -> None:
-        self.model, self._recommender = evaluated.model, evaluated.recommender
+        self.model, self._evaluated = evaluated.model, evaluated
         self._ranks: list[Rows] = []
         self._lists = ListMetrics(evaluated.model.items.capacity)
+        self._by_catalog = CatalogMetrics(evaluated.model.catalog)
         self._reliability = Reliability() if evaluated.probabilities else None
         self._propose_s = 0.0
 
@@ -81,20 +85,26 @@ class _Measurements:
     ) -> Rows:
         """Make the lists and measure them; returns the ranks of the target items."""
         start = perf_counter()
-        best = self._recommender.rank(self.model.queries(queries), excluded, k + 1)
+        evaluated = self._evaluated
+        asked = self.model.queries([evaluated.view(query) for query in queries])
+        best = evaluated.recommender.rank(asked, excluded, k + 1, evaluated.where)
         self._propose_s += perf_counter() - start
         targets = np.array(self.model.items.rows(items), np.int32)
         self._ranks.append(ranks(best.rows, best.scores, targets, k))
         self._lists.add(best.rows[:, :k], targets, profiles)
+        self._by_catalog.add(best.rows[:, :k])
         if self._reliability is not None:
             self._reliability.add(best.rows[:, :k], best.scores[:, :k], targets)
         return self._ranks[-1]
 
-    def result(self, items: int, learn_s: float, model_bytes: int) -> RecommenderResult:
-        """All measurements, where `items` items are known."""
+    def result(
+        self, items: int, names: Mapping[int, str], learn_s: float, model_bytes: int
+    ) -> RecommenderResult:
+        """All measurements, where `items` items are known, and categories have `names` by their codes."""
         return RecommenderResult(
             _concatenated(self._ranks, np.int32),
             self._lists.result(items),
+            self._by_catalog.result(self._lists.listed, names),
             None if self._reliability is None else self._reliability.result(),
             self._propose_s,
             learn_s,
@@ -192,7 +202,7 @@ def run(
     for recommender, measured in zip(recommenders, measurements, strict=True):
         model_id = id(recommender.model if id(recommender.model) in learners else live)
         results[recommender.name] = measured.result(
-            len(live.items), learners[model_id].seconds, sizes[model_id]
+            len(live.items), listed.category_names, learners[model_id].seconds, sizes[model_id]
         )
     return RunResult(
         _concatenated(predicted, np.int64),

@@ -93,6 +93,8 @@ def _metrics(
         }
         entry["windows"] = by_window
     entry |= {name: round(value, 5) for name, value in measured.lists.items()}
+    if measured.catalog is not None:
+        entry["catalog"] = measured.catalog
     if measured.calibration is not None:
         entry["calibration"] = measured.calibration
     entry["propose_us"] = round(1e6 * measured.propose_s / max(len(measured.ranks), 1), 1)

@@ -9,14 +9,14 @@ from models.ranking.best import IN_CONTEXT
 from models.ranking.pool import Merger, Pool
 from models.ranking.shortlist import CANDIDATES, WIDTH
 
-PRIOR = 20.0
+PRIOR = 200.0
 """Events in a context as which the popularity among all counts there."""
 
 
 class Strangers:
     """Best sellers of the context, for users whom a learnt ranker has not been trained for.
 
-        P(j) = (n_cj + 20 p_j / Σ_i p_i) / Σ_i (n_ci + 20 p_i / Σ p)        over the candidates
+        P(j) = (n_cj + 200 p_j / Σ_i p_i) / Σ_i (n_ci + 200 p_i / Σ p)        over the candidates
 
     n_cj is the decayed count of j in the query's context c (device, country, hour ...: `Model`'s
     `context_key`), p_j that of `popularity`: a Dirichlet prior (Zhai and Lafferty 2004, "A Study of Smoothing

@@ -54,12 +54,14 @@ def read_log(
 def read_items(file: str | None) -> "ListedItems":
     """The catalog of a file, with its columns found by common names; none without a file."""
     from models.catalog import encode
+    from models.core import code
     from models.evaluation.listed_items import ListedItems
     from streams.clients.catalog_file import open_catalog
     from streams.clients.log_errors import BadLog
     from streams.clients.progress import progress
 
     records: dict[str, bytes] = {}
+    names: dict[int, str] = {}
     if file is not None:
         try:
             opened = open_catalog(
@@ -68,12 +70,13 @@ def read_items(file: str | None) -> "ListedItems":
             with progress(opened.fraction) as show:
                 for item in opened:
                     records[item.item] = encode(item.entry())
+                    names.update({code(path): path for path in item.categories})
                     show(lambda: f"{len(records):,} items read")
         except BadLog as error:
             raise click.ClickException(f"{file} {error}") from None
         if not records:
             raise click.ClickException(f"{file} has no row that is a valid item")
-    return ListedItems(records)
+    return ListedItems(records, names)
 
 
 def _warnings(counts: "LogCounts", settings: "Settings", weights: dict[str, float]) -> list[str]:

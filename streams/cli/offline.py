@@ -93,7 +93,7 @@ protocol_options = option_group(
         "freshet evaluate clicks.csv.gz --warm-up 10% --skip-first --types view",
         "freshet evaluate clicks.csv.gz --warm-up 10% --refresh 1h --refresh never --plot freshness.png",
         "freshet evaluate clicks.csv --protocol windows --window 1d --compare generators",
-        "freshet evaluate clicks.csv.gz --catalog products.csv --without content",
+        "freshet evaluate clicks.csv.gz --catalog products.csv --without content --placement basket",
         "freshet evaluate clicks.csv --protocol holdout --split 80/10/10 --part valid --json",
     )
 )
@@ -117,6 +117,10 @@ protocol_options = option_group(
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     help="The shop's items, as for freshet catalog: known from the first event on.",
 )  # fmt: skip
+@click.option(
+    "--placement", "placements", multiple=True, metavar="NAME",
+    help="Add this list of FRESHET_PLACEMENTS; repeatable.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 @click.option(
     "--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Draw recall over time: .png, .svg, .pdf."
@@ -130,6 +134,7 @@ def evaluate(
     compare: frozenset[str] | None,
     without: tuple[str, ...],
     catalog_file: str | None,
+    placements: tuple[str, ...],
     as_json: bool,
     plot: str | None,
 ) -> None:
@@ -149,7 +154,7 @@ def evaluate(
     protocol["part"] = protocol["part"] or "test"
     reading |= {"event_id": event_id}
     options, settings, log = read_log(
-        file, reading, protocol, refresh=refresh, compare=compare, without=without
+        file, reading, protocol, refresh=refresh, compare=compare, without=without, placements=placements
     )
     listed = read_items(catalog_file)
     done = 0.0

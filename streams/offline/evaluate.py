@@ -1,6 +1,7 @@
 """Evaluate recommenders on the examples of a log: the stream's own predicting and learning, without Kafka."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from models.core import Example
@@ -18,7 +19,9 @@ from streams.offline.examples import LabelledExamples
 from streams.offline.options import BadOptions, EvaluationOptions, duration_ms
 from streams.offline.plan import plan
 from streams.runtime.factory import make_model, make_recommender
+from streams.setting_types import make_placements
 from streams.settings import Settings
+from streams.step.answers import condition, starting_from
 
 EXCLUSIONS: dict[str, Callable[[Sequence[Example]], Exclusion]] = {
     "latest": exclude_latest,
@@ -98,6 +101,7 @@ def evaluated_recommenders(
         recommenders.append(EvaluatedRecommender(f"ranker {name}", model, recommender, RANKERS[name].learns))
     alone = [name for name in weights if name in compare or "generators" in compare]
     recommenders += [EvaluatedRecommender(name, model, Recommender(model, {name: 1.0})) for name in alone]
+    recommenders += placed_recommenders(options, settings, model)
     for name in options.without:
         if name not in weights:
             raise BadOptions(f"unknown generator '{name}' in --without: expected one of {', '.join(weights)}")
@@ -108,6 +112,26 @@ def evaluated_recommenders(
             EvaluatedRecommender(f"without {name}", own, make_recommender(fewer, own), learnt)
         )
     return recommenders, replicas
+
+
+def placed_recommenders(
+    options: EvaluationOptions, settings: Settings, model: Model
+) -> list[EvaluatedRecommender]:
+    """The recommenders of the placements to compare.  `BadOptions` where there is none of that name."""
+    placements, recommenders = make_placements(settings.placements), []
+    for name in options.placements:
+        if name not in placements:
+            known = ", ".join(placements) or "none: set FRESHET_PLACEMENTS"
+            raise BadOptions(f"unknown placement '{name}' in --placement: expected one of {known}")
+        placement = placements[name]
+        recommender = make_recommender(settings, model, placement=placement)
+        recommenders.append(
+            EvaluatedRecommender(
+                f"placement {name}", model, recommender,
+                view=partial(starting_from, start=placement.start), where=condition(placement.where),
+            )
+        )  # fmt: skip
+    return recommenders
 
 
 def _possible(ranker: str, weights: Mapping[str, float]) -> bool:

@@ -46,6 +46,8 @@ class EvaluationOptions:
     compare: frozenset[str] | None = None
     """Generators to measure alone; `generators`, `rankers`: all of them.  None: popularity, if it is on."""
     without: tuple[str, ...] = ()
+    placements: tuple[str, ...] = ()
+    """Placements of the settings to measure beside the default list."""
 
     def __post_init__(self) -> None:
         """Raise `BadOptions` if an option has no effect under this protocol."""

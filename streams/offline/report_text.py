@@ -23,6 +23,7 @@ def format_tables(summary: dict[str, Any]) -> str:
         "",
         "lists",
         *_lists(recommenders),
+        *_by_catalog(recommenders),
         "",
         f"recall@{k} / MRR@{k} by segment",
         *_segments(recommenders),
@@ -88,6 +89,24 @@ def _lists(recommenders: Mapping[str, Any]) -> list[str]:
         for name, entry in recommenders.items()
     ]
     return _table(head, rows)
+
+
+def _by_catalog(recommenders: Mapping[str, Any]) -> list[str]:
+    first = next(iter(recommenders.values()))
+    if "catalog" not in first:
+        return []
+    head = ["", "category diversity", "largest category", "author Gini", "least-shown decile"]
+    rows = []
+    for name, entry in recommenders.items():
+        metrics = entry["catalog"]
+        largest = next(iter(metrics["category_shares"].items()), ("none", 0.0))
+        rows.append(
+            [
+                name, f"{metrics['category_diversity']:.3f}", f"{largest[0]} {largest[1]:.1%}",
+                f"{metrics['author_gini']:.3f}", f"{metrics['least_shown_decile']:.3f}",
+            ]
+        )  # fmt: skip
+    return ["", "categories and authors", *_table(head, rows)]
 
 
 def _segments(recommenders: Mapping[str, Any]) -> list[str]:

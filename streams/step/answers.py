@@ -1,6 +1,7 @@
 """Which lists an event is answered with: placements, and what each of them starts from.  Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct, to_builtins
 from msgspec.json import Encoder
@@ -55,27 +56,36 @@ def answers(
 
 def requested(user: User, event: Event, time: int, name: str, placement: Placement | None) -> Query:
     """The query for a placement; None: the default one."""
-    asked = query(user, time, event.context)._replace(placement=name, k=event.k, excluded=event.exclude)
-    start = "history" if placement is None else placement.start
     items = event.items or ((event.item,) if event.item is not None else ())
+    start = "history" if placement is None else placement.start
     if event.type != "request" and start != "item":
         items = ()
-    if not items and start == "item":
-        items = user.items[-1:]
-    if not items and start == "cart":
-        items = in_cart(user)
-    if items:
-        asked = _starting_from(asked, items)
+    asked = query(user, time, event.context)._replace(placement=name, k=event.k, excluded=event.exclude)
+    asked = starting_from(asked, start, items)
     if placement is not None:
         asked = asked._replace(k=event.k or placement.list_length)
     where = {} if placement is None else dict(placement.where)
     if event.where is not None:
         where |= to_builtins(event.where)
-    return asked._replace(where=_encode(where).decode()) if where else asked
+    return asked._replace(where=condition(where))
 
 
-def _starting_from(asked: Query, items: tuple[str, ...]) -> Query:
-    """The query of a user whose session is these items, which are not listed; what was before stays."""
+def condition(where: Mapping[str, Any]) -> str:
+    """The conditions of a placement or a request as a query has them."""
+    return _encode(where).decode() if where else ""
+
+
+def starting_from(asked: Query, start: str, items: tuple[str, ...] = ()) -> Query:
+    """The query of a user whose session is these items, which are not listed; what was before stays.
+
+    Without items those of `start`, as a placement has it; without any the query as it is.
+    """
+    if not items and start == "item":
+        items = asked.history[-1:]
+    if not items and start == "cart":
+        items = in_cart(asked.history, asked.types)
+    if not items:
+        return asked
     events = zip(asked.history, asked.types, asked.times, strict=True)
     before = [event for event in events if event[0] not in items][-max(HISTORY - len(items), 0) :]
     history, types, times = zip(*before, *((item, "", asked.time) for item in items), strict=True)
@@ -88,17 +98,17 @@ def _starting_from(asked: Query, items: tuple[str, ...]) -> Query:
     )
 
 
-def in_cart(user: User) -> tuple[str, ...]:
+def in_cart(items: Sequence[str], types: Sequence[str]) -> tuple[str, ...]:
     """Items that were put in the cart and not bought or sent back since, oldest first.
 
-    >>> in_cart(User(items=("a", "b", "a"), types=("cart", "cart", "purchase"), times=(1, 2, 3)))
+    >>> in_cart(("a", "b", "a"), ("cart", "cart", "purchase"))
     ('b',)
     """
-    items: dict[str, None] = {}
-    for item, type in zip(user.items, user.types, strict=True):
+    carted: dict[str, None] = {}
+    for item, type in zip(items, types, strict=True):
         kind = KINDS.get(type, 0)
         if kind == CARTED:
-            items[item] = None
+            carted[item] = None
         elif kind in (BOUGHT, RETURNED):
-            items.pop(item, None)
-    return tuple(items)
+            carted.pop(item, None)
+    return tuple(carted)

@@ -129,10 +129,7 @@ def test_a_context_of_which_little_is_known_has_the_best_sellers_of_all():
     everybody = answered(model)
     assert set(everybody.reasons) == {"popular now"}
     assert answered(model, country="FI", device="phone").items == everybody.items
-    dane = answered(model, country="DK", device="desk")
-    assert dane.items != everybody.items
-    assert dane.items[0] == "danish" or "danish" in dane.items
-    assert set(dane.items) - {"danish"} <= set(answered(model).items)
+    assert answered(model, country="DK", device="desk").items == everybody.items, "one event says little"
 
 
 def test_what_was_popular_in_a_context_long_ago_counts_less():
