@@ -52,7 +52,7 @@ class Diversity:
 
     def __init__(
         self,
-        weight: float = 0.1,
+        weight: float = 0.2,
         method: Literal["dpp", "mmr"] = "dpp",
         over: Literal["embeddings", "words"] = "embeddings",
     ) -> None:
