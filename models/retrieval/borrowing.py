@@ -13,8 +13,10 @@ COLUMNS = 4
 """Latest items of a user beside which new ones are proposed."""
 BORROWING = 2
 """Latest items of a user that borrow if they are new themselves: the most expensive part."""
-GRADUATED = 20.0
-"""Events after which an item borrows nothing; the fewer it has, the more what it borrows counts."""
+GRADUATED = 5.0
+"""Events in the last two weeks or so after which an item borrows nothing any more, and lends; the fewer it
+has, the more what it borrows counts.  Most items of a shop have few events, and what a user at one that borrows
+costs is as much as half of the list."""
 
 
 class Neighbours(NamedTuple):

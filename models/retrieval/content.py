@@ -19,8 +19,6 @@ NEAREST = 10
 """Known items whose neighbours an item borrows."""
 BORROWERS = 8
 """New items that are proposed with a known one, at most."""
-KNOWN = 5.0
-"""Events in the last two weeks or so from which on an item lends its neighbours."""
 GROWTH = 1.25
 """The index is built again when there are this many times more known items."""
 LOOKS = 20
@@ -35,7 +33,7 @@ class Content:
         score(b | a) = v(a) Σ_{c ∈ near(a)} s_ac W_cb + v(b) s_ba
 
     W are the rows of `next` and `previous`, less where b goes with everything; s the squared cosines of the
-    words (`WordIndex`) of an item and its nearest, scaled to a sum of 1; v(x) = 1 − events of x / 20 fades as
+    words (`WordIndex`) of an item and its nearest, scaled to a sum of 1; v(x) = 1 − events of x / 5 fades as
     x's own evidence grows.  The first term is for a user who looks at a new item, the second proposes a new
     item beside a known one.  The nearest items of a new one are candidates, too.  Neighbours by attributes
     are the mapping of Gantner et al. 2010 ("Learning Attribute-to-Feature Mappings for Cold-Start
@@ -176,7 +174,7 @@ class Content:
         """Build the index again if enough items have become known."""
         listed = self._catalog["listed"][:used]
         evidence = self.evidence(np.arange(used, dtype=np.int32))
-        lenders = np.flatnonzero(listed & (evidence >= KNOWN)).astype(np.int32)
+        lenders = np.flatnonzero(listed & (evidence >= GRADUATED)).astype(np.int32)
         if len(lenders) > GROWTH * self._index.size:
             self._index.build(lenders)
             self._due[:used] |= listed & (evidence < GRADUATED)

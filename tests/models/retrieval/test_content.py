@@ -66,8 +66,8 @@ def test_a_new_item_is_proposed_beside_what_is_described_alike():
 def test_what_is_borrowed_fades_with_events_and_ends():
     shop = Shop()
     before = shop.proposed(2)[1]
-    shop.learn([[2]] * int(GRADUATED / 2))
-    assert shop.proposed(2)[1] == pytest.approx(before / 2, rel=1e-4)
+    shop.learn([[2]] * 2)
+    assert shop.proposed(2)[1] == pytest.approx(before * (1 - 2 / GRADUATED), rel=1e-4)
     shop.learn([[2]] * int(GRADUATED))
     assert shop.proposed(2) == {}
     assert shop.proposed(0) == {}
