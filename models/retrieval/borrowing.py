@@ -15,8 +15,8 @@ BORROWING = 2
 """Latest items of a user that borrow if they are new themselves: the most expensive part."""
 GRADUATED = 5.0
 """Events in the last two weeks or so after which an item borrows nothing any more, and lends; the fewer it
-has, the more what it borrows counts.  Most items of a shop have few events, and what a user at one that borrows
-costs is as much as half of the list."""
+has, the more what it borrows counts.  Most items of a shop have few events, and what a user at one that
+borrows costs is as much as half of the list."""
 
 
 class Neighbours(NamedTuple):
