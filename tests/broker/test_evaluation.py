@@ -26,8 +26,8 @@ class RecordingRecommender:
     def __init__(self, recommender) -> None:
         self._recommender, self.lists = recommender, []
 
-    def rank(self, queries, excluded, k):
-        best = self._recommender.rank(queries, excluded, k)
+    def rank(self, queries, excluded, k, where=""):
+        best = self._recommender.rank(queries, excluded, k, where)
         ids = self._recommender.model.items.ids
         for rows, scores in zip(best.rows[:, : k - 1].tolist(), best.scores.tolist(), strict=True):
             known = sum(row >= 0 for row in rows)
