@@ -1,8 +1,8 @@
 """A worker's folder on a real broker: the changelog recreated or cut, RocksDB damaged, a full disk."""
 
 import re
-import subprocess
 import resource
+import subprocess
 import urllib.request
 from pathlib import Path
 
