@@ -129,7 +129,7 @@ def test_a_changelog_that_was_recreated_under_a_running_worker_is_noticed(cluste
     assert status == 1
     # The watch may look between the deletion and the creation.
     said = rf"freshet: {re.escape(changelog_of(cluster))} was (recreated|deleted) while this worker ran"
-    assert re.search(said, last_line(worker))
+    assert re.search(said, worker.log.read_text())  # once in five after a traceback of the client's
     started(cluster)
     wait_for(lambda: cluster.lag() == 0, "every event committed")
     assert cluster.events_applied() == 500
