@@ -3,8 +3,9 @@
 queries -> Shortlist (retrieve, merge, featurize) -> Ranker -> Rules -> best k -> Fill -> slates
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,30 @@ ON_TOP = "recommended by the shop"
 """Reason of an item that a rule pins."""
 AT_ONCE = 64
 """Queries ranked at a time, so that their features stay in the processor's cache."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def in_groups(
+    queries: Sequence[Query],
+    key: Callable[[Query], Key],
+    recommend: Callable[[Key, Sequence[Query]], Sequence[Slate]],
+) -> list[Slate]:
+    """The lists of all queries, in their order; those of the same key are made together.
+
+    >>> queries = [Query((), 0, time) for time in (1, 2, 1)]
+    >>> at = lambda time, part: [Slate((f"{time}",), (), ())] * len(part)
+    >>> slates = in_groups(queries, lambda query: query.time, at)
+    >>> [slate.items for slate in slates]
+    [('1',), ('2',), ('1',)]
+    """
+    groups: dict[Key, list[int]] = {}
+    for n, query in enumerate(queries):
+        groups.setdefault(key(query), []).append(n)
+    slates: dict[int, Slate] = {}
+    for name, members in groups.items():
+        slates |= zip(members, recommend(name, [queries[n] for n in members]), strict=True)
+    return [slates[n] for n in range(len(queries))]
 
 
 class Recommender:
@@ -104,19 +129,11 @@ class Recommender:
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """Up to k items for each query, unless it asks for another number; fewer if fewer are allowed."""
-        groups: dict[tuple[str, int], list[int]] = {}
-        for n, query in enumerate(queries):
-            groups.setdefault((query.where, query.k or k), []).append(n)
-        if len(groups) == 1:
-            ((where, k),) = groups
-            return self._recommend(queries, k, where)
-        slates: list[Slate | None] = [None] * len(queries)
-        for (where, k), members in groups.items():
-            for n, slate in zip(
-                members, self._recommend([queries[n] for n in members], k, where), strict=True
-            ):
-                slates[n] = slate
-        return [slate for slate in slates if slate is not None]
+        return in_groups(
+            queries,
+            lambda query: (query.where, query.k or k),
+            lambda key, part: self._recommend(part, key[1], key[0]),
+        )
 
     def _recommend(self, queries: Sequence[Query], k: int, where: str) -> list[Slate]:
         batch = self.model.queries(queries)

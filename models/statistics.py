@@ -53,6 +53,11 @@ class ItemStatistics:
         self.updates = 0
         """Number of events learnt and rows applied so far."""
 
+    def events(self, rows: Rows | slice) -> NDArray[np.float64]:
+        """Events of these items, decayed with a half-life of two weeks up to their latest; float64."""
+        logs = self.popularity[rows, -1].astype(np.float64)
+        return np.where(self.known[rows], np.exp(logs), 0.0)
+
     def learn(self, batch: Batch) -> None:
         """Count each example's item."""
         self.updates += len(batch)

@@ -33,6 +33,9 @@ class Boost:
     [[0.5, 0.800000011920929]]
     """
 
+    power = 1
+    """Power of the factor by which scores are multiplied."""
+
     def __init__(
         self,
         items: Sequence[str] = (),
@@ -45,7 +48,7 @@ class Boost:
         if not 1 <= factor <= 1e6:
             raise ValueError("factor: must be from 1 to 1000000")
         self._targets, self._period = Targets(items, categories, brands), Period(start, end)
-        self._factor = np.float32(factor)
+        self._factor = np.float32(factor) ** self.power
 
     def weigh(self, rows: Rows, scores: Floats, queries: QueryBatch, data: ItemData) -> None:
         """Multiply the scores, float32[n, m], in place."""
@@ -64,14 +67,4 @@ class Bury(Boost):
     [[0.125]]
     """
 
-    def __init__(
-        self,
-        items: Sequence[str] = (),
-        categories: Sequence[str] = (),
-        brands: Sequence[str] = (),
-        factor: float = 2.0,
-        start: str | int | None = None,
-        end: str | int | None = None,
-    ) -> None:
-        super().__init__(items, categories, brands, factor, start, end)
-        self._factor = 1 / self._factor
+    power = -1

@@ -39,7 +39,5 @@ class Novelty:
 
     def weigh(self, rows: Rows, scores: Floats, queries: QueryBatch, data: ItemData) -> None:
         """Multiply the scores, float32[n, m], in place."""
-        statistics = data.statistics
-        events = np.where(statistics.known[rows], np.exp(statistics.popularity[rows, -1]), np.float32(0))
-        known = np.minimum(np.log1p(events) / np.float32(np.log1p(COMMON)), np.float32(1))
+        known = np.minimum(np.log1p(data.statistics.events(rows)) / np.log1p(COMMON), 1)
         scores *= 1 + self._weight * (1 - known)

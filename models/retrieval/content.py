@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.catalog import Catalog
 from models.components import Lender
@@ -113,7 +112,7 @@ class Content:
 
     def lenders_of(self, row: int) -> list[tuple[int, float]]:
         """Rows of the items that this one borrows from, and their cosines, best first."""
-        if self.evidence(np.array([row], np.int32))[0] >= GRADUATED:
+        if self._statistics.events(np.array([row], np.int32))[0] >= GRADUATED:
             return []
         near, similar = self._near[row].tolist(), self._similar[row].tolist()
         return [(lender, cosine) for lender, cosine in zip(near, similar, strict=True) if lender >= 0]
@@ -133,11 +132,6 @@ class Content:
     def _forget(self, rows: Rows) -> None:
         forget(rows, self._near, self._borrowers, self._strengths, self._count)
 
-    def evidence(self, rows: Rows) -> NDArray[np.float64]:
-        """Events of these items, float64[n], decayed with a half-life of two weeks up to their latest."""
-        known = self._statistics.known[rows]
-        return np.where(known, np.exp(self._statistics.popularity[rows, -1].astype(np.float64)), 0.0)
-
     def refresh(self, until: float = np.inf) -> None:
         """Compare the items that changed, and all new ones when more items have become known.
 
@@ -153,7 +147,7 @@ class Content:
             self._look(used)
         if self._to_compare:
             due = np.flatnonzero(self._due[:used]).astype(np.int32)
-            due = due[self._catalog["listed"][due] & (self.evidence(due) < GRADUATED)]
+            due = due[self._catalog["listed"][due] & (self._statistics.events(due) < GRADUATED)]
             for start in range(0, len(due), AT_ONCE):
                 if time.perf_counter() >= until:
                     return
@@ -173,7 +167,7 @@ class Content:
     def _look(self, used: int) -> None:
         """Build the index again if enough items have become known."""
         listed = self._catalog["listed"][:used]
-        evidence = self.evidence(np.arange(used, dtype=np.int32))
+        evidence = self._statistics.events(np.arange(used, dtype=np.int32))
         lenders = np.flatnonzero(listed & (evidence >= GRADUATED)).astype(np.int32)
         if len(lenders) > GROWTH * self._index.size:
             self._index.build(lenders)

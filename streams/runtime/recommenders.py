@@ -1,9 +1,11 @@
 """What a worker recommends from: the replica of the model, or a constant list."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from models.core import Query, Slate
+from models.recommender import in_groups
+from models.rerank.rules import Rules
 from streams.kafka.replica import Replica
 from streams.runtime.catalog import LiveCatalog
 from streams.runtime.factory import make_recommender
@@ -30,22 +32,16 @@ class ModelRecommender:
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Slate]:
         """Recommend k items for each query, unless it asks for another number."""
-        if not any(query.placement for query in queries):
-            return self._recommender.recommend(queries, k)
-        slates: dict[int, Slate] = {}
-        for name in {query.placement for query in queries}:
-            members = [n for n, query in enumerate(queries) if query.placement == name]
-            recommender = self._placements.get(name, self._recommender)
-            slates |= zip(members, recommender.recommend([queries[n] for n in members], k), strict=True)
-        return [slates[n] for n in range(len(queries))]
+        return in_groups(
+            queries,
+            lambda query: query.placement,
+            lambda name, part: self._placements.get(name, self._recommender).recommend(part, k),
+        )
 
     @property
     def dropped(self) -> dict[str, int]:
         """Items that each rule dropped so far, in all placements, by its name."""
-        counts = Counter(self._recommender.rules.dropped)
-        for recommender in self._placements.values():
-            counts.update(recommender.rules.dropped)
-        return dict(counts)
+        return self._total(lambda rules: rules.dropped)
 
     @property
     def checkpoint(self) -> int:
@@ -59,9 +55,13 @@ class ModelRecommender:
 
     def dropped_of(self, row: int) -> dict[str, int]:
         """Lists of any placement from which each rule dropped this item, of late, by its name."""
-        counts = Counter(self._recommender.rules.dropped_of(row))
-        for recommender in self._placements.values():
-            counts.update(recommender.rules.dropped_of(row))
+        return self._total(lambda rules: rules.dropped_of(row))
+
+    def _total(self, drops: Callable[[Rules], Mapping[str, int]]) -> dict[str, int]:
+        """The drops of all placements together, by the rule's name."""
+        counts: Counter[str] = Counter()
+        for recommender in (self._recommender, *self._placements.values()):
+            counts.update(drops(recommender.rules))
         return dict(counts)
 
 

@@ -96,7 +96,7 @@ def accept(
     accepted = Accepted(
         event, offset, arrived, safe, step.before, step.before_types, step.before_times, step.before_size,
         user.asked, new.sessions, in_context(new, event.context), weight,
-        answers(new, event, safe, policy.placements, policy.unanswered_types),
+        answers(new, event, safe, policy.placements, asks),
     )  # fmt: skip
     return new, step.verdict, accepted
 

@@ -37,17 +37,17 @@ def answers(
     event: Event,
     time: int,
     placements: Mapping[str, Placement],
-    unanswered_types: frozenset[str],
+    asks: bool,
 ) -> tuple[Answer, ...]:
     """The lists that an event of `time`, ms, made safe, is answered with; `user` is the one after it.
 
     A request is answered with the placement that it names, or the default one; any other event with the
-    default one, unless its type is unanswered, and with those placements that name its type.
+    default one if it `asks` for it, and with those placements that name its type.
     """
     if event.type == "request":
         name = event.placement or DEFAULT
         return (Answer(name, requested(user, event, time, name, placements.get(name))),)
-    lists = [] if event.type in unanswered_types else [Answer(DEFAULT, query(user, time, event.context))]
+    lists = [Answer(DEFAULT, query(user, time, event.context))] if asks else []
     for name, placement in placements.items():
         if event.type in placement.answers:
             lists.append(Answer(name, requested(user, event, time, name, placement)))

@@ -27,8 +27,7 @@ async def search_figures(serving: Serving, question: str) -> dict[str, Any]:
 
 def _results(model: Model, question: str) -> list[dict[str, Any]]:
     used, ids = len(model.items.ids), model.items.ids
-    known = model.statistics.known[:used]
-    popularity = np.where(known, np.exp(model.statistics.popularity[:used, -1]), np.float32(0))
+    popularity = model.statistics.events(slice(used)).astype(np.float32)
     if question:
         rows, scores = search(question, model.catalog["words"][:used], popularity, RESULTS)
     else:
