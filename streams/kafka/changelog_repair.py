@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams.errors import UserError
 from streams.kafka.changelog import Changelog, Mark, Plan, change, describe, plan
-from streams.kafka.client import confluent
+from streams.kafka.client import PASSING, confluent
 from streams.kafka.fenced_producer import Fenced
 from streams.kafka.repairs import CHANGELOG, Repairs
 from streams.settings import Settings
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 5.0
 """Interval at which a running worker looks whether the changelog is still the same."""
+ATTEMPTS, PAUSE_S = 30, 1.0
+"""Times that Kafka is asked about the changelog before the stores are restored, and the time between."""
 TRANSACTION_BYTES = 1 << 22
 """Keys and values of the users in one transaction, bytes."""
 
@@ -77,7 +79,7 @@ class ChangelogRepair:
 
     async def begin(self, stores: Stores) -> None:
         """Compare each store with the changelog.  `ChangelogChanged` if there is no changelog."""
-        changelog = await asyncio.to_thread(self._describe)
+        changelog = await self._described()
         if changelog is None:
             raise ChangelogChanged(stores.changelog_topic_name, "was deleted")
         self._marks, self._plans = {}, {}
@@ -141,6 +143,17 @@ class ChangelogRepair:
         if count:
             stores.store(partition, {}, end)
         return count
+
+    async def _described(self) -> Changelog | None:
+        """The changelog now; a topic that was created a moment ago may have no leader yet."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await asyncio.to_thread(self._describe)
+            except KafkaException as error:
+                if error.args[0].code() not in PASSING:
+                    raise
+            await asyncio.sleep(PAUSE_S)
+        return await asyncio.to_thread(self._describe)
 
     def _describe(self) -> Changelog | None:
         if self._admin is None:

@@ -17,7 +17,7 @@ from yarl import URL
 
 from streams.errors import USAGE, UserError
 from streams.kafka.admin import TopicsDiffer, require
-from streams.kafka.assignor import MovableAssignor
+from streams.kafka.assignor import WorkerAssignor
 from streams.kafka.chunks import ChunkApp
 from streams.kafka.client import credentials, faust_brokers
 from streams.kafka.identity import identify
@@ -86,7 +86,7 @@ def make_app(app_id: str, settings: Settings, chunk_topics: tuple[str, ...] = ()
         broker_credentials=credentials(settings),
         store="rocksdb://?driver=rocksdict",
         Table=ChunkTable,
-        PartitionAssignor=MovableAssignor,
+        PartitionAssignor=WorkerAssignor,
         datadir=str(settings.data_dir / app_id),
         consumer_group_instance_id=settings.worker_id,
         topic_partitions=settings.partitions,

@@ -83,6 +83,10 @@ class Process:
         """Send a signal, such as SIGSTOP, to the process."""
         self._process.send_signal(number)
 
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
     @property
     def pid(self) -> int:
         """The process's id."""

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import faust
 import pytest
 from aiokafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
 from streams import topics
+from streams.kafka import changelog_repair
 from streams.kafka.changelog import Changelog, Mark
 from streams.kafka.changelog_repair import ChangelogChanged, ChangelogRepair
 from streams.kafka.fenced_producer import Fenced
@@ -252,3 +254,29 @@ def test_a_running_worker_looks_at_the_changelog(broker, worker, tmp_path, chang
     running.repair._describe = lambda: changelog
     with pytest.raises(ChangelogChanged, match=message):
         asyncio.run(running.repair.check("changelog"))
+
+
+def test_a_changelog_without_a_leader_is_asked_about_again(broker, worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(changelog_repair, "PAUSE_S", 0)
+    errors = [KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))] * 2
+
+    def describe() -> Changelog:
+        if errors:
+            raise errors.pop()
+        return broker.describe()
+
+    again = Worker(broker, tmp_path)
+    again.repair._describe = describe
+    assert again.restore() == {"a": 1, "b": 2, "c": 3}
+    again.close()
+
+
+def test_a_changelog_that_may_not_be_read_is_not_asked_about_again(broker, worker, tmp_path):
+    def describe() -> Changelog:
+        raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+    again = Worker(broker, tmp_path)
+    again.repair._describe = describe
+    with pytest.raises(KafkaException):
+        again.restore()
+    again.close()
