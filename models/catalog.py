@@ -5,8 +5,9 @@ Names become codes of 32 bits, so that memory does not depend on how many brands
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from models.words import FEATURES, hashed
 CATEGORIES = 8
 """Categories kept of an item, ancestors included: "Outdoor/Tents" is also "Outdoor"."""
 NO_PRICE, HIGHEST_PRICE = float("nan"), 3.4e38
+NO_VECTORS: Mapping[str, int] = MappingProxyType({})
 NEVER_S = 2**32 - 1
 """A time that does not come, seconds since the epoch: the last one that fits."""
 
@@ -43,6 +45,8 @@ class Entry:
     """Paths, the main one first: "Outdoor/Tents"."""
     text: str = ""
     """Title, categories, names, tags and attributes, then the description: the words that are compared."""
+    vectors: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Vectors of the shop's own models, by name."""
 
 
 RECORD = np.dtype(
@@ -53,8 +57,6 @@ RECORD = np.dtype(
     ]
 )  # fmt: skip
 """The columns of an item; times are s since the epoch, names are codes, words are hashed features."""
-WITHDRAWN = bytes(RECORD.itemsize)
-"""The record of an item that is not in the catalog."""
 _pack = struct.Struct(f"<???IIfIIII{CATEGORIES}I{2 * FEATURES}s").pack
 
 
@@ -72,12 +74,24 @@ def with_ancestors(paths: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def encode(entry: Entry) -> bytes:
-    """The `RECORD` of an item that is in the catalog; what the entry does not say is unknown."""
+def record_type(vectors: Mapping[str, int] = NO_VECTORS) -> np.dtype[np.void]:
+    """The columns of an item with vectors of these lengths, by name: `RECORD` and `vector NAME` of each.
+
+    >>> record_type({"image": 512}).itemsize - RECORD.itemsize
+    1024
+    """
+    return np.dtype([*RECORD.descr, *((f"vector {name}", "<f2", size) for name, size in vectors.items())])
+
+
+def encode(entry: Entry, vectors: Mapping[str, int] = NO_VECTORS) -> bytes:
+    """The record of an item that is in the catalog; what the entry does not say is unknown.
+
+    Of its vectors those of the lengths `vectors`, by name, are kept, scaled to length 1, float16.
+    """
     codes = [code(name) for name in with_ancestors(entry.categories)[:CATEGORIES]]
     codes += [0] * (CATEGORIES - len(codes))
     end, price = entry.until_ms, entry.price
-    return _pack(
+    columns = _pack(
         True,
         entry.available,
         entry.adult,
@@ -91,11 +105,21 @@ def encode(entry: Entry) -> bytes:
         *codes,
         hashed(entry.text).tobytes(),
     )
+    return columns + b"".join(_unit(entry.vectors.get(name), size) for name, size in vectors.items())
 
 
-def columns(entries: Iterable[Entry]) -> NDArray[Any]:
-    """The `RECORD` of each entry."""
-    return np.frombuffer(b"".join(map(encode, entries)), RECORD)
+def _unit(vector: Sequence[float] | None, size: int) -> bytes:
+    if vector is None or len(vector) != size:
+        return bytes(2 * size)
+    values = np.asarray(vector, np.float64)
+    largest = np.abs(values).max()
+    values = values / (largest or 1.0)  # a square of 1e300 is not finite
+    return (values / (np.sqrt((values * values).sum()) or 1.0)).astype("<f2").tobytes()
+
+
+def columns(entries: Iterable[Entry], vectors: Mapping[str, int] = NO_VECTORS) -> NDArray[Any]:
+    """The record of each entry, `record_type(vectors)`[n]."""
+    return np.frombuffer(b"".join(encode(entry, vectors) for entry in entries), record_type(vectors))
 
 
 class Catalog:
@@ -104,7 +128,7 @@ class Catalog:
     Without a catalog every item is offered.  From `begin` on, the offered items are those that are listed and
     available, in their time; with `show_unlisted` also items that are not in the catalog.
 
-    Memory: 128 bytes a row.  Cost: 0.3 µs an item that is put.
+    Memory: 128 bytes a row, and 2 a number of its vectors.  Cost: 0.3 µs an item that is put.
 
     Parameters
     ----------
@@ -112,6 +136,8 @@ class Catalog:
         Number of item rows.
     show_unlisted
         Whether items that are not in the catalog are offered.
+    vectors
+        Length by name of the vectors that are kept.
 
     Examples
     --------
@@ -126,13 +152,22 @@ class Catalog:
     [False, False, True, True]
     """
 
-    def __init__(self, capacity: int, show_unlisted: bool = False) -> None:
+    def __init__(
+        self, capacity: int, show_unlisted: bool = False, vectors: Mapping[str, int] = NO_VECTORS
+    ) -> None:
         self.in_use = False
         """Whether there is a catalog."""
         self._show_unlisted = show_unlisted
         self.offered = np.ones(capacity, np.bool_)
         """Whether the item may be recommended now, bool[capacity]."""
-        self._table = np.zeros(capacity, RECORD)
+        self.record = record_type(vectors)
+        """The type of a record."""
+        self._table = np.zeros(capacity, self.record)
+        self.vectors: dict[str, NDArray[np.float16]] = {
+            name: self._table[f"vector {name}"] for name in vectors
+        }
+        """The items' vectors of length 1 by name, float16[capacity, any]; 0 of an item without one."""
+        self._compared = [column for column in self.record.names or () if column.startswith("vector ")]
         self.changes = 0
         """Number of changes so far of what is offered."""
         self.used = 0
@@ -146,11 +181,11 @@ class Catalog:
         return self._size
 
     def __getitem__(self, field: str) -> NDArray[Any]:
-        """A column of `RECORD` by item row, read-only by convention."""
+        """A column of the record by item row, read-only by convention."""
         return self._table[field]
 
     def follow(self, stored: Callable[[Rows], None]) -> None:
-        """Call `stored` from now on with the rows, int32[n], whose words changed, or which came or went."""
+        """Call `stored` from now on with the rows, int32[n], whose words or vectors are new or gone."""
         self._followers.append(stored)
 
     def begin(self) -> None:
@@ -161,26 +196,28 @@ class Catalog:
             self.changes += 1
 
     def put(self, rows: NDArray[np.integer[Any]], records: NDArray[Any]) -> None:
-        """Store the `RECORD` of each of these rows; of a row that comes twice the last one counts."""
+        """Store the record of each of these rows; of a row that comes twice the last one counts."""
         last = len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1]
         self._store(rows[last], records[last])
 
     def withdraw(self, rows: Rows) -> None:
         """Take the items of these rows, int32[n], out of the catalog: they have lost their rows."""
         rows = np.unique(rows)
-        self._store(rows, np.zeros(len(rows), RECORD))
+        self._store(rows, np.zeros(len(rows), self.record))
 
     def _store(self, rows: NDArray[np.integer[Any]], records: NDArray[Any]) -> None:
         if not len(rows):
             return
         self.used = max(self.used, int(rows[-1]) + 1)
         self._size += int(records["listed"].sum()) - int(self["listed"][rows].sum())
-        told = rows[(self._table["words"][rows] != records["words"]).any(1)].astype(np.int32)
+        told = (self._table["words"][rows] != records["words"]).any(1)
+        for column in self._compared:
+            told |= (self._table[column][rows] != records[column]).any(1)
         self._table[rows] = records
         self.offered[rows] = self._may_be_offered(records)
         self._next_s = min(self._next_s, self._next_time(records))
         for stored in self._followers:
-            stored(told)
+            stored(rows[told].astype(np.int32))
         self.changes += 1
 
     def advance(self, now: int) -> None:

@@ -1,6 +1,7 @@
 """The record on the topic `catalog`: an item of the shop, and how bytes become one or `Malformed`."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -56,8 +57,18 @@ class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
         """What rules and the generator `content` read of it."""
         return Entry(
             self.available, self.adult, _ms(self.since) or 0, _ms(self.until), self.price, self.currency,
-            self.brand, self.author, self.group, tuple(self.categories), self.words(),
+            self.brand, self.author, self.group, tuple(self.categories), self.words(), self.vectors,
         )  # fmt: skip
+
+    def check_vectors(self, lengths: Mapping[str, int]) -> None:
+        """`Malformed` if a vector has another length than its name's in `lengths`."""
+        for name, vector in self.vectors.items():
+            if len(vector) != lengths.get(name, len(vector)):
+                raise Malformed(
+                    "wrong-length",
+                    f"vectors.{name} has {len(vector)} numbers, and catalog_vectors says {lengths[name]}:"
+                    " the item is used without its vector",
+                )
 
     def words(self) -> str:
         """The words by which it is compared with other items, those that say most first."""

@@ -59,6 +59,7 @@ REASONS = {
     "time-out-of-range": "a time before 1970 or after 9999, or not a time",
     "time-in-seconds": "a time in seconds since the epoch: expected milliseconds",
     "wrong-key": "the record's key is not the id of its user, or of its item in the catalog",
+    "wrong-length": "a vector of another length than catalog_vectors says; the item is used without it",
     "unknown-type": "an event type not in event_weights, with accept_unknown_types off",
     "unknown-placement": "a request names a placement that is not in the setting placements",
     "wrong-partition": "an alias whose key is not partitioned by murmur2: the other user is not found by it",

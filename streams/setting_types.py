@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 
 from models.catalog_filter import CatalogFilter
 from models.rerank.rules import make_rule
+from streams.catalog_messages import MAX_VECTOR
 
 PLACEMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -52,6 +53,25 @@ def make_placements(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Plac
         except (ValueError, msgspec.ValidationError) as error:
             raise ValueError(f"{name}: {error}") from None
     return placements
+
+
+def check_vectors(
+    rules: Sequence[Mapping[str, Any]],
+    placements: Mapping[str, Mapping[str, Any]],
+    lengths: Mapping[str, int],
+) -> None:
+    """`ValueError` if a rule is over a vector that is not kept, by the names of `lengths`."""
+    known = ["embeddings", "words", *lengths]
+    by_name = {"rules": rules} | {
+        f"placements: {name}": p.get("rules") or () for name, p in placements.items()
+    }
+    for name, settings in by_name.items():
+        for setting in settings:
+            if setting.get("over", known[0]) not in known:
+                raise ValueError(
+                    f"{name}: {setting['rule']}: over: {setting['over']!r} is not"
+                    f" {', '.join(known)}; catalog_vectors says which vectors are kept"
+                )
 
 
 def _host_name(host: str) -> str:
@@ -97,6 +117,13 @@ def _placements(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]
     return settings
 
 
+def _vector_lengths(lengths: dict[str, int]) -> dict[str, int]:
+    for name, length in lengths.items():
+        if not 1 <= length <= MAX_VECTOR:
+            raise ValueError(f"{name}: a vector has from 1 to {MAX_VECTOR} numbers")
+    return lengths
+
+
 Brokers = Annotated[str, AfterValidator(_brokers)]
 """Kafka's bootstrap servers as both clients take them: without a protocol and blanks."""
 HostName = Annotated[str, AfterValidator(_host_name)]
@@ -109,3 +136,5 @@ RuleSettings = Annotated[tuple[dict[str, Any], ...], AfterValidator(_rules)]
 """Rules in their order, each with its name as `rule` and its parameters."""
 PlacementSettings = Annotated[dict[str, dict[str, Any]], AfterValidator(_placements)]
 """Placements by name, each with the fields of `Placement`."""
+VectorLengths = Annotated[dict[str, int], AfterValidator(_vector_lengths)]
+"""Numbers in a vector of the catalog, by its name."""

@@ -27,8 +27,8 @@ from pydantic_settings import (
 )
 
 from models.registry import GENERATORS, RANKERS, default_weights
+from streams import setting_types as types
 from streams.errors import USAGE, UserError
-from streams.setting_types import Brokers, HostName, Parameters, PlacementSettings, RootPath, RuleSettings
 
 PREFIX = "FRESHET_"
 FILE = "FRESHET_FILE"
@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Kafka
-    brokers: Brokers = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]")
+    brokers: types.Brokers = Field(
+        "127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how both Kafka clients connect"
     )
@@ -64,9 +66,7 @@ class Settings(BaseSettings):
     )
     replication: int = Field(1, ge=1, le=9, description="replicas of each topic; 3 in production")
     events_retention_h: float = Field(168, gt=0, description="hours for which events are kept")
-    examples_retention_h: float = Field(
-        168, gt=0, description="hours for which examples are kept; they are an offline training set, too"
-    )
+    examples_retention_h: float = Field(168, gt=0, description="hours for which examples are kept")
     dead_letter_retention_h: float = Field(720, gt=0, description="hours for which dead letters are kept")
 
     # Events
@@ -119,11 +119,11 @@ class Settings(BaseSettings):
     unlisted_items: Literal["hide", "show"] = Field(
         "hide", description="items that are not in the catalog, once there is one"
     )
-    rules: RuleSettings = Field(
+    rules: types.RuleSettings = Field(
         ({"rule": "one-of-group"}, {"rule": "hidden"}, {"rule": "adult"}),
         description='what is changed in ranked lists, in this order: [{"rule": "at-most", "of": "brand"}]',
     )
-    placements: PlacementSettings = Field(
+    placements: types.PlacementSettings = Field(
         {}, description='named lists beside the default one: {"basket": {"start": "cart", "list_length": 5}}'
     )
     recommender: Literal["model", "constant"] = Field(
@@ -144,11 +144,14 @@ class Settings(BaseSettings):
     half_lives_h: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
         default={}, description="half-life of events in hours, by generator, where it is not the default"
     )
-    model_parameters: Parameters = Field(
+    model_parameters: types.Parameters = Field(
         default={}, description='hyper-parameters by generator or ranker: {"next": {"neighbours": 32}}'
     )
     max_items: int = Field(
         1_000_000, ge=100, le=20_000_000, description="rows of item tables; least recently used items leave"
+    )
+    catalog_vectors: types.VectorLengths = Field(
+        {}, description='length by name, of the vectors in the catalog that are used: {"image": 512}'
     )
     admit_after: int = Field(1, ge=1, le=255, description="events before an item gets a row")
     publish_interval_s: float = Field(0.5, gt=0, le=60, description="seconds between the model's checkpoints")
@@ -156,10 +159,7 @@ class Settings(BaseSettings):
         24, ge=0, description="hours between refreshes of a copy that shows what freshness is worth; 0: none"
     )
     measure_every: int = Field(
-        50,
-        ge=1,
-        le=100_000,
-        description="one example in this many is used to measure every part of the model before it is learnt",
+        50, ge=1, le=100_000, description="one in this many examples measures the model and its parts"
     )
     learn_batch: int = Field(
         2000, ge=1, le=100_000, description="examples in a micro-batch of the learner, at most"
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     chunk_events: int = Field(
         1000, ge=1, le=20_000, description="events in a micro-batch of a worker, at most"
     )
-    web_host: HostName = Field("127.0.0.1", description="address the pages listen on")
+    web_host: types.HostName = Field("127.0.0.1", description="address the pages listen on")
     web_port: int = Field(6066, ge=0, le=65_535, description="port the pages listen on")
     web_advertised_host: str | None = Field(
         None, description="name by which other workers reach the pages of this one; default: web_host"
@@ -193,10 +193,10 @@ class Settings(BaseSettings):
         frozenset(),
         description="further Host names that requests may have, of a proxy for example; others get 421",
     )
-    web_image_hosts: frozenset[HostName] = Field(
+    web_image_hosts: frozenset[types.HostName] = Field(
         frozenset(), description="hosts whose pictures the pages may show, by https: images.example"
     )
-    web_root_path: RootPath = Field(
+    web_root_path: types.RootPath = Field(
         "", description="path at which a proxy serves the pages, and which it strips: /freshet"
     )
     web_token: SecretStr | None = Field(
@@ -222,6 +222,7 @@ class Settings(BaseSettings):
         ):
             if unknown := sorted(set(given) - set(known)):
                 raise ValueError(f"{name}: unknown {', '.join(unknown)}; known: {', '.join(known)}")
+        types.check_vectors(self.rules, self.placements, self.catalog_vectors)
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("sasl_username, sasl_password: needed when security_protocol is SASL_*")
         return self

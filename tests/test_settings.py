@@ -24,6 +24,12 @@ from streams.settings import BadSetting, Settings, load
         ("FRESHET_BROKERS", "PLAINTEXT://kafka:9092", "brokers: PLAINTEXT://kafka:9092 names a protocol"),
         ("FRESHET_BROKERS", "a:9092,kafka://b:9092", "brokers: kafka://b:9092 names a protocol"),
         ("FRESHET_BROKERS", "a:9092,", "brokers: has an empty host"),
+        ("FRESHET_CATALOG_VECTORS", '{"image": 2000}', "catalog_vectors: image: a vector has from 1 to 1024"),
+        (
+            "FRESHET_RULES",
+            '[{"rule": "diversity", "over": "image"}]',
+            "rules: diversity: over: 'image' is not embeddings, words",
+        ),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_on_one_line(monkeypatch, name, value, says):
@@ -32,6 +38,13 @@ def test_a_bad_setting_is_refused_by_name_on_one_line(monkeypatch, name, value, 
         load()
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_rule_is_over_vectors_that_are_kept():
+    rule = {"rule": "diversity", "over": "image"}
+    assert Settings(catalog_vectors={"image": 512}, rules=[rule], placements={"home": {"rules": [rule]}})
+    with pytest.raises(ValueError, match="placements: home: diversity: over: 'image' is not"):
+        Settings(catalog_vectors={"sound": 512}, placements={"home": {"rules": [rule]}})
 
 
 def test_environment_beats_file_beats_default(monkeypatch, tmp_path):

@@ -5,7 +5,6 @@ from types import MappingProxyType
 
 import numpy as np
 
-from models.catalog import RECORD
 from models.model import Model
 
 
@@ -15,7 +14,7 @@ class ListedItems:
     Parameters
     ----------
     records
-        The encoded `RECORD` by item id; empty: there is no catalog.
+        The encoded record by item id, as the models' catalogs take it; empty: there is no catalog.
     category_names
         The names of the categories by their codes.
     """
@@ -38,6 +37,7 @@ class ListedItems:
         found = [(item, self._records[item]) for item in model.items.take_assigned() if item in self._records]
         if found:
             rows = np.array(model.items.rows(item for item, _ in found), np.int32)
-            model.catalog.put(rows, np.frombuffer(b"".join(record for _, record in found), RECORD))
+            records = np.frombuffer(b"".join(record for _, record in found), model.catalog.record)
+            model.catalog.put(rows, records)
         model.catalog.advance(now)
         model.refresh()

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.core import Floats, Rows
 from models.kernels.jit import Array, kernel
@@ -37,8 +38,8 @@ class Diversity:
     method
         `dpp` or `mmr`.
     over
-        What makes items alike: `embeddings` of the model, or the `words` of the catalog.  An item without
-        either is like nothing.
+        What makes items alike: `embeddings` of the model, the `words` of the catalog, or the name of one of
+        its vectors (setting `catalog_vectors`).  An item without it is like nothing.
 
     Examples
     --------
@@ -54,14 +55,14 @@ class Diversity:
         self,
         weight: float = 0.2,
         method: Literal["dpp", "mmr"] = "dpp",
-        over: Literal["embeddings", "words"] = "embeddings",
+        over: str = "embeddings",
     ) -> None:
         if not 0 <= weight <= 1:
             raise ValueError("weight: must be from 0 to 1")
         if method not in ("dpp", "mmr"):
             raise ValueError(f"method: {method!r} is not dpp or mmr")
-        if over not in ("embeddings", "words"):
-            raise ValueError(f"over: {over!r} is not embeddings or words")
+        if not isinstance(over, str):
+            raise ValueError(f"over: {over!r} is not embeddings, words or the name of a vector")
         self._weight, self._method, self._over = float(weight), method, over
 
     def choose(self, ranked: Best, k: int, data: ItemData) -> Best:
@@ -78,9 +79,12 @@ class Diversity:
             words = data.catalog["words"][rows]
             shared: Floats = _shared(words * (rows >= 0)[:, :, None].astype(np.uint16))
             return shared
-        if data.vectors is None:
+        by_item: NDArray[np.floating] | None = data.vectors
+        if self._over != "embeddings":
+            by_item = data.catalog.vectors.get(self._over)
+        if by_item is None:
             return np.zeros((*rows.shape, rows.shape[1]), np.float32)
-        vectors = data.vectors[rows]
+        vectors = by_item[rows].astype(np.float32, copy=False)
         lengths = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
         vectors = vectors / np.maximum(lengths, np.float32(1e-12))
         cosines: Floats = vectors @ vectors.transpose(0, 2, 1)

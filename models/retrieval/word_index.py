@@ -41,8 +41,7 @@ class WordIndex:
 
     def __init__(self, words: NDArray[np.uint16]) -> None:
         self._words = words
-        self.indexed = np.zeros(len(words), np.bool_)
-        """Whether the item is in the index, bool[capacity]; read-only."""
+        self._indexed = np.zeros(len(words), np.bool_)
         self.size = 0
         """Number of indexed items."""
         self._starts, self._postings = np.zeros(BUCKETS + 1, np.int32), np.zeros(0, np.int32)
@@ -52,16 +51,14 @@ class WordIndex:
     def build(self, rows: Rows) -> None:
         """Index exactly these rows, int32[n]."""
         self.size = len(rows)
-        self.indexed[:] = False
-        self.indexed[rows] = True
+        self._indexed[:] = False
+        self._indexed[rows] = True
         self._starts, self._postings, self._squares = _build(self._words, rows, self._norms)
 
-    def remove(self, rows: Rows) -> Rows:
-        """Take these rows out of the index until it is built again; returns those that were in it."""
-        gone: Rows = rows[self.indexed[rows]]
-        self.indexed[gone] = False
-        self.size -= len(gone)
-        return gone
+    def remove(self, rows: Rows) -> None:
+        """Take these rows out of the index until it is built again."""
+        self.size -= int(self._indexed[rows].sum())
+        self._indexed[rows] = False
 
     def nearest(self, rows: Rows, k: int) -> tuple[Rows, Floats]:
         """The k indexed items nearest to each of these, itself left out, best first, and their cosines.
@@ -72,7 +69,7 @@ class WordIndex:
         if self.size:
             _nearest(
                 self._words, rows, self._starts, self._postings, self._squares, self._norms,
-                self.indexed, np.zeros(len(self._words), np.float32), out, cosines,
+                self._indexed, np.zeros(len(self._words), np.float32), out, cosines,
             )  # fmt: skip
         return out, cosines
 

@@ -51,7 +51,7 @@ def read_log(
     return options, settings, LabelledExamples(examples, labels)
 
 
-def read_items(file: str | None) -> "ListedItems":
+def read_items(file: str | None, settings: "Settings") -> "ListedItems":
     """The catalog of a file, with its columns found by common names; none without a file."""
     from models.catalog import encode
     from models.core import code
@@ -69,7 +69,7 @@ def read_items(file: str | None) -> "ListedItems":
             )
             with progress(opened.fraction) as show:
                 for item in opened:
-                    records[item.item] = encode(item.entry())
+                    records[item.item] = encode(item.entry(), settings.catalog_vectors)
                     names.update({code(path): path for path in item.categories})
                     show(lambda: f"{len(records):,} items read")
         except BadLog as error:

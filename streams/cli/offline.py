@@ -156,7 +156,7 @@ def evaluate(
     options, settings, log = read_log(
         file, reading, protocol, refresh=refresh, compare=compare, without=without, placements=placements
     )
-    listed = read_items(catalog_file)
+    listed = read_items(catalog_file, settings)
     done = 0.0
     with progress(lambda: done) as show:
 

@@ -1,6 +1,6 @@
 """The catalog on disk: the latest record of each item, and where in the topic to continue from.
 
-Before each record are its columns (`models.catalog.RECORD`), so that a restart parses nothing.
+Before each record are its columns (`models.catalog.record_type`), so that a restart parses nothing.
 """
 
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rocksdict import WriteBatch
 
-from models.catalog import RECORD
+from models.catalog import NO_VECTORS, record_type
 from streams.kafka.damage import failure, items, open_rocksdb, open_store
 from streams.kafka.repairs import CATALOG, Repairs
 
@@ -29,18 +29,26 @@ _NEXT, _SIZE, _TOPIC = b"next offset", b"size", b"topic id"
 
 
 class CatalogStore:
-    """A RocksDB in the folder `path`, of the topic with this id.
+    """A RocksDB in the folder `path`, of the topic with this id, and vectors of these lengths by name.
 
     A damaged one is set aside, and begins empty; one of another topic or of other columns, or that ends after
     `end_offset`, begins empty, too.
     """
 
-    def __init__(self, path: Path, topic_id: str, end_offset: int, repairs: Repairs | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        topic_id: str,
+        end_offset: int,
+        repairs: Repairs | None = None,
+        vectors: Mapping[str, int] = NO_VECTORS,
+    ) -> None:
+        self._path, record = path, record_type(vectors)
+        self._columns_size = record.itemsize
         self._open(repairs)
-        topic = f"{topic_id} {RECORD}".encode()
+        topic = f"{topic_id} {record}".encode()
         if self._store.get(_TOPIC) not in (None, topic) or self.next_offset > end_offset:
-            log.warning("the topic catalog was recreated, or the version changed: it is read again")
+            log.warning("the topic catalog was recreated, or its columns changed: it is read again")
             self._store.close()
             shutil.rmtree(path)
             self._open(repairs)
@@ -70,14 +78,14 @@ class CatalogStore:
             value: bytes | None = self._store.get(_ITEM + item)
         except Exception as error:  # noqa: BLE001  rocksdict has no class of its own
             raise failure(self._path, error) from None
-        return None if value is None else (value[: RECORD.itemsize], value[RECORD.itemsize :])
+        return None if value is None else (value[: self._columns_size], value[self._columns_size :])
 
     def columns(self) -> Iterator[tuple[bytes, bytes]]:
         """Id and columns of all items."""
         try:
             for key, value in items(self._store):
                 if key.startswith(_ITEM):
-                    yield key.removeprefix(_ITEM), value[: RECORD.itemsize]
+                    yield key.removeprefix(_ITEM), value[: self._columns_size]
         except Exception as error:  # noqa: BLE001  rocksdict has no class of its own
             raise failure(self._path, error) from None
 

@@ -16,7 +16,7 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from models.catalog import RECORD, WITHDRAWN, encode
+from models.catalog import encode
 from models.model import Model
 from streams.catalog_messages import CatalogItem, decode_item
 from streams.kafka.catalog_store import FOLDER, CatalogStore
@@ -55,7 +55,8 @@ class LiveCatalog:
     """Keeps the catalog of `models` as on the topic, from `start` to `stop`.
 
     An item that has no row has no entry in a model; it gets its entry when it gets a row.  A record that
-    cannot be used counts as a withdrawal: what the topic had of the item before is gone with compaction.
+    cannot be used counts as a withdrawal: what the topic had of the item before is gone with compaction.  Of
+    one with a vector of another length than `catalog_vectors` says, the rest is used.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class LiveCatalog:
     ) -> None:
         self._settings, self._models, self._reserve = settings, models, reserve
         self._reject, self._repairs = reject, repairs
-        self._topic = settings.topic("catalog")
+        self._topic, self._record = settings.topic("catalog"), models[0].catalog.record
         self._follower = Follower(
             settings, "catalog", self._take, begin=self._begin, after_batch=self._after_batch
         )
@@ -151,7 +152,8 @@ class LiveCatalog:
             self._wanted.extend(assigned)
         while self._entries and time.perf_counter() < until:
             taken = [self._entries.popleft() for _ in range(min(AT_ONCE, len(self._entries)))]
-            items, columns = [item for item, _ in taken], np.frombuffer(b"".join(c for _, c in taken), RECORD)
+            items = [item for item, _ in taken]
+            columns = np.frombuffer(b"".join(c for _, c in taken), self._record)
             if self._reserve:
                 for item in compress(items, columns["listed"]):
                     self._models[0].items.reserve(item)
@@ -194,7 +196,9 @@ class LiveCatalog:
         """The offset to begin at; called in the thread."""
         low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), METADATA_TIMEOUT_S)
         topic_id = "" if self._settings.embedded else self._topic_id()
-        self._store = store = CatalogStore(self._folder / FOLDER, topic_id, end, self._repairs)
+        self._store = store = CatalogStore(
+            self._folder / FOLDER, topic_id, end, self._repairs, self._settings.catalog_vectors
+        )
         self.size, self.in_use = len(store), end > 0
         if self._reserve:
             for item, columns in store.columns():
@@ -207,8 +211,11 @@ class LiveCatalog:
     def _take(self, key: bytes, value: bytes | None, offset: int, stamp: int) -> None:
         self._read[key] = None
         if value is not None:
+            lengths = self._settings.catalog_vectors
             try:
-                self._read[key] = encode(decode_item(key, value).entry()), value
+                item = decode_item(key, value)
+                self._read[key] = encode(item.entry(), lengths), value
+                item.check_vectors(lengths)
             except Malformed as error:
                 self.rejected += 1
                 self._rejected.append((CatalogRecord(key, value, offset, stamp), error))
@@ -225,7 +232,7 @@ class LiveCatalog:
             store.write(self._read, position)
             self.size = len(store)
             for key, read in self._read.items():
-                self._pass_on(key, read[0] if read else WITHDRAWN)
+                self._pass_on(key, read[0] if read else bytes(self._record.itemsize))
             self._read = {}
         while self._wanted and not self._stopping.is_set():
             key = self._wanted.popleft().encode()

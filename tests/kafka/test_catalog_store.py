@@ -53,3 +53,14 @@ def test_a_damaged_copy_is_set_aside(tmp_path):
     assert (len(store), store.next_offset) == (0, 0)
     assert (tmp_path / "catalog.aside").is_dir()
     store.close()
+
+
+def test_the_copy_with_other_vectors_is_dropped(tmp_path):
+    none, three = {}, {"image": 3}
+    for vectors, kept in ((none, 0), (three, 0), (three, 1), ({"image": 4}, 0), ({"sound": 4}, 0)):
+        store = CatalogStore(tmp_path / "catalog", "id", 9, vectors=vectors)
+        assert len(store) == kept
+        item = encode(Entry(vectors={"image": [1.0, 2.0, 3.0]}), vectors), b"record"
+        store.write({b"a": item}, 1)
+        assert store.get(b"a") == item
+        store.close()

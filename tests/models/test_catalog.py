@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.catalog import CATEGORIES, NEVER_S, Catalog, Entry
+from models.catalog import CATEGORIES, NEVER_S, Catalog, Entry, columns
 from models.core import Example, Query, code
 from models.model import Model
 from models.recommender import Recommender
@@ -126,3 +126,23 @@ def test_an_item_that_lost_its_row_is_not_in_the_catalog_any_more():
     row = model.items.row("another")
     assert (len(model.catalog), model.catalog["listed"][row]) == (99, False)
     assert model.items.take_assigned() == [*model.items.ids]
+
+
+@pytest.mark.parametrize("vector", [[3e300, 4e300], [3e-300, 4e-300], [0.0, 0.0], [6e4, 8e4]])
+def test_a_vector_is_kept_at_length_1_whatever_its_length(vector):
+    (record,) = columns([Entry(vectors={"image": vector})], {"image": 2})
+    expected = [0.6, 0.8] if any(vector) else [0, 0]
+    assert np.allclose(record["vector image"], expected, atol=1e-3)
+
+
+def test_followers_hear_of_changed_vectors_and_of_no_other_change():
+    catalog, told = Catalog(5, vectors={"image": 2}), []
+    catalog.follow(lambda rows: told.append(rows.tolist()))
+    for entry in (
+        Entry(text="a tent", vectors={"image": [1, 0]}),
+        Entry(text="a tent", vectors={"image": [2, 0]}, available=False),
+        Entry(text="a tent", vectors={"image": [0, 1]}),
+        Entry(text="a tent"),
+    ):
+        catalog.put(np.array([3]), columns([entry], {"image": 2}))
+    assert told == [[3], [], [3], [3]]

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from confluent_kafka import Producer
 
@@ -90,6 +91,20 @@ def test_a_record_that_cannot_be_used_withdraws_and_is_passed_on(settings):
         assert (offered(model), catalog.rejected) == (["b"], 1)
     ((record, error),) = rejected
     assert (record.key, record.offset, error.reason) == (b"a", 2, "wrong-key")
+
+
+def test_a_vector_of_another_length_is_left_out_and_the_item_is_used(settings):
+    settings = settings.model_copy(update={"catalog_vectors": {"image": 2}})
+    model, rejected = Model(["popularity"], 100, catalog_vectors={"image": 2}), []
+    model.learn([Example("u", n, n, "view", item) for n, item in enumerate("abc")])
+    publish(settings, CatalogItem(item="a", vectors={"image": [3.0, 4.0], "sound": [1.0]}))
+    publish(settings, CatalogItem(item="b", vectors={"image": [3.0, 4.0, 5.0]}), CatalogItem(item="c"))
+    with following(settings, model, reject=lambda *args: rejected.append(args)):
+        assert offered(model) == ["a", "b", "c"]
+        expected = [[0.6, 0.8], [0, 0], [0, 0]]
+        assert np.allclose(model.catalog.vectors["image"][model.items.rows("abc")], expected, atol=1e-3)
+    ((record, error),) = rejected
+    assert (record.key, error.reason) == (b"b", "wrong-length")
 
 
 def test_a_learner_reserves_rows_and_passes_all_to_its_copies(settings):

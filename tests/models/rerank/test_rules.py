@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.catalog import Catalog, Entry
+from models.catalog import Catalog, Entry, columns
 from models.core import BOUGHT, HISTORY, RETURNED, QueryBatch, attribute_code, code
 from models.ranking.best import PINNED, Best
 from models.ranking.pool import Pool
@@ -274,6 +274,16 @@ def test_diversity_prefers_what_is_unlike_and_its_slider_goes_from_nothing_to_al
     assert diverse(0.6)[:2] == [10, 13 if method == "mmr" else 12]
 
 
+def test_diversity_over_a_vector_of_the_shop_reads_that_one(data):
+    catalog = Catalog(ITEMS, vectors={"image": 2})
+    entries = [Entry(vectors={"image": vector}) for vector in ([1, 0], [2, 0], [0, 1])]
+    catalog.put(np.array([10, 11, 12]), columns(entries, {"image": 2}))
+    rule = {"rule": "diversity", "weight": 0.6}
+    planted = data._replace(catalog=catalog)
+    assert listed(planted, rule | {"over": "image"})[:2] == [10, 12]
+    assert listed(planted, rule | {"over": "sound"})[:2] == [10, 11], "nothing is alike"
+
+
 def test_the_greedy_choice_maximises_the_determinant_that_it_says(data):
     """Against the definition: log det of the chosen items' likeness, by brute force."""
     rng = np.random.default_rng(3)
@@ -330,7 +340,7 @@ def test_without_a_catalog_only_rules_of_the_history_act():
         ({"rule": "novelty", "weight": -1}, "novelty: weight: must be from 0"),
         ({"rule": "diversity", "weight": 2}, "diversity: weight: must be from 0 to 1"),
         ({"rule": "diversity", "method": "max"}, "diversity: method: 'max' is not dpp or mmr"),
-        ({"rule": "diversity", "over": "colour"}, "diversity: over: 'colour' is not"),
+        ({"rule": "diversity", "over": 3}, "diversity: over: 3 is not"),
         ({"rule": "price-band", "factor": 1}, "price-band: factor: must be above 1"),
         ({"rule": "adult", "values": "yes"}, "adult: values: expected a list"),
     ],

@@ -114,6 +114,47 @@ def test_a_refresh_that_runs_out_of_time_goes_on_later():
     assert 1 in shop.proposed(2)
 
 
+def vectors_shop(*vectors):
+    """Items 0 and 1 are bought together, 2 is new; no item has words."""
+    catalog, statistics, lender = Catalog(50, vectors={"image": 2}), ItemStatistics(50), CoVisitation(50)
+    for part in (statistics, lender):
+        part.learn(session_batch([[0, 1]] * 10))
+    content = Content(50, catalog, statistics)
+    content.borrow_from([lender])
+    catalog.begin()
+    entries = [Entry(vectors={} if vector is None else {"image": vector}) for vector in vectors]
+    catalog.put(np.arange(len(vectors)), columns(entries, {"image": 2}))
+    content.refresh()
+    return catalog, content
+
+
+def test_an_item_without_words_borrows_from_what_looks_alike():
+    catalog, content = vectors_shop([2.0, 0.1], [0.1, 1.0], [3.0, 0.0], None)
+    ((lender, likeness),) = content.lenders_of(2)
+    assert (lender, likeness > 0.9) == (0, True)
+    assert content.lenders_of(3) == []
+    assert 1 in content.propose(query_batch([[2]]), 5).rows[0]
+    catalog.put(np.array([0]), columns([Entry()], {"image": 2}))
+    content.refresh()
+    assert 0 not in dict(content.lenders_of(2)), "it has lost its vector"
+
+
+def test_words_and_vectors_count_alike():
+    """2 has the words of 0 and the looks of 1, and borrows from both."""
+    catalog, statistics = Catalog(50, vectors={"image": 2}), ItemStatistics(50)
+    statistics.learn(session_batch([[0, 1]] * 10))
+    content = Content(50, catalog, statistics)
+    catalog.begin()
+    entries = [
+        Entry(text="tent", vectors={"image": [1.0, 0.0]}),
+        Entry(text="kettle", vectors={"image": [0.0, 1.0]}),
+        Entry(text="tent", vectors={"image": [0.0, 5.0]}),
+    ]
+    catalog.put(np.arange(3), columns(entries, {"image": 2}))
+    content.refresh()
+    assert dict(content.lenders_of(2)) == {0: pytest.approx(0.5**0.5), 1: pytest.approx(0.5**0.5)}
+
+
 def test_a_visitor_of_a_new_item_gets_what_goes_with_items_like_it():
     """Through the whole model: tents lead to stoves, boots to socks; nobody has seen the new ones."""
     model = Model({"next": 1.0, "content": 0.5}, capacity=200)
