@@ -20,6 +20,8 @@ from models.words import FEATURES, hashed
 CATEGORIES = 8
 """Categories kept of an item, ancestors included: "Outdoor/Tents" is also "Outdoor"."""
 NO_PRICE, HIGHEST_PRICE = float("nan"), 3.4e38
+MAX_VECTOR = 1024
+"""Numbers in a vector, at most."""
 NO_VECTORS: Mapping[str, int] = MappingProxyType({})
 NEVER_S = 2**32 - 1
 """A time that does not come, seconds since the epoch: the last one that fits."""

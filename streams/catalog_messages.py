@@ -8,12 +8,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from models.catalog import Entry
+from models.catalog import MAX_VECTOR, Entry
 from streams.messages import MAX_ID_BYTES, Id, Malformed, Milliseconds, Name, Timestamp, malformed, unreadable
 
 MAX_BYTES = 1_000_000
 """Size of a record, at most: Kafka's default limit of a message."""
-MAX_VECTOR = 1024
 
 Short = Annotated[str, Meta(max_length=256)]
 Path = Annotated[

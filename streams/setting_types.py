@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Meta, Struct
 from pydantic import AfterValidator
 
+from models.catalog import MAX_VECTOR
 from models.catalog_filter import CatalogFilter
 from models.rerank.rules import make_rule
-from streams.catalog_messages import MAX_VECTOR
 
 PLACEMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 

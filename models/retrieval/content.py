@@ -17,6 +17,8 @@ from models.statistics import ItemStatistics
 
 NEAREST = 10
 """Known items whose neighbours an item borrows."""
+VECTOR_WEIGHT = 0.5
+"""Weight of each of the catalog's vectors against the words."""
 BORROWERS = 8
 """New items that are proposed with a known one, at most."""
 GROWTH = 1.25
@@ -34,11 +36,11 @@ class Content:
 
     W are the rows of `next` and `previous`, less where b goes with everything; s the squared likeness of an
     item and its nearest, scaled to a sum of 1; v(x) = 1 − events of x / 5 fades as x's own evidence grows.
-    Items are alike by their words (`WordIndex`) and by each of the catalog's vectors (`VectorSearch`): the
-    mean of the squares counts.  The first term is for a user who looks at a new item, the second proposes a
-    new item beside a known one.  The nearest items of a new one are candidates, too.  Neighbours by
-    attributes are the mapping of Gantner et al. 2010 ("Learning Attribute-to-Feature Mappings for Cold-Start
-    Recommendations"), here from words to rows of counts.
+    Items are alike by their words (`WordIndex`) and, half as much, by each of the catalog's vectors
+    (`VectorSearch`): the weighted mean counts.  The first term is for a user who looks at a new item, the
+    second proposes a new item beside a known one.  The nearest items of a new one are candidates, too.
+    Neighbours by attributes are the mapping of Gantner et al. 2010 ("Learning Attribute-to-Feature Mappings
+    for Cold-Start Recommendations"), here from words to rows of counts.
 
     Nothing of it travels: each process has the catalog, and derives the rest, a part at a time (`refresh`).
     Without a catalog it proposes nothing.
@@ -192,7 +194,7 @@ class Content:
         near, likeness = self._words.nearest(rows, NEAREST)
         if self._vectors:
             found = [(near, likeness), *(index.nearest(rows, NEAREST) for index in self._vectors)]
-            near, likeness = together(found, NEAREST)
+            near, likeness = together(found, [1.0, *[VECTOR_WEIGHT] * len(self._vectors)], NEAREST)
         shares = likeness * likeness
         shares /= np.maximum(shares.sum(1, keepdims=True), np.float32(1e-9))
         self._forget(rows)
@@ -211,24 +213,22 @@ class Content:
         return out
 
 
-def together(found: Sequence[tuple[Rows, Floats]], k: int) -> tuple[Rows, Floats]:
-    """The k nearest of several searches, by the root of the mean of their squared likeness.
+def together(found: Sequence[tuple[Rows, Floats]], weights: Sequence[float], k: int) -> tuple[Rows, Floats]:
+    """The k nearest of several searches, by the weighted mean of their likeness.
 
     An item that a search did not find is not alike by it; a search that found nothing does not count.
 
-    >>> words = np.array([[1, 2]], np.int32), np.array([[0.8, 0.6]], np.float32)
-    >>> vectors = np.array([[2, -1]], np.int32), np.array([[0.8, 0.0]], np.float32)
-    >>> rows, likeness = together([words, vectors], 2)
-    >>> rows.tolist(), (100 * likeness).astype(int).tolist()
-    ([[2, 1]], [[70, 56]])
+    >>> words = np.array([[1, 2]], np.int32), np.array([[0.75, 0.5]], np.float32)
+    >>> vectors = np.array([[2, -1]], np.int32), np.array([[1.0, 0.0]], np.float32)
+    >>> [part.tolist() for part in together([words, vectors], [1.0, 1.0], 2)]
+    [[[2, 1]], [[0.75, 0.375]]]
     """
     rows = np.concatenate([rows for rows, _ in found], axis=1)
-    squares = np.concatenate([likeness * likeness for _, likeness in found], axis=1)
+    parts = np.concatenate([w * likeness for (_, likeness), w in zip(found, weights, strict=True)], axis=1)
     same = (rows[:, :, None] == rows[:, None]) & (rows >= 0)[:, :, None]
-    counted = np.sum([rows[:, 0] >= 0 for rows, _ in found], axis=0)
-    sums = np.where(same, squares[:, None], 0).sum(2) / np.maximum(counted, 1)[:, None]
-    sums[np.tril(same, -1).any(2) | (rows < 0)] = -1
-    best = np.argsort(-sums, axis=1, kind="stable")[:, :k]
-    rows, sums = np.take_along_axis(rows, best, 1), np.take_along_axis(sums, best, 1)
-    rows = np.where(sums > 0, rows, np.int32(-1))
-    return rows, np.sqrt(np.maximum(sums, 0)).astype(np.float32)
+    counted = np.sum([w * (rows[:, 0] >= 0) for (rows, _), w in zip(found, weights, strict=True)], axis=0)
+    means = np.where(same, parts[:, None], 0).sum(2) / np.maximum(counted, 1e-9)[:, None]
+    means[np.tril(same, -1).any(2) | (rows < 0)] = -1
+    best = np.argsort(-means, axis=1, kind="stable")[:, :k]
+    rows, means = np.take_along_axis(rows, best, 1), np.take_along_axis(means, best, 1)
+    return np.where(means > 0, rows, np.int32(-1)), np.maximum(means, 0).astype(np.float32)

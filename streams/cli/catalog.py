@@ -7,7 +7,7 @@ import click
 from streams.cli.connection import connect
 from streams.cli.event_log import Remarks, SkippedRows, log_file, refuse_row
 from streams.cli.options import brokers, examples, option_group, options
-from streams.cli.types import COLUMNS, DELIMITER
+from streams.cli.types import COLUMNS, DELIMITER, ENCODER
 from streams.errors import INTERRUPTED
 from streams.printable import printable
 
@@ -46,6 +46,14 @@ table_options = options(
         "--vector", "vectors", metavar="COLUMN", multiple=True, help="Column with a vector; repeatable."
     ),
     click.option(
+        "--encode",
+        "encoders",
+        type=ENCODER,
+        metavar="NAME=ENCODER",
+        multiple=True,
+        help="Make the vector NAME of each item's texts, with wordllama, or with the ONNX model in a folder.",
+    ),
+    click.option(
         "--columns",
         "names",
         type=COLUMNS,
@@ -68,6 +76,7 @@ table_options = options(
         "freshet catalog products.csv",
         "freshet catalog products.jsonl.gz --item sku --text body_html --attribute colour",
         "freshet catalog products.csv --withdraw-missing",
+        "freshet catalog products.csv --encode words=wordllama",
     )
 )
 @log_file
@@ -85,6 +94,7 @@ def catalog(
     columns: dict[str, str | None],
     attributes: tuple[str, ...],
     vectors: tuple[str, ...],
+    encoders: tuple[tuple[str, str], ...],
     names: list[str] | None,
     delimiter: str | None,
     on_error: str,
@@ -102,7 +112,9 @@ def catalog(
     from streams.clients.catalog_file import open_catalog
     from streams.clients.log_errors import BadLog
     from streams.clients.progress import progress
+    from streams.clients.text_encoders import encoded, load_encoder
 
+    encode = {name: load_encoder(encoder) for name, encoder in encoders}
     settings = connect(brokers, "catalog")
     skipped, remarks = SkippedRows("items"), Remarks()
     withdraw = withdraw_missing or withdraw_most
@@ -123,7 +135,8 @@ def catalog(
         producer, lacking = CatalogProducer(settings), []
         try:
             with progress(opened.fraction) as show:
-                ids = publish_items(opened, producer, show, known)
+                items = encoded(opened, encode) if encode else opened
+                ids = publish_items(items, producer, show, known)
                 if withdraw and not skipped.rows:
                     lacking = missing(known, ids, withdraw_most)
                     for item in lacking:

@@ -117,6 +117,13 @@ def _weights(text: str) -> dict[str, float]:
     return weights
 
 
+def _encoder(text: str) -> tuple[str, str]:
+    name, _, encoder = text.partition("=")
+    if not name or not encoder:
+        raise ValueError
+    return name, encoder
+
+
 _UNITS = "a number followed by ms, s, m, h or d, such as 10m"
 
 SPEED = Parsed("speed", _speed, "a number followed by x, such as 10x")
@@ -126,6 +133,8 @@ INTERVAL = Parsed("interval", _interval, f"{_UNITS}, or never")
 """The duration, or `never`, as it was typed."""
 NAMES = Parsed("names", _names, "names separated by commas")
 """A set of names; any text is valid."""
+ENCODER = Parsed("encoder", _encoder, "NAME=wordllama or NAME=FOLDER")
+"""The name of a vector, and the encoder that makes it."""
 COLUMNS = Parsed("columns", _columns, "names separated by commas")
 """Names of columns in their order; any text is valid."""
 DELIMITER = Parsed("delimiter", _delimiter, "characters other than quotes and line breaks, or tab")

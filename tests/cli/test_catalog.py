@@ -11,14 +11,19 @@ from tests.cli.invoke import error_line, run
 CATALOG = "id,title,stock\na,A tent,3\nb,A boat,0\nc,A rope,1\n"
 
 
-def topic() -> list[tuple[str, str | None]]:
-    """Item and title of each record, None of a withdrawal."""
-    records = []
-    follower = Follower(load(), "catalog", lambda key, value, *place: records.append((key, value)))
+def records() -> list[tuple[bytes, bytes | None]]:
+    """Key and value of each record."""
+    found = []
+    follower = Follower(load(), "catalog", lambda key, value, *place: found.append((key, value)))
     follower.start()
     wait_for(lambda: follower.caught_up, "the topic is read")
     follower.stop()
-    return [(key.decode(), value and decode_item(key, value).title) for key, value in records]
+    return found
+
+
+def topic() -> list[tuple[str, str | None]]:
+    """Item and title of each record, None of a withdrawal."""
+    return [(key.decode(), value and decode_item(key, value).title) for key, value in records()]
 
 
 def test_it_publishes_the_items(topic_prefix, tmp_path):
@@ -77,3 +82,26 @@ def test_without_kafka_it_is_one_line(monkeypatch, tmp_path):
     result = run("catalog", "-", "--brokers", "127.0.0.1:1", stdin="")
     assert result.exit_code == 1
     assert "Kafka does not answer at 127.0.0.1:1" in error_line(result)
+
+
+def test_encode_adds_vectors_made_of_the_texts(topic_prefix, tmp_path):
+    (tmp_path / "items.csv").write_text(CATALOG)
+    result = run("catalog", "items.csv", "--encode", "words=wordllama")
+    assert (result.exit_code, result.stdout) == (0, "3 items published, 0 withdrawn, 0 not delivered\n")
+    lengths = [len(item.vectors["words"]) for item in (decode_item(*record) for record in records())]
+    assert lengths == [256] * 3
+
+
+@pytest.mark.parametrize(
+    ("encoder", "says"),
+    [
+        ("wordllama", "invalid encoder 'wordllama': expected NAME=wordllama or NAME=FOLDER"),
+        ("words=nowhere", "no folder with model.onnx and tokenizer.json"),
+    ],
+)
+def test_an_encoder_that_cannot_be_used_is_refused(topic_prefix, tmp_path, encoder, says):
+    (tmp_path / "items.csv").write_text(CATALOG)
+    result = run("catalog", "items.csv", "--encode", encoder)
+    assert result.exit_code == 2
+    assert says in error_line(result)
+    assert topic() == []

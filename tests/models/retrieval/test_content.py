@@ -139,7 +139,7 @@ def test_an_item_without_words_borrows_from_what_looks_alike():
     assert 0 not in dict(content.lenders_of(2)), "it has lost its vector"
 
 
-def test_words_and_vectors_count_alike():
+def test_vectors_count_half_as_much_as_words():
     """2 has the words of 0 and the looks of 1, and borrows from both."""
     catalog, statistics = Catalog(50, vectors={"image": 2}), ItemStatistics(50)
     statistics.learn(session_batch([[0, 1]] * 10))
@@ -152,7 +152,7 @@ def test_words_and_vectors_count_alike():
     ]
     catalog.put(np.arange(3), columns(entries, {"image": 2}))
     content.refresh()
-    assert dict(content.lenders_of(2)) == {0: pytest.approx(0.5**0.5), 1: pytest.approx(0.5**0.5)}
+    assert dict(content.lenders_of(2)) == {0: pytest.approx(2 / 3), 1: pytest.approx(1 / 3)}
 
 
 def test_a_visitor_of_a_new_item_gets_what_goes_with_items_like_it():
