@@ -100,6 +100,16 @@ class Embedded(Protocol):
 
 
 @runtime_checkable
+class Beginning(Protocol):
+    """A generator with item vectors that can begin with those of other items."""
+
+    def begin_like(self, rows: Rows, near: Rows, parts: Floats) -> None:
+        """Give items without examples, of these rows int32[n], the sum of their `near`, int32[n, m] padded
+        with -1, each times its part, float32[n, m].
+        """
+
+
+@runtime_checkable
 class Lender(Protocol):
     """A generator that counts the neighbours of each item, which others may borrow."""
 
@@ -114,8 +124,8 @@ class Lender(Protocol):
 class Borrower(Protocol):
     """A generator that derives what it proposes from the catalog and from the neighbours of others."""
 
-    def borrow_from(self, lenders: Sequence[Lender]) -> None:
-        """Read these from now on, up to two; their arrays stay where they are."""
+    def borrow_from(self, lenders: Sequence[Lender], beginning: Sequence[Beginning] = ()) -> None:
+        """Read these from now on, up to two, whose arrays stay where they are, and tell `beginning` of it."""
 
     def lenders_of(self, row: int) -> list[tuple[int, float]]:
         """Rows of the items that an item borrows from and how much they are alike, best first."""

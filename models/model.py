@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.catalog import NO_VECTORS, Catalog
-from models.components import Borrower, Decaying, Embedded, Generator, Lender, Popular, Ranker
+from models.components import Beginning, Borrower, Decaying, Embedded, Generator, Lender, Popular, Ranker
 from models.core import Batch, Example, Query, QueryBatch
 from models.kernels.splitmix import GOLDEN, mixed
 from models.parts import Part, Parts
@@ -107,7 +107,8 @@ class Model:
         }
         self._borrowers = [g for g in self.generators.values() if isinstance(g, Borrower)]
         for borrower in self._borrowers:
-            borrower.borrow_from([g for g in self.generators.values() if isinstance(g, Lender)][:2])
+            lenders = [g for g in self.generators.values() if isinstance(g, Lender)][:2]
+            borrower.borrow_from(lenders, [g for g in self.generators.values() if isinstance(g, Beginning)])
         self.embedded = next((g for g in self.generators.values() if isinstance(g, Embedded)), None)
         """The first generator that has item vectors; None if there is none."""
         popularity = self.generators.get("popularity")

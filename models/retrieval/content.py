@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.catalog import Catalog
-from models.components import Lender
+from models.components import Beginning, Lender
 from models.core import Batch, Candidates, Floats, QueryBatch, Rows
 from models.kernels.scratch import Scratch
 from models.retrieval.borrowing import GRADUATED, Neighbours, forget, lend, propose_items
@@ -106,8 +106,12 @@ class Content:
         )
         catalog.follow(self._stored)
 
-    def borrow_from(self, lenders: Sequence[Lender]) -> None:
-        """Read the neighbours of these from now on, of up to two; their arrays stay where they are."""
+    def borrow_from(self, lenders: Sequence[Lender], beginning: Sequence[Beginning] = ()) -> None:
+        """Read the neighbours of these from now on, of up to two; their arrays stay where they are.
+
+        The item vectors of `beginning` begin like those of the items that a new one borrows from.
+        """
+        self._beginning = beginning
         nothing = Neighbours(
             np.zeros((1, 1), np.int32),
             np.zeros((1, 1), np.float32),
@@ -200,6 +204,8 @@ class Content:
         self._forget(rows)
         self._similar[rows] = likeness
         lend(rows, near, shares, self._near, self._borrowers, self._strengths, self._count)
+        for generator in self._beginning:
+            generator.begin_like(rows, near, shares * likeness)
 
     def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """What goes with items like the user's latest, and new items like these."""

@@ -1,10 +1,12 @@
 """Approximate nearest neighbours: which items' vectors have the highest product with a query's."""
 
+import threading
 from typing import Any
 
 import numpy as np
 
 from models.core import Floats, Rows
+from models.retrieval.vectors import EPSILON
 
 EXACT = 50_000
 """Items up to which the product with all of them costs less than the search."""
@@ -84,3 +86,46 @@ class VectorIndex:
             keys = np.atleast_2d(self._index.search(points, min(count, len(self)), threads=1).keys)
             out[:, : keys.shape[1]] = keys
         return out
+
+
+class MovingVectors:
+    """A `VectorIndex` over vectors that are learnt: what moved since the last search is indexed first.
+
+    A page searches from a thread of its own.
+
+    Parameters
+    ----------
+    capacity
+        Number of rows.
+    dim
+        Dimension of the vectors.
+    """
+
+    def __init__(self, capacity: int, dim: int) -> None:
+        self.moved = np.zeros(capacity, np.bool_)
+        """Rows that changed since they were indexed; the owner sets it."""
+        self._dim = dim
+        self._index: VectorIndex | None = None
+        self._lock = threading.Lock()
+
+    def evict(self, rows: Rows) -> None:
+        """Remove these rows."""
+        if self._index is not None:
+            self._index.evict(rows)
+
+    def search(
+        self, queries: Floats, count: int, vectors: Floats, bias: Floats, squares: Floats, used: int
+    ) -> Rows:
+        """The likely best `count` of the first `used` rows, as `VectorIndex.search` returns them.
+
+        `vectors`, `bias` and `squares` are as in `models.retrieval.vectors`, as they are now.
+        """
+        with self._lock:
+            if self._index is None:
+                self._index = VectorIndex(self._dim)
+                self.moved[:used] = True
+            moved = np.flatnonzero(self.moved).astype(np.int32)
+            self.moved[moved] = False
+            learnt = moved[squares[moved, 1] > EPSILON]
+            self._index.update(learnt, vectors[learnt], bias[learnt])
+        return self._index.search(queries, count)

@@ -1,6 +1,5 @@
 """The generators `embedding`, `gru` and `transformer`: a tower over the sequence, vectors of items."""
 
-import threading
 from importlib.util import find_spec
 from typing import Literal
 
@@ -15,7 +14,7 @@ from models.retrieval.recent_clicks import RecentClicks
 from models.retrieval.sampled_softmax import add_rows, dropout_mask, number_rows, own_items, softmax_step
 from models.retrieval.sequences import TrainingSequences
 from models.retrieval.towers import TOWERS, first_weights, split
-from models.retrieval.vectors import EPSILON, retrieve, score, start_vectors
+from models.retrieval.vectors import EPSILON, begin_like, retrieve, score, start_vectors
 from models.state import Records
 
 SEARCHED = 2
@@ -138,10 +137,7 @@ class TwoTower:
         self._clicks = RecentClicks(self._blocks, capacity, window)
         self._numbers = np.zeros(capacity, np.int32)
         """Scratch of a step."""
-        self._index: nearest.VectorIndex | None = None
-        self._moved = np.zeros(capacity, np.bool_)
-        """Rows that changed since they were indexed."""
-        self._index_lock = threading.Lock()
+        self._index = nearest.MovingVectors(capacity, dim)
 
     def learn(self, batch: Batch) -> None:
         """Take a step for every `self.batch` clicks, on their sessions and on replayed ones."""
@@ -173,6 +169,16 @@ class TwoTower:
         if len(new):
             self.vectors[new] = start_vectors(new, self.dim, self.seed)
             self._squares[new] = EPSILON
+
+    def begin_like(self, rows: Rows, near: Rows, parts: Floats) -> None:
+        """Give rows without examples, int32[n], the sum of their `near`, int32[n, m] padded with -1, each
+        times its part, float32[n, m]; it is published with their first example.
+        """
+        unseen = self.events[rows] == 0
+        rows = rows[unseen]
+        begin_like(rows, near[unseen], parts[unseen], self.vectors, self._bias, self._squares)
+        self.state.used = max(self.state.used, int(rows.max(initial=-1)) + 1)
+        self._index.moved[rows] = True
 
     def _negatives(self, rng: np.random.Generator) -> Rows:
         """The drawn items, ascending and distinct; others after every `redraw` clicks.
@@ -223,7 +229,7 @@ class TwoTower:
             rows, vector_gradients, bias_gradients, self.learning_rate, self.max_norm,
             self.vectors, self._bias, self._squares, self.state.dirty,
         )  # fmt: skip
-        self._moved[rows] = True
+        self._index.moved[rows] = True
 
     def _descend_tower(self, gradient: Floats) -> None:
         """Take an Adam step of the tower, unless the gradient is not finite."""
@@ -238,7 +244,7 @@ class TwoTower:
     def _applied(self, records: Records) -> None:
         self._clicks.invalidate()
         rows = records["row"]
-        self._moved[rows[(rows >= 0) & (rows < len(self._moved))]] = True
+        self._index.moved[rows[(rows >= 0) & (rows < len(self._index.moved))]] = True
 
     def evict(self, rows: Rows) -> None:
         """Remove these items."""
@@ -247,8 +253,7 @@ class TwoTower:
         drawn = self._blocks["drawn"]
         drawn[np.isin(drawn - 1, rows)] = 0
         self._blocks.mark("drawn")
-        if self._index is not None:
-            self._index.evict(rows)
+        self._index.evict(rows)
 
     def propose(self, queries: QueryBatch, k: int) -> Candidates:
         """The k best of all items; exactly, up to `nearest.EXACT` items or where usearch is missing."""
@@ -261,16 +266,11 @@ class TwoTower:
         )  # fmt: skip
 
     def _approximate(self, queries: QueryBatch, history: Rows, k: int) -> Candidates:
-        """The best of what the index returns; rows that moved since the last call are indexed first."""
-        with self._index_lock:
-            if self._index is None:
-                self._index = nearest.VectorIndex(self.dim)
-                self._moved[: self.state.used] = True
-            moved = np.flatnonzero(self._moved).astype(np.int32)
-            self._moved[moved] = False
-            learnt = moved[self._squares[moved, 1] > EPSILON]
-            self._index.update(learnt, self.vectors[learnt], self._bias[learnt])
-        rows = self._index.search(self._users(history), SEARCHED * k)
+        """The best of what the index returns."""
+        users = self._users(history)
+        rows = self._index.search(
+            users, SEARCHED * k, self.vectors, self._bias, self._squares, self.state.used
+        )
         rows[history[:, 0] < 0] = -1
         scores = self.score(queries, rows)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]

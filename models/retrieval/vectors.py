@@ -64,6 +64,27 @@ def start_vectors(rows: Array, dim: int, seed: int) -> Array:
 
 
 @kernel
+def begin_like(rows: Array, near: Array, parts: Array, vectors: Array, bias: Array, squares: Array) -> None:
+    """Give each row the sum of those that it is near to and that have learnt, each times its part.
+
+    Such a row counts as learnt; its first event moves it as far as it moves a new item.
+    """
+    for n in range(len(rows)):
+        x = rows[n]
+        vectors[x], bias[x], squares[x] = 0, 0, 0
+        found = False
+        for j in range(near.shape[1]):
+            c = near[n, j]
+            if c >= 0 and squares[c, 1] > EPSILON:
+                found = True
+                bias[x] += parts[n, j] * bias[c]
+                for d in range(vectors.shape[1]):
+                    vectors[x, d] += parts[n, j] * vectors[c, d]
+        if found:
+            squares[x] = 2 * np.float32(EPSILON)
+
+
+@kernel
 def score(
     history: Array,
     users: Array,

@@ -199,3 +199,25 @@ def test_what_an_item_that_left_had_is_not_borrowed_from_the_next_one_in_its_row
     assert shop.proposed(2) == {}, "2 was like the item that left"
     shop.put([4], ["dome tent"])
     assert shop.proposed(4) == {}, "nor does the index name it"
+
+
+def test_an_item_without_events_has_an_embedding():
+    """On a worker, too, before anything of it was published."""
+    rng = np.random.default_rng(2)
+    learner = Model({"next": 1.0, "embedding": 0.5, "content": 0.5}, capacity=100)
+    for start in range(0, 4000, 2):
+        first, second = [("tent", "stove"), ("boots", "socks")][rng.integers(2)]
+        learner.learn([Example(f"u{start}", start, start, "view", first)])
+        learner.learn([Example(f"u{start}", start, start + 1, "view", second, 1.0, None, (first,), 1)])
+    replica = Model(learner.weights, capacity=100)
+    replica.apply(replica.prepare(learner.dump_touched().items()))
+    for model in (learner, replica):
+        titles = {"tent": "dome tent", "boots": "hiking boots", "new": "tent for two"}
+        model.items.reserve("new")
+        model.catalog.begin()
+        rows = np.array(model.items.rows(titles), np.int32)
+        model.catalog.put(rows, columns(Entry(text=title) for title in titles.values()))
+        assert not model.embedded.vectors[rows[2]].any()
+        model.refresh()
+        tent, boots, new = model.embedded.vectors[rows]
+        assert new @ tent > 0.9 * np.linalg.norm(new) * np.linalg.norm(tent) > new @ boots

@@ -247,3 +247,27 @@ def test_a_new_click_moves_only_the_items_just_before_it_in_a_mean():
 def test_a_query_longer_than_a_history_is_refused():
     with pytest.raises(ValueError, match="length"):
         TwoTower(ITEMS, length=33)
+
+
+def test_an_item_without_examples_begins_like_others_until_it_has_one():
+    generator = TwoTower(ITEMS, "mean")
+    for seed in range(30):
+        generator.learn(pairs(seed, 100))
+    generator.evict(np.array([5, 6], np.int32))
+    near, parts = np.array([[12, -1], [3, 6], [1, 2]], np.int32), np.array([[1, 0], [0.5, 0.5], [1, 1]])
+    rows = np.array([5, 6, 7], np.int32)
+    before = generator.vectors.copy()
+    generator.state.touched()
+    generator.begin_like(rows, near, parts.astype(np.float32))
+    assert np.array_equal(generator.vectors[5], before[12])
+    assert np.allclose(generator.vectors[6], before[3] / 2), "6 has learnt nothing, and counts for nothing"
+    assert np.array_equal(generator.vectors[7], before[7]), "it has examples"
+    assert not len(generator.state.touched()), "nothing of it travels"
+    assert 19 in generator.propose(query_batch([[5]]), 3).rows[0], "what comes after 12"
+    begun = generator.vectors[5].copy()
+    generator.learn(sessions(np.array([[5, 12]])))
+    assert 5 in generator.state.touched()
+    assert np.linalg.norm(generator.vectors[5] - begun) < np.linalg.norm(begun), "and goes on from there"
+    learnt = generator.vectors[5].copy()
+    generator.begin_like(rows, near, parts.astype(np.float32))
+    assert np.array_equal(generator.vectors[5], learnt)
