@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.core import BOUGHT, CARTED, LIKED, Features, QueryBatch
+from models.core import BOUGHT, CARTED, LIKED, RETURNED, Features, QueryBatch
 from models.kernels.decay import LN2
 from models.kernels.fastmath import log
 from models.kernels.jit import ANY_ORDER, Array, kernel
@@ -28,7 +28,7 @@ from models.units import DAY_MS, HOUR_MS
 ITEM = (*(f"popularity {ms // HOUR_MS} h" for ms in HALF_LIVES_MS), "last seen", "first seen")
 REPEAT = (
     "newest", "one before", "of the session", "of the history", "nearness", "in session", "in history",
-    "age", "liked", "in cart", "bought",
+    "age", "liked", "in cart", "bought, -1: sent back",
 )  # fmt: skip
 QUERY = (
     "session size", "one item", "two items", "three items", "repeats in it",
@@ -154,7 +154,7 @@ def _featurize(
             b = rows[n, j]
             position = -1
             in_session, in_history = 0, 0
-            liked, carted, bought = False, False, False
+            liked, carted, bought, returned = False, False, False, False
             for column in range(length):  # from the newest on
                 if history[n, column] == b:
                     if position < 0:
@@ -164,6 +164,7 @@ def _featurize(
                     kind = kinds[n, column]
                     liked |= kind == LIKED
                     carted |= kind == CARTED and not bought
+                    returned |= kind == RETURNED and not bought
                     bought |= kind == BOUGHT
             if position < 0:
                 break
@@ -173,7 +174,8 @@ def _featurize(
             x[f + 5, j] = np.log(np.float32(1 + in_session))
             x[f + 6, j] = np.log(np.float32(1 + in_history))
             x[f + 7, j] = log(np.float32(1.0) + ages[n, position]) * np.float32(0.1)
-            x[f + 8, j], x[f + 9, j], x[f + 10, j] = liked, carted, bought
+            x[f + 8, j], x[f + 9, j] = liked, carted
+            x[f + 10, j] = -1 if returned else bought
 
         # features of the query
         repeats = 0

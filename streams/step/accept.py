@@ -85,7 +85,8 @@ def accept(
     safe = safe_time(time, arrived, policy.max_ahead_ms, policy.sessions.grace_ms)
     weight = policy.weight(event.type) if user.profiling else 0.0
     asks = policy.asks(event)
-    step = advance(user, event, time, safe, offset, weight > 0, policy.sessions, asks)
+    remembered = user.profiling and policy.remembers(event.type)
+    step = advance(user, event, time, safe, offset, remembered, policy.sessions, asks)
     new = step.user
     if step.verdict is not Verdict.DUPLICATE:
         new = with_preferences(new, event)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from models.core import KINDS, RETURNED
 from models.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from streams.event_messages import CONTROL, Event
 from streams.setting_types import Placement, make_placements
@@ -77,10 +78,16 @@ class ServingPolicy:
         return self.accept_unknown_types or event_type in self.event_weights or event_type in CONTROL
 
     def weight(self, event_type: str) -> float:
-        """How much an event of this type teaches; 0: nothing, and it does not become history."""
-        if event_type in CONTROL:
+        """How much an event of this type teaches; 0: nothing."""
+        if event_type in CONTROL or KINDS.get(event_type) == RETURNED:
             return 0.0
         return self.event_weights.get(event_type, self.unknown_event_weight)
+
+    def remembers(self, event_type: str) -> bool:
+        """Whether an event of this type becomes history: it teaches, or says that its item came back."""
+        if KINDS.get(event_type) == RETURNED:
+            return self.event_weights.get(event_type, self.unknown_event_weight) > 0
+        return self.weight(event_type) > 0
 
     def asks(self, event: Event) -> bool:
         """Whether the event is answered with the default list."""

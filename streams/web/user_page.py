@@ -103,7 +103,7 @@ def user_figures(
 ) -> dict[str, Any]:
     """A user of this worker: history, latest recommendation, what would be recommended now, and what if."""
     policy, changes = serving.policy, effective(changes, record)
-    other = changed(record, changes, lambda type: policy.weight(type) > 0, policy.sessions)
+    other = changed(record, changes, policy.remembers, policy.sessions)
     queries = [
         placed(user, context, placement, policy) for user, context in ((record, {}), (other, changes.context))
     ]

@@ -240,6 +240,21 @@ def test_impressions_and_requests_teach_nothing():
     assert decode_user(writes.users[b"u"]).items == ()
 
 
+def test_what_comes_back_is_history_and_teaches_nothing():
+    writes = step([record(0), record(1, type="purchase"), record(2, type="return"), record(3, item="b")])
+    user = decode_user(writes.users[b"u"])
+    assert user.types == ("view", "purchase", "return", "view")
+    assert [msgspec.json.decode(value)["type"] for _, value in writes.examples] == [
+        "view",
+        "purchase",
+        "view",
+    ]
+    assert len(writes.recommendations) == 4
+    ignored = ServingPolicy.from_settings(Settings(event_weights={"return": 0.0}))
+    writes = step([record(0), record(1, type="return")], policy=ignored)
+    assert decode_user(writes.users[b"u"]).types == ("view",)
+
+
 def test_poison_of_every_kind_becomes_a_dead_letter_and_the_rest_is_served():
     from tests.test_messages import BAD
 

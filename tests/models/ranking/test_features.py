@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.core import BOUGHT, CARTED, LIKED
+from models.core import BOUGHT, CARTED, LIKED, RETURNED
 from models.ranking.features import feature_names, featurize
 from models.ranking.pool import Pool
 from models.small_batches import query_batch
@@ -12,6 +12,7 @@ from models.units import HOUR_MS
 from tests.models.arrays import batch
 
 START = 1_700_000_000_000
+KEPT = "bought, -1: sent back"
 
 
 def statistics(start: int = START, times: int = 1) -> ItemStatistics:
@@ -95,11 +96,26 @@ def test_kinds_and_ages_of_the_users_events_are_told():
     computed = featurize(queries, pool, ItemStatistics(20))
     of_candidate, of_query = feature_names(["a"])
     values = dict(zip(of_candidate, computed.candidates[0].tolist(), strict=False))
-    assert (values["liked"], values["in cart"], values["bought"]) == ([1, 0, 0], [1, 0, 0], [0, 1, 0])
+    assert (values["liked"], values["in cart"], values[KEPT]) == ([1, 0, 0], [1, 0, 0], [0, 1, 0])
     assert values["age"] == pytest.approx([0, 0.1 * np.log1p(86_400), 0], abs=1e-4)
     query = dict(zip(of_query, computed.queries[0].tolist(), strict=True))
     assert query["pause before it"] == pytest.approx(0.1 * np.log1p(60), abs=1e-4)
     assert [query[f"newest {what}"] for what in ("liked", "in cart", "bought")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [([RETURNED, BOUGHT], -1), ([BOUGHT, RETURNED], 1), ([1, RETURNED], -1), ([1, 1], 0)],
+)
+def test_what_was_sent_back_and_not_bought_again_is_told(kinds, expected):
+    history = np.full((1, 32), -1, np.int32)
+    history[0, :2] = 4
+    queries = query_batch(history)
+    queries.kinds[0, :2] = kinds
+    rows = np.array([[4]], np.int32)
+    pool = Pool(rows, np.array([1], np.int32), np.zeros((1, 1, 1), np.float32), np.zeros((1, 1), np.int16))
+    computed = featurize(queries, pool, ItemStatistics(20))
+    assert computed.candidates[0, feature_names(["a"])[0].index(KEPT), 0] == expected
 
 
 def of_query(history: np.ndarray, size: int, time: int = START) -> dict[str, float]:
