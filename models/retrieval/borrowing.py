@@ -11,7 +11,7 @@ from models.retrieval.covisitation import AGE_DECAY
 
 COLUMNS = 4
 """Latest items of a user beside which new ones are proposed."""
-BORROWING = 2
+BORROWING = 1
 """Latest items of a user that borrow if they are new themselves: the most expensive part."""
 GRADUATED = 5.0
 """Events in the last two weeks or so after which an item borrows nothing any more, and lends; the fewer it
