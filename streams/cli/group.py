@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from streams.cli import catalog, cluster, offline, processes, traffic
+from streams.cli import catalog, cluster, counterfactual, offline, processes, traffic
 from streams.cli.options import examples
 from streams.errors import FAILURE, INTERRUPTED, UserError
 from streams.printable import printable_lines
@@ -77,6 +77,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, requested: bool) -> N
         traffic.subscribe,
         offline.evaluate,
         offline.tune,
+        counterfactual.counterfactual,
     ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples("freshet demo", "freshet publish events.csv.gz", "freshet COMMAND --help"),

@@ -42,9 +42,9 @@ def _accuracy(recommenders: Mapping[str, Any], k: int) -> list[str]:
         [
             name,
             f"{entry[f'recall@{k}']:.4f}",
-            _interval(entry["intervals"][f"recall@{k}"]),
+            interval(entry["intervals"][f"recall@{k}"]),
             f"{entry[f'mrr@{k}']:.4f}",
-            _interval(entry["intervals"][f"mrr@{k}"]),
+            interval(entry["intervals"][f"mrr@{k}"]),
             f"{entry[f'ndcg@{k}']:.4f}",
             f"{entry[f'f1@{k}']:.4f}",
             f"{entry['propose_us']:.0f}",
@@ -52,7 +52,7 @@ def _accuracy(recommenders: Mapping[str, Any], k: int) -> list[str]:
         ]
         for name, entry in recommenders.items()
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _window_means(recommenders: Mapping[str, Any], k: int) -> list[str]:
@@ -64,7 +64,7 @@ def _window_means(recommenders: Mapping[str, Any], k: int) -> list[str]:
         for name, entry in recommenders.items()
     ]
     heading = f"mean over {len(first['windows'])} windows"
-    return ["", heading, *_table(["", f"recall@{k}", f"MRR@{k}", f"NDCG@{k}"], rows)]
+    return ["", heading, *table(["", f"recall@{k}", f"MRR@{k}", f"NDCG@{k}"], rows)]
 
 
 def _differences(recommenders: Mapping[str, Any], k: int) -> list[str]:
@@ -74,7 +74,7 @@ def _differences(recommenders: Mapping[str, Any], k: int) -> list[str]:
     rows = [[name, *_gains(recommenders[name][f"{first}{BETTER_BY}"])] for name in others]
     metrics = (f"recall@{k}", f"MRR@{k}", f"NDCG@{k}")
     head = ["", *(text for metric in metrics for text in (metric, "95 % interval"))]
-    return ["", f"gain of {first} over", *_table(head, rows)]
+    return ["", f"gain of {first} over", *table(head, rows)]
 
 
 def _lists(recommenders: Mapping[str, Any]) -> list[str]:
@@ -88,7 +88,7 @@ def _lists(recommenders: Mapping[str, Any]) -> list[str]:
         ]
         for name, entry in recommenders.items()
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _by_catalog(recommenders: Mapping[str, Any]) -> list[str]:
@@ -106,7 +106,7 @@ def _by_catalog(recommenders: Mapping[str, Any]) -> list[str]:
                 f"{metrics['author_gini']:.3f}", f"{metrics['least_shown_decile']:.3f}",
             ]
         )  # fmt: skip
-    return ["", "categories and authors", *_table(head, rows)]
+    return ["", "categories and authors", *table(head, rows)]
 
 
 def _segments(recommenders: Mapping[str, Any]) -> list[str]:
@@ -119,7 +119,7 @@ def _segments(recommenders: Mapping[str, Any]) -> list[str]:
         ]
         for segment, metrics in first["segments"].items()
     ]
-    return _table(["", "predictions", *recommenders], rows)
+    return table(["", "predictions", *recommenders], rows)
 
 
 def _shares_model(entry: Mapping[str, Any], recommenders: Mapping[str, Any]) -> bool:
@@ -132,19 +132,21 @@ def _gains(differences: Mapping[str, Any]) -> list[str]:
     return [
         text
         for difference in differences.values()
-        for text in (f"{difference['mean']:+.4f}", _interval(difference["interval"]))
+        for text in (f"{difference['mean']:+.4f}", interval(difference["interval"]))
     ]
 
 
-def _interval(ends: Sequence[float]) -> str:
-    return f"{ends[0]:.4f} to {ends[1]:.4f}"
+def interval(ends: Sequence[float], decimals: int = 4) -> str:
+    """The ends of an interval."""
+    return f"{ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}"
 
 
 def _recall_mrr(metrics: Mapping[str, float]) -> str:
     return f"{metrics['recall']:.4f} / {metrics['mrr']:.4f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the cells of each column below each other, the first to the left."""
     widths = [max(len(row[c]) for row in (head, *rows)) for c in range(len(head))]
     return [
         "  ".join(

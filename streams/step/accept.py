@@ -46,12 +46,12 @@ class Accepted(Struct, frozen=True, gc=False):
     weight: float
     """How much it teaches; 0: nothing."""
     answers: tuple[Answer, ...]
-    """The lists that it is answered with."""
+    """The lists that it is answered with, the default one first."""
 
     @property
     def answered(self) -> bool:
         """Whether it is answered with the default list."""
-        return any(answer.placement == DEFAULT for answer in self.answers)
+        return bool(self.answers) and self.answers[0].placement == DEFAULT
 
 
 def decode(value: bytes | None, policy: ServingPolicy) -> Event:
@@ -85,7 +85,7 @@ def accept(
     safe = safe_time(time, arrived, policy.max_ahead_ms, policy.sessions.grace_ms)
     weight = policy.weight(event.type) if user.profiling else 0.0
     asks = policy.asks(event)
-    remembered = user.profiling and policy.remembers(event.type)
+    remembered = weight > 0 or (user.profiling and policy.remembers(event.type))
     step = advance(user, event, time, safe, offset, remembered, policy.sessions, asks)
     new = step.user
     if step.verdict is not Verdict.DUPLICATE:

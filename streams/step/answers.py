@@ -42,7 +42,7 @@ def answers(
     """The lists that an event of `time`, ms, made safe, is answered with; `user` is the one after it.
 
     A request is answered with the placement that it names, or the default one; any other event with the
-    default one if it `asks` for it, and with those placements that name its type.
+    default one if it `asks` for it, which comes first, and with those placements that name its type.
     """
     if event.type == "request":
         name = event.placement or DEFAULT
