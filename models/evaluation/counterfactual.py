@@ -34,7 +34,7 @@ class Means(NamedTuple):
     reward: Any
     weight: Any
     weighted: Any
-    """w r."""
+    """The rewards times their weights, w r."""
     expected: Any
     """Σ_a π(a) q(a), q the predicted reward."""
     residual: Any
@@ -104,7 +104,7 @@ class Support(NamedTuple):
     missing: float
     """Share of what the other policy would show that is nowhere in the log; NaN if that is not known."""
     largest: float
-    """Largest weight."""
+    """The largest of the weights."""
 
     @property
     def refusal(self) -> str:

@@ -13,7 +13,7 @@ from tests.cli.invoke import error_line, run, start
 
 COMMANDS = (
     "demo", "worker", "learner", "top", "topics", "publish", "catalog", "subscribe", "replay", "evaluate",
-    "tune", "schema", "settings",
+    "counterfactual", "tune", "schema", "settings",
 )  # fmt: skip
 SLOW_IMPORTS = ("faust", "numba", "numpy", "pydantic", "confluent_kafka", "rich", "torch")
 
