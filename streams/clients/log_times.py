@@ -29,11 +29,20 @@ def likely_unit(number: float) -> str | None:
     return next((unit for unit, usual in RANGES.items() if usual.start <= number < usual.stop), None)
 
 
+LEAP = 1000
+"""A number that is so many times as large as those before it is of a time, and they were not."""
+
+
 class Times:
     """Reads the times of one log.
 
     Without a `unit`, the first number that is likely to be of one tells it, `remark` is called with it, and a
-    later number that is likely to be of another is refused.  Until then, as for positions, numbers are ms.
+    later number that is likely to be of another is refused.  Until then, as for positions, numbers are ms; in
+    a log that counts from its own beginning, and so gets to such a number without a leap, all are.
+
+    >>> times = Times(None, print)
+    >>> [times.ms(number) for number in (4_275, 99_999_000, 100_002_000)]
+    [4275, 99999000, 100002000]
     """
 
     def __init__(self, unit: str | None, remark: Callable[[str], None]) -> None:
@@ -42,7 +51,9 @@ class Times:
         self._first: str | None = None
         """Likely unit of the first number that has one."""
         self._usual = range(0)
-        """Numbers that are likely to be of that unit."""
+        """Numbers that are of that unit without a question."""
+        self._smaller = 0.0
+        """The largest number so far that says nothing about its unit."""
 
     def ms(self, value: Any) -> int:
         """A time in ms since the epoch.  `ValueError` if it is not one."""
@@ -61,10 +72,14 @@ class Times:
             return  # as nearly all
         likely = likely_unit(number)
         if likely is None:
+            self._smaller = max(self._smaller, number)
             return
         if self._first is not None:
             if self._unit is None:
                 raise ValueError(f"time {value} is in {likely}, and those before it are in {self._first}")
+            return
+        if self._unit is None and number < LEAP * self._smaller:
+            self._first, self._usual = "ms", range(MAX_TIME_MS)
             return
         self._first, self._usual = likely, RANGES[likely]
         if self._unit is None:

@@ -175,6 +175,20 @@ def test_the_unit_of_times_is_found_and_said(number, unit):
     assert (named.of("time"), named.remarks) == ([(NOON,)], [])
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([4_275, 99_999_000, 100_002_024, 10**11 + 5], [4_275, 99_999_000, 100_002_024, 10**11 + 5]),
+        ([0, 1_769_860_800], [0, 1_769_860_800_000]),
+        ([3, 17, 1_769_860_800], [3, 17, 1_769_860_800_000]),
+    ],
+    ids=["from its own beginning", "a row without a time", "positions"],
+)
+def test_a_log_that_counts_from_its_own_beginning_keeps_its_unit(times, expected):
+    log = text("user,item,time\n" + "".join(f"u,i{n},{time}\n" for n, time in enumerate(times)))
+    assert [time for (time,) in log.of("time")] == expected
+
+
 def test_times_of_an_export_in_microseconds():
     log = case("ga4-microseconds.csv")
     assert log.of("user", "item", "type", "time") == [
