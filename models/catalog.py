@@ -8,12 +8,12 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core import Rows, code
+from models.core import Rows, attribute_code, code
 from models.units import SECOND_MS
 from models.words import FEATURES, hashed
 
@@ -22,7 +22,9 @@ CATEGORIES = 8
 NO_PRICE, HIGHEST_PRICE = float("nan"), 3.4e38
 MAX_VECTOR = 1024
 """Numbers in a vector, at most."""
-NO_VECTORS: Mapping[str, int] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+TAGS, MOST_TAGS = "tags", 8
+"""The filter that reads tags and no attribute, and the tags of an item that it knows."""
 NEVER_S = 2**32 - 1
 """A time that does not come, seconds since the epoch: the last one that fits."""
 
@@ -47,6 +49,8 @@ class Entry:
     """Paths, the main one first: "Outdoor/Tents"."""
     text: str = ""
     """Title, categories, names, tags and attributes, then the description: the words that are compared."""
+    tags: tuple[str, ...] = ()
+    attributes: Mapping[str, str | float] = field(default_factory=dict)
     vectors: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Vectors of the shop's own models, by name."""
 
@@ -60,6 +64,9 @@ RECORD = np.dtype(
 )  # fmt: skip
 """The columns of an item; times are s since the epoch, names are codes, words are hashed features."""
 _pack = struct.Struct(f"<???IIfIIII{CATEGORIES}I{2 * FEATURES}s").pack
+
+
+_pack_facet = struct.Struct("<If").pack
 
 
 def with_ancestors(paths: Sequence[str]) -> list[str]:
@@ -76,19 +83,37 @@ def with_ancestors(paths: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def record_type(vectors: Mapping[str, int] = NO_VECTORS) -> np.dtype[np.void]:
-    """The columns of an item with vectors of these lengths, by name: `RECORD` and `vector NAME` of each.
+class Kept(NamedTuple):
+    """What is kept of each item beside `RECORD`, as the settings say."""
 
-    >>> record_type({"image": 512}).itemsize - RECORD.itemsize
-    1024
+    vectors: Mapping[str, int] = NOTHING
+    """Length by name of vectors, 2 bytes a number."""
+    filters: tuple[str, ...] = ()
+    """Attributes that lists are filtered by, 8 bytes each; `TAGS`: the tags, 32 bytes."""
+
+
+RECORD_ALONE = Kept()
+
+
+def record_type(kept: Kept) -> np.dtype[np.void]:
+    """The columns of an item: `RECORD`, then for each filter and vector its own.
+
+    >>> record_type(Kept({"image": 512}, ("colour",))).itemsize - RECORD.itemsize
+    1032
     """
-    return np.dtype([*RECORD.descr, *((f"vector {name}", "<f2", size) for name, size in vectors.items())])
+    fields: list[Any] = RECORD.descr
+    for name in kept.filters:
+        if name == TAGS:
+            fields.append((TAGS, "<u4", MOST_TAGS))
+        else:
+            fields += [(f"attribute {name}", "<u4"), (f"number {name}", "<f4")]
+    return np.dtype([*fields, *((f"vector {name}", "<f2", size) for name, size in kept.vectors.items())])
 
 
-def encode(entry: Entry, vectors: Mapping[str, int] = NO_VECTORS) -> bytes:
+def encode(entry: Entry, kept: Kept = RECORD_ALONE) -> bytes:
     """The record of an item that is in the catalog; what the entry does not say is unknown.
 
-    Of its vectors those of the lengths `vectors`, by name, are kept, scaled to length 1, float16.
+    Vectors are scaled to length 1; one of another length than `kept` says is left out.
     """
     codes = [code(name) for name in with_ancestors(entry.categories)[:CATEGORIES]]
     codes += [0] * (CATEGORIES - len(codes))
@@ -107,7 +132,19 @@ def encode(entry: Entry, vectors: Mapping[str, int] = NO_VECTORS) -> bytes:
         *codes,
         hashed(entry.text).tobytes(),
     )
-    return columns + b"".join(_unit(entry.vectors.get(name), size) for name, size in vectors.items())
+    filters = b"".join(_facet(entry, name) for name in kept.filters)
+    return columns + filters + b"".join(_unit(entry.vectors.get(n), size) for n, size in kept.vectors.items())
+
+
+def _facet(entry: Entry, name: str) -> bytes:
+    if name == TAGS:
+        codes = [code(tag) for tag in entry.tags[:MOST_TAGS]]
+        return struct.pack(f"<{MOST_TAGS}I", *codes, *[0] * (MOST_TAGS - len(codes)))
+    value = entry.attributes.get(name)
+    if value is None:
+        return _pack_facet(0, NO_PRICE)
+    number = NO_PRICE if isinstance(value, str) else max(min(value, HIGHEST_PRICE), -HIGHEST_PRICE)
+    return _pack_facet(attribute_code(name, value), number)
 
 
 def _unit(vector: Sequence[float] | None, size: int) -> bytes:
@@ -119,9 +156,9 @@ def _unit(vector: Sequence[float] | None, size: int) -> bytes:
     return (values / (np.sqrt((values * values).sum()) or 1.0)).astype("<f2").tobytes()
 
 
-def columns(entries: Iterable[Entry], vectors: Mapping[str, int] = NO_VECTORS) -> NDArray[Any]:
-    """The record of each entry, `record_type(vectors)`[n]."""
-    return np.frombuffer(b"".join(encode(entry, vectors) for entry in entries), record_type(vectors))
+def columns(entries: Iterable[Entry], kept: Kept = RECORD_ALONE) -> NDArray[Any]:
+    """The record of each entry, `record_type(kept)`[n]."""
+    return np.frombuffer(b"".join(encode(entry, kept) for entry in entries), record_type(kept))
 
 
 class Catalog:
@@ -130,7 +167,7 @@ class Catalog:
     Without a catalog every item is offered.  From `begin` on, the offered items are those that are listed and
     available, in their time; with `show_unlisted` also items that are not in the catalog.
 
-    Memory: 128 bytes a row, and 2 a number of its vectors.  Cost: 0.3 µs an item that is put.
+    Memory: 128 bytes a row, and what `kept` adds.  Cost: 0.3 µs an item that is put.
 
     Parameters
     ----------
@@ -138,8 +175,8 @@ class Catalog:
         Number of item rows.
     show_unlisted
         Whether items that are not in the catalog are offered.
-    vectors
-        Length by name of the vectors that are kept.
+    kept
+        What is kept of each item beside `RECORD`.
 
     Examples
     --------
@@ -154,19 +191,17 @@ class Catalog:
     [False, False, True, True]
     """
 
-    def __init__(
-        self, capacity: int, show_unlisted: bool = False, vectors: Mapping[str, int] = NO_VECTORS
-    ) -> None:
+    def __init__(self, capacity: int, show_unlisted: bool = False, kept: Kept = RECORD_ALONE) -> None:
         self.in_use = False
         """Whether there is a catalog."""
         self._show_unlisted = show_unlisted
         self.offered = np.ones(capacity, np.bool_)
         """Whether the item may be recommended now, bool[capacity]."""
-        self.record = record_type(vectors)
+        self.kept, self.record = kept, record_type(kept)
         """The type of a record."""
         self._table = np.zeros(capacity, self.record)
         self.vectors: dict[str, NDArray[np.float16]] = {
-            name: self._table[f"vector {name}"] for name in vectors
+            name: self._table[f"vector {name}"] for name in kept.vectors
         }
         """The items' vectors of length 1 by name, float16[capacity, any]; 0 of an item without one."""
         self._compared = [column for column in self.record.names or () if column.startswith("vector ")]

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.catalog import Catalog
-from models.core import code
+from models.catalog import TAGS, Catalog
+from models.core import attribute_code, code
 
 NAMES = ("category", "brand", "author", "group", "currency")
 """Fields whose values are names; an item is also of the categories above its own."""
+COLUMNS = {"category": "categories"}
+"""Column of a field, where its name is another."""
 FILTERS = 32
 """Filters whose items are kept; of more, the least recently used are found again."""
 
@@ -26,8 +28,9 @@ class CatalogFilter:
     ----------
     where
         Condition by field: a name or a list of names of which it must be one, for `category`, `brand`,
-        `author`, `group` and `currency`; for `price` a number, or a range {"from": 10, "to": 50}, both ends
-        included and either one optional.  `ValueError` says what is wrong.
+        `author`, `group`, `currency` and `tags`; for `price` a number, or a range {"from": 10, "to": 50},
+        both ends included and either one optional; for `attributes` a condition by attribute: a value, a
+        list of values, or a range.  `ValueError` says what is wrong.
 
     Examples
     --------
@@ -40,28 +43,43 @@ class CatalogFilter:
     """
 
     def __init__(self, where: Mapping[str, Any]) -> None:
-        if unknown := sorted(where.keys() - {*NAMES, "price"}):
+        if unknown := sorted(where.keys() - {*NAMES, TAGS, "price", "attributes"}):
             raise ValueError(
-                f"where: unknown field {', '.join(unknown)}: known are {', '.join(NAMES)}, price"
+                f"where: unknown field {', '.join(unknown)}: known are {', '.join(NAMES)}, tags, price,"
+                " attributes"
             )
         self._codes = {
-            field: np.array([code(name) for name in _names(field, value)], np.uint32)
+            COLUMNS.get(field, field): np.array([code(name) for name in _names(field, value)], np.uint32)
             for field, value in where.items()
-            if field != "price"
+            if field not in ("price", "attributes")
         }
-        self._prices = _range(where["price"]) if "price" in where else None
+        self._ranges = {"price": _range("price", where["price"])} if "price" in where else {}
+        attributes = where.get("attributes", {})
+        if not isinstance(attributes, Mapping):
+            raise ValueError("where: attributes: expected a condition by attribute")
+        for name, value in attributes.items():
+            if isinstance(value, Mapping):
+                self._ranges[f"number {name}"] = _range(name, value)
+            else:
+                codes = [attribute_code(name, one) for one in _values(name, value)]
+                self._codes[f"attribute {name}"] = np.array(codes, np.uint32)
+        self.reads = frozenset({*attributes, *({TAGS} & where.keys())})
+        """Attributes, and `TAGS`, that the catalog has to keep for it."""
 
     def mask(self, catalog: Catalog) -> Mask:
-        """Whether each item is in the catalog and meets the conditions, bool[capacity]."""
+        """Whether each item is in the catalog and meets the conditions, bool[capacity].
+
+        What the catalog does not keep no item meets.
+        """
         met: Mask = catalog["listed"].copy()
-        for field, codes in self._codes.items():
-            if field == "category":
-                met &= np.isin(catalog["categories"], codes).any(1)
-            else:
-                met &= np.isin(catalog[field], codes)
-        if self._prices is not None:
-            lowest, highest = self._prices
-            met &= (lowest <= catalog["price"]) & (catalog["price"] <= highest)
+        if not self.reads <= {*catalog.kept.filters}:
+            met[:] = False
+            return met
+        for column, codes in self._codes.items():
+            among = np.isin(catalog[column], codes)
+            met &= among if among.ndim == 1 else among.any(1)
+        for column, (lowest, highest) in self._ranges.items():
+            met &= (lowest <= catalog[column]) & (catalog[column] <= highest)
         return met
 
 
@@ -104,12 +122,19 @@ def _names(field: str, value: Any) -> list[str]:
     return list(names)
 
 
-def _range(value: Any) -> tuple[np.float32, np.float32]:
+def _values(field: str, value: Any) -> list[str | float]:
+    values = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in values):
+        raise ValueError(f"where: {field}: expected a value, a list of values or a range")
+    return list(values)
+
+
+def _range(field: str, value: Any) -> tuple[np.float32, np.float32]:
     if isinstance(value, Mapping) and value and not value.keys() - {"from", "to"}:
         lowest, highest = value.get("from", -np.inf), value.get("to", np.inf)
     else:
         lowest = highest = value
     for end in (lowest, highest):
         if isinstance(end, bool) or not isinstance(end, int | float) or np.isnan(end):
-            raise ValueError('where: price: expected a number or a range such as {"from": 10, "to": 50}')
+            raise ValueError(f'where: {field}: expected a number or a range such as {{"from": 10, "to": 50}}')
     return np.float32(lowest), np.float32(highest)

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from models.catalog import NO_VECTORS, Catalog
+from models.catalog import RECORD_ALONE, Catalog, Kept
 from models.components import Beginning, Borrower, Decaying, Embedded, Generator, Lender, Popular, Ranker
 from models.core import Batch, Example, Query, QueryBatch
 from models.kernels.splitmix import GOLDEN, mixed
@@ -60,8 +60,8 @@ class Model:
         proposing candidates is most of what learning costs.
     show_unlisted
         Whether items that are not in the catalog are offered, when there is one.
-    catalog_vectors
-        Length by name of the catalog's vectors that are kept.
+    kept
+        What is kept of the catalog beside what rules read.
 
     Examples
     --------
@@ -84,20 +84,20 @@ class Model:
         rankers: Iterable[str] = (),
         rank_every: int = 2,
         show_unlisted: bool = False,
-        catalog_vectors: Mapping[str, int] = NO_VECTORS,
+        kept: Kept = RECORD_ALONE,
     ) -> None:
         rankers = tuple(rankers)
         self._construct = partial(
             Model.__init__, self, generators, admit_after=admit_after, seed=seed, context_key=context_key,
             parameters=parameters, rankers=rankers, rank_every=rank_every, show_unlisted=show_unlisted,
-            catalog_vectors=catalog_vectors,
+            kept=kept,
         )  # fmt: skip
         self.context_key, self._rank_every = context_key, rank_every
         weights = dict(generators) if isinstance(generators, Mapping) else dict.fromkeys(generators, 1.0)
         self.weights = weights
         """Weight in the blend by generator."""
         self.items = ItemRows(capacity, admit_after)
-        self.catalog = Catalog(capacity, show_unlisted, catalog_vectors)
+        self.catalog = Catalog(capacity, show_unlisted, kept)
         """What the shop says of the items; it does not travel, each process reads it."""
         self.statistics = ItemStatistics(capacity)
         others = {"catalog": self.catalog, "statistics": self.statistics}

@@ -56,7 +56,8 @@ class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
         """What rules and the generator `content` read of it."""
         return Entry(
             self.available, self.adult, _ms(self.since) or 0, _ms(self.until), self.price, self.currency,
-            self.brand, self.author, self.group, tuple(self.categories), self.words(), self.vectors,
+            self.brand, self.author, self.group, tuple(self.categories), self.words(),
+            tuple(self.tags), self.attributes, self.vectors,
         )  # fmt: skip
 
     def check_vectors(self, lengths: Mapping[str, int]) -> None:

@@ -23,6 +23,7 @@ from streams.messages import (
 
 ShopName = Annotated[str, Meta(min_length=1, max_length=300)]
 Names = Annotated[list[ShopName], Meta(min_length=1, max_length=100)]
+Values = Annotated[list[ShopName | float], Meta(min_length=1, max_length=100)]
 
 
 class PastEvent(Struct, frozen=True, array_like=True, gc=False):
@@ -33,8 +34,8 @@ class PastEvent(Struct, frozen=True, array_like=True, gc=False):
     time: Milliseconds
 
 
-class PriceRange(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Prices that a request allows, both ends included."""
+class Range(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Numbers that a request allows, both ends included."""
 
     from_: float | None = msgspec.field(default=None, name="from")
     to: float | None = None
@@ -50,7 +51,12 @@ class Where(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     author: ShopName | Names | None = None
     group: ShopName | Names | None = None
     currency: ShopName | Names | None = None
-    price: float | PriceRange | None = None
+    price: float | Range | None = None
+    tags: ShopName | Names | None = None
+    attributes: Annotated[
+        dict[Name, ShopName | float | Values | Range],
+        Meta(max_length=32, description="a condition by attribute: a value, values of which one, or a range"),
+    ] = {}
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -62,6 +62,7 @@ REASONS = {
     "wrong-length": "a vector of another length than catalog_vectors says; the item is used without it",
     "unknown-type": "an event type not in event_weights, with accept_unknown_types off",
     "unknown-placement": "a request names a placement that is not in the setting placements",
+    "unknown-filter": "a request filters by an attribute, or by tags, that are not in catalog_filters",
     "wrong-partition": "an alias whose key is not partitioned by murmur2: the other user is not found by it",
     "unprocessable": "a valid event that made the serving step fail; the detail is the error",
 }

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from models.catalog import MAX_VECTOR
 from models.catalog_filter import CatalogFilter
@@ -74,6 +74,17 @@ def check_vectors(
                 )
 
 
+def check_filters(placements: Mapping[str, Mapping[str, Any]], filters: Sequence[str]) -> None:
+    """`ValueError` if a placement filters by what is not kept, or a filter is named twice."""
+    if len(set(filters)) < len(filters):
+        raise ValueError("catalog_filters: a name is there twice")
+    for name, placement in placements.items():
+        if missing := CatalogFilter(placement.get("where") or {}).reads - {*filters}:
+            raise ValueError(
+                f"placements: {name}: where: {', '.join(sorted(missing))} not in catalog_filters"
+            )
+
+
 def _host_name(host: str) -> str:
     if not host or set(host) & set("/ ;,'\""):
         raise ValueError("is not a host name or address")
@@ -138,3 +149,5 @@ PlacementSettings = Annotated[dict[str, dict[str, Any]], AfterValidator(_placeme
 """Placements by name, each with the fields of `Placement`."""
 VectorLengths = Annotated[dict[str, int], AfterValidator(_vector_lengths)]
 """Numbers in a vector of the catalog, by its name."""
+AttributeName = Annotated[str, Field(min_length=1, max_length=64)]
+"""The name of an attribute of the catalog."""

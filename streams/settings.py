@@ -26,6 +26,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from models.catalog import Kept
 from models.registry import GENERATORS, RANKERS, default_weights
 from streams import setting_types as types
 from streams.errors import USAGE, UserError
@@ -90,9 +91,7 @@ class Settings(BaseSettings):
     max_ahead_s: float = Field(
         300, ge=0, description="seconds; an event stamped further ahead of its arrival gets that as time"
     )
-    grace_s: float = Field(
-        3600, ge=0, description="seconds; a late event younger than this is put in its place"
-    )
+    grace_s: float = Field(3600, ge=0, description="seconds; younger late events are put in their place")
 
     # Users
     session_gap_s: float = Field(1800, gt=0, description="seconds of inactivity that end a session")
@@ -105,17 +104,15 @@ class Settings(BaseSettings):
     list_length: int = Field(20, ge=1, le=200, description="items in a recommendation")
     list_latest: bool = Field(False, description="whether the user's latest item may be in the list")
     answer_all_within_s: float = Field(
-        30,
-        ge=0,
+        30, ge=0,
         description="seconds; an event that waited longer for a worker is answered only if it is its user's"
         " latest in the micro-batch; 0: every event is answered",
-    )
+    )  # fmt: skip
     answer_none_after_s: float = Field(
-        0,
-        ge=0,
+        0, ge=0,
         description="seconds; an event that waited longer for a worker is applied and not answered, so that"
         " recommendations stay young behind a backlog; 0: the latest of each user always is",
-    )
+    )  # fmt: skip
     unlisted_items: Literal["hide", "show"] = Field(
         "hide", description="items that are not in the catalog, once there is one"
     )
@@ -139,7 +136,7 @@ class Settings(BaseSettings):
         "mlp", description="orders the candidates, learnt online; blend: their weighted sum, not learnt"
     )
     rank_every: int = Field(
-        2, ge=1, le=1000, description="of a backlog, the ranker learns from one in this many examples"
+        2, ge=1, le=1000, description="of a backlog, rankers learn one in so many examples"
     )
     half_lives_h: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
         default={}, description="half-life of events in hours, by generator, where it is not the default"
@@ -153,6 +150,9 @@ class Settings(BaseSettings):
     catalog_vectors: types.VectorLengths = Field(
         {}, description='length by name, of the vectors in the catalog that are used: {"image": 512}'
     )
+    catalog_filters: tuple[types.AttributeName, ...] = Field(
+        (), description='attributes of the catalog, or `tags`, that lists are filtered by: ["colour", "tags"]'
+    )
     admit_after: int = Field(1, ge=1, le=255, description="events before an item gets a row")
     publish_interval_s: float = Field(0.5, gt=0, le=60, description="seconds between the model's checkpoints")
     frozen_twin_h: float = Field(
@@ -161,23 +161,19 @@ class Settings(BaseSettings):
     measure_every: int = Field(
         50, ge=1, le=100_000, description="one in this many examples measures the model and its parts"
     )
-    learn_batch: int = Field(
-        2000, ge=1, le=100_000, description="examples in a micro-batch of the learner, at most"
-    )
+    learn_batch: int = Field(2000, ge=1, le=100_000, description="examples learnt at once, at most")
     seed: int = Field(0, ge=0, description="seed of all random numbers of the model")
     context_key: str = Field(
-        "device",
-        pattern=r"^[^+]{1,64}(\+[^+]{1,64}){0,3}$",
+        "device", pattern=r"^[^+]{1,64}(\+[^+]{1,64}){0,3}$",
         description="context field, or several joined by +, whose best sellers strangers get; hour: of day",
-    )
+    )  # fmt: skip
 
     # Worker
     data_dir: Path = Field(Path("data"), description="folder of the local state; each process has its own")
     worker_id: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9._-]+$",
+        None, pattern=r"^[A-Za-z0-9._-]+$",
         description="stable name of a worker: after a restart it gets its partitions back",
-    )
+    )  # fmt: skip
     ranking_threads: int = Field(
         min(os.cpu_count() or 1, 4), ge=1, le=64, description="threads that rank a backlog, in one worker"
     )
@@ -190,8 +186,7 @@ class Settings(BaseSettings):
         None, description="name by which other workers reach the pages of this one; default: web_host"
     )
     web_allowed_hosts: frozenset[str] = Field(
-        frozenset(),
-        description="further Host names that requests may have, of a proxy for example; others get 421",
+        frozenset(), description="further Host names that requests may have, of a proxy; others get 421"
     )
     web_image_hosts: frozenset[types.HostName] = Field(
         frozenset(), description="hosts whose pictures the pages may show, by https: images.example"
@@ -200,10 +195,9 @@ class Settings(BaseSettings):
         "", description="path at which a proxy serves the pages, and which it strips: /freshet"
     )
     web_token: SecretStr | None = Field(
-        None,
-        min_length=8,
+        None, min_length=8,
         description="token for changing settings and re-sending dead letters; without one they are refused",
-    )
+    )  # fmt: skip
     session_timeout_s: float = Field(
         10, ge=6, le=300, description="seconds until Kafka reassigns the partitions of a dead worker"
     )
@@ -223,6 +217,7 @@ class Settings(BaseSettings):
             if unknown := sorted(set(given) - set(known)):
                 raise ValueError(f"{name}: unknown {', '.join(unknown)}; known: {', '.join(known)}")
         types.check_vectors(self.rules, self.placements, self.catalog_vectors)
+        types.check_filters(self.placements, self.catalog_filters)
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("sasl_username, sasl_password: needed when security_protocol is SASL_*")
         return self
@@ -237,6 +232,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # `load` passes what environment and file have
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept of the catalog's items beside what rules read."""
+        return Kept(self.catalog_vectors, self.catalog_filters)
 
     def topic(self, name: str) -> str:
         """The full name of a topic, with the prefix."""

@@ -47,6 +47,15 @@ def test_a_rule_is_over_vectors_that_are_kept():
         Settings(catalog_vectors={"sound": 512}, placements={"home": {"rules": [rule]}})
 
 
+def test_a_placement_filters_by_what_is_kept():
+    where = {"tags": "sale", "attributes": {"colour": "red"}}
+    assert Settings(catalog_filters=("colour", "tags"), placements={"sale": {"where": where}}).kept.filters
+    with pytest.raises(ValueError, match="placements: sale: where: tags not in catalog_filters"):
+        Settings(catalog_filters=("colour",), placements={"sale": {"where": where}})
+    with pytest.raises(ValueError, match="catalog_filters: a name is there twice"):
+        Settings(catalog_filters=("colour", "colour"))
+
+
 def test_environment_beats_file_beats_default(monkeypatch, tmp_path):
     file = tmp_path / "freshet.toml"
     file.write_text("partitions = 6\ngrace_s = 60\n[event_weights]\nview = 2.0\n")

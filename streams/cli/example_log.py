@@ -69,7 +69,7 @@ def read_items(file: str | None, settings: "Settings") -> "ListedItems":
             )
             with progress(opened.fraction) as show:
                 for item in opened:
-                    records[item.item] = encode(item.entry(), settings.catalog_vectors)
+                    records[item.item] = encode(item.entry(), settings.kept)
                     names.update({code(path): path for path in item.categories})
                     show(lambda: f"{len(records):,} items read")
         except BadLog as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rocksdict import WriteBatch
 
-from models.catalog import NO_VECTORS, record_type
+from models.catalog import RECORD_ALONE, Kept, record_type
 from streams.kafka.damage import failure, items, open_rocksdb, open_store
 from streams.kafka.repairs import CATALOG, Repairs
 
@@ -29,7 +29,7 @@ _NEXT, _SIZE, _TOPIC = b"next offset", b"size", b"topic id"
 
 
 class CatalogStore:
-    """A RocksDB in the folder `path`, of the topic with this id, and vectors of these lengths by name.
+    """A RocksDB in the folder `path`, of the topic with this id, with the columns of `kept`.
 
     A damaged one is set aside, and begins empty; one of another topic or of other columns, or that ends after
     `end_offset`, begins empty, too.
@@ -41,9 +41,9 @@ class CatalogStore:
         topic_id: str,
         end_offset: int,
         repairs: Repairs | None = None,
-        vectors: Mapping[str, int] = NO_VECTORS,
+        kept: Kept = RECORD_ALONE,
     ) -> None:
-        self._path, record = path, record_type(vectors)
+        self._path, record = path, record_type(kept)
         self._columns_size = record.itemsize
         self._open(repairs)
         topic = f"{topic_id} {record}".encode()

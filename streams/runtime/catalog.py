@@ -197,7 +197,7 @@ class LiveCatalog:
         low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), METADATA_TIMEOUT_S)
         topic_id = "" if self._settings.embedded else self._topic_id()
         self._store = store = CatalogStore(
-            self._folder / FOLDER, topic_id, end, self._repairs, self._settings.catalog_vectors
+            self._folder / FOLDER, topic_id, end, self._repairs, self._settings.kept
         )
         self.size, self.in_use = len(store), end > 0
         if self._reserve:
@@ -211,11 +211,11 @@ class LiveCatalog:
     def _take(self, key: bytes, value: bytes | None, offset: int, stamp: int) -> None:
         self._read[key] = None
         if value is not None:
-            lengths = self._settings.catalog_vectors
+            kept = self._settings.kept
             try:
                 item = decode_item(key, value)
-                self._read[key] = encode(item.entry(), lengths), value
-                item.check_vectors(lengths)
+                self._read[key] = encode(item.entry(), kept), value
+                item.check_vectors(kept.vectors)
             except Malformed as error:
                 self.rejected += 1
                 self._rejected.append((CatalogRecord(key, value, offset, stamp), error))

@@ -33,7 +33,7 @@ def make_model(settings: Settings, rankers: Iterable[str] = ()) -> Model:
             rankers=dict.fromkeys((settings.ranker, *rankers)),
             rank_every=settings.rank_every,
             show_unlisted=settings.unlisted_items == "show",
-            catalog_vectors=settings.catalog_vectors,
+            kept=settings.kept,
         )
     except (TypeError, ValueError) as error:
         raise BadSetting(f"model_parameters: {error}") from None

@@ -11,7 +11,7 @@ from models.core import Example, Shown
 from streams.event_messages import Event, decode_event
 from streams.messages import Malformed
 from streams.step.aliases import merged
-from streams.step.answers import DEFAULT, Answer, answers, check_placement
+from streams.step.answers import DEFAULT, Answer, answers, check_request
 from streams.step.clock import in_seconds, safe_time
 from streams.step.dead_letters import MOST_BATCH_BYTES, UNREAD
 from streams.step.policy import ServingPolicy
@@ -62,7 +62,7 @@ def decode(value: bytes | None, policy: ServingPolicy) -> Event:
             "too-large", f"of a batch of more than {most} uncompressed: none of its records is read"
         )
     event = decode_event(value, policy.max_event_bytes)
-    check_placement(event, policy.placements)
+    check_request(event, policy.placements, policy.filters)
     if not policy.accepts(event.type):
         raise Malformed("unknown-type", f"{event.type!r} is not in event_weights")
     return event

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct, to_builtins
 from msgspec.json import Encoder
 
+from models.catalog import TAGS
 from models.core import HISTORY, KINDS, Query
 from streams.event_messages import Event
 from streams.messages import Malformed
@@ -25,8 +26,14 @@ class Answer(Struct, frozen=True, gc=False):
     query: Query
 
 
-def check_placement(event: Event, placements: Mapping[str, Placement]) -> None:
-    """Raise `Malformed` if a request names a placement that there is not."""
+def check_request(event: Event, placements: Mapping[str, Placement], filters: frozenset[str]) -> None:
+    """Raise `Malformed` if a request names a placement that there is not, or filters by what is not kept."""
+    if event.where is not None:
+        reads = {*event.where.attributes, *([TAGS] if event.where.tags is not None else [])}
+        if missing := sorted(reads - filters):
+            raise Malformed(
+                "unknown-filter", f"where: {', '.join(missing)} not in the setting catalog_filters"
+            )
     if event.placement is not None and event.type == "request" and event.placement not in placements:
         known = ", ".join(placements) or "none"
         raise Malformed("unknown-placement", f"{event.placement!r} is not in the setting placements: {known}")
@@ -66,7 +73,10 @@ def requested(user: User, event: Event, time: int, name: str, placement: Placeme
         asked = asked._replace(k=event.k or placement.list_length)
     where = {} if placement is None else dict(placement.where)
     if event.where is not None:
+        attributes = {**where.get("attributes", {}), **event.where.attributes}
         where |= to_builtins(event.where)
+        if attributes:
+            where["attributes"] = to_builtins(attributes)
     return asked._replace(where=condition(where))
 
 

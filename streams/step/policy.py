@@ -52,6 +52,8 @@ class ServingPolicy:
     """Time after which an event is not answered, ms; 0: there is none."""
     placements: dict[str, Placement]
     """Lists beside the default one, by name."""
+    filters: frozenset[str]
+    """Attributes of the catalog, and `tags`, that requests may filter by."""
     partitions: int
     """Partitions of `events`."""
 
@@ -70,6 +72,7 @@ class ServingPolicy:
             int(settings.answer_all_within_s * SECOND_MS),
             int(settings.answer_none_after_s * SECOND_MS),
             make_placements(settings.placements),
+            frozenset(settings.catalog_filters),
             settings.partitions,
         )
 

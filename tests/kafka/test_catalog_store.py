@@ -1,6 +1,6 @@
 """The catalog on disk."""
 
-from models.catalog import Entry, encode
+from models.catalog import Entry, Kept, encode
 from streams.kafka.catalog_store import CatalogStore
 
 COLUMNS = encode(Entry(brand="Fjell"))
@@ -56,11 +56,17 @@ def test_a_damaged_copy_is_set_aside(tmp_path):
 
 
 def test_the_copy_with_other_vectors_is_dropped(tmp_path):
-    none, three = {}, {"image": 3}
-    for vectors, kept in ((none, 0), (three, 0), (three, 1), ({"image": 4}, 0), ({"sound": 4}, 0)):
-        store = CatalogStore(tmp_path / "catalog", "id", 9, vectors=vectors)
-        assert len(store) == kept
-        item = encode(Entry(vectors={"image": [1.0, 2.0, 3.0]}), vectors), b"record"
+    none, three = Kept(), Kept({"image": 3})
+    for kept, size in (
+        (none, 0),
+        (three, 0),
+        (three, 1),
+        (Kept({"image": 4}), 0),
+        (Kept(filters=("colour",)), 0),
+    ):
+        store = CatalogStore(tmp_path / "catalog", "id", 9, kept=kept)
+        assert len(store) == size
+        item = encode(Entry(vectors={"image": [1.0, 2.0, 3.0]}), kept), b"record"
         store.write({b"a": item}, 1)
         assert store.get(b"a") == item
         store.close()

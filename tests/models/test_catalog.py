@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from models.catalog import CATEGORIES, NEVER_S, Catalog, Entry, columns
+from models.catalog import CATEGORIES, NEVER_S, Catalog, Entry, Kept, columns
 from models.core import Example, Query, code
 from models.model import Model
 from models.recommender import Recommender
 from tests.models.arrays import put
 
 K = 5
+IMAGES = Kept({"image": 2})
 
 
 def test_an_entry_replaces_all_of_the_one_before():
@@ -130,13 +131,13 @@ def test_an_item_that_lost_its_row_is_not_in_the_catalog_any_more():
 
 @pytest.mark.parametrize("vector", [[3e300, 4e300], [3e-300, 4e-300], [0.0, 0.0], [6e4, 8e4]])
 def test_a_vector_is_kept_at_length_1_whatever_its_length(vector):
-    (record,) = columns([Entry(vectors={"image": vector})], {"image": 2})
+    (record,) = columns([Entry(vectors={"image": vector})], IMAGES)
     expected = [0.6, 0.8] if any(vector) else [0, 0]
     assert np.allclose(record["vector image"], expected, atol=1e-3)
 
 
 def test_followers_hear_of_changed_vectors_and_of_no_other_change():
-    catalog, told = Catalog(5, vectors={"image": 2}), []
+    catalog, told = Catalog(5, kept=IMAGES), []
     catalog.follow(lambda rows: told.append(rows.tolist()))
     for entry in (
         Entry(text="a tent", vectors={"image": [1, 0]}),
@@ -144,5 +145,5 @@ def test_followers_hear_of_changed_vectors_and_of_no_other_change():
         Entry(text="a tent", vectors={"image": [0, 1]}),
         Entry(text="a tent"),
     ):
-        catalog.put(np.array([3]), columns([entry], {"image": 2}))
+        catalog.put(np.array([3]), columns([entry], IMAGES))
     assert told == [[3], [], [3], [3]]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.catalog import Catalog, Entry
+from models.catalog import Catalog, Entry, Kept, columns
 from models.catalog_filter import FILTERS, CatalogFilter, CatalogFilters
 from models.core import Query
 from models.recommender import Recommender
@@ -18,16 +18,30 @@ ENTRIES = [
     Entry(
         brand=f"b{n % 3}", author=f"a{n % 2}", group=f"g{n // 2}", currency="EUR" if n % 4 else "NOK",
         price=None if n % 5 == 0 else float(n), categories=(f"c{n % 4}/x{n % 2}", f"d{n % 3}"),
+        tags=(f"t{n % 3}", "all") if n % 7 else (),
+        attributes={"size": n // 4, "colour": "red" if n % 2 else "blue"} if n % 6 else {},
     )
     for n in range(40)
 ]  # fmt: skip
 NAMES = st.sampled_from(["b0", "b1", "a1", "g3", "EUR", "c1", "c2/x0", "d0", "c1/x1", "nothing"])
-PRICES = st.integers(0, 40)
+KEPT = Kept(filters=("size", "tags", "colour"))
+TAGS = st.sampled_from(["t0", "t1", "all", "none"])
+SIZES = st.integers(0, 10)
 CONDITIONS = st.fixed_dictionaries(
     {},
     optional={
         **{field: NAMES | st.lists(NAMES, max_size=3) for field in ("brand", "author", "group", "currency")},
         "category": NAMES | st.lists(NAMES, max_size=3),
+        "tags": TAGS | st.lists(TAGS, max_size=2),
+        "attributes": st.fixed_dictionaries(
+            {},
+            optional={
+                "colour": st.sampled_from(["red", "blue", "5"]) | st.lists(st.sampled_from(["red", "blue"])),
+                "size": SIZES
+                | st.lists(SIZES | st.just("5"), max_size=3)
+                | st.fixed_dictionaries({"from": SIZES}),
+            },
+        ),
         "price": st.integers(0, 40)
         | st.fixed_dictionaries({}, optional={"from": st.integers(0, 40), "to": st.integers(0, 40)}).filter(
             bool
@@ -38,10 +52,9 @@ CONDITIONS = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    catalog = Catalog(50)
+    catalog = Catalog(50, kept=KEPT)
     catalog.begin()
-    for row, entry in enumerate(ENTRIES):
-        put(catalog, row, entry)
+    catalog.put(np.arange(len(ENTRIES)), columns(ENTRIES, KEPT))
     return catalog
 
 
@@ -55,8 +68,20 @@ def meets(entry: Entry, where: dict) -> bool:
             if entry.price is None or not low <= entry.price <= high:
                 return False
             continue
+        if field == "attributes":
+            for name, wanted in value.items():
+                own = entry.attributes.get(name)
+                if isinstance(wanted, dict):
+                    if not isinstance(own, int) or own < wanted["from"]:
+                        return False
+                elif own not in (wanted if isinstance(wanted, list) else [wanted]):
+                    return False
+            continue
         names = [value] if isinstance(value, str) else value
-        if field == "category":
+        if field == "tags":
+            if not set(names) & set(entry.tags):
+                return False
+        elif field == "category":
             if not any(
                 path == name or path.startswith(f"{name}/") for path in entry.categories for name in names
             ):
@@ -81,12 +106,21 @@ def test_a_filter_lets_through_exactly_what_meets_its_conditions(catalog, where)
         ({"price": {}}, "price: expected a number or a range"),
         ({"price": {"below": 5}}, "price: expected a number or a range"),
         ({"price": "5"}, "price: expected a number or a range"),
+        ({"tags": 5}, "tags: expected a name or a list"),
+        ({"attributes": "red"}, "attributes: expected a condition by attribute"),
+        ({"attributes": {"size": True}}, "size: expected a value, a list of values or a range"),
+        ({"attributes": {"size": {"below": 5}}}, "size: expected a number or a range"),
         ({"price": {"from": float("nan")}}, "price: expected a number or a range"),
     ],
 )
 def test_a_wrong_filter_says_what_is_wrong(where, reason):
     with pytest.raises(ValueError, match=reason):
         CatalogFilter(where)
+
+
+def test_what_the_catalog_does_not_keep_no_item_meets(catalog):
+    assert not CatalogFilter({"attributes": {"weight": 5}}).mask(catalog).any()
+    assert not CatalogFilter({"tags": "all"}).mask(Catalog(5)).any()
 
 
 def test_a_mask_follows_the_catalog_and_only_so_many_are_kept():

@@ -95,7 +95,7 @@ def test_a_record_that_cannot_be_used_withdraws_and_is_passed_on(settings):
 
 def test_a_vector_of_another_length_is_left_out_and_the_item_is_used(settings):
     settings = settings.model_copy(update={"catalog_vectors": {"image": 2}})
-    model, rejected = Model(["popularity"], 100, catalog_vectors={"image": 2}), []
+    model, rejected = Model(["popularity"], 100, kept=settings.kept), []
     model.learn([Example("u", n, n, "view", item) for n, item in enumerate("abc")])
     publish(settings, CatalogItem(item="a", vectors={"image": [3.0, 4.0], "sound": [1.0]}))
     publish(settings, CatalogItem(item="b", vectors={"image": [3.0, 4.0, 5.0]}), CatalogItem(item="c"))

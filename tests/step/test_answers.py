@@ -74,6 +74,22 @@ def test_a_request_names_a_placement_items_and_conditions():
     assert json.loads(query.where) == {"brand": "F", "category": "Extras"}, "both are met"
 
 
+def test_a_request_filters_by_kept_attributes_beside_those_of_its_placement():
+    where = {"attributes": {"colour": "red", "season": "winter"}}
+    settings = Settings(catalog_filters=["colour", "season", "tags"], placements={"shop": {"where": where}})
+    own = {"tags": ["new"], "attributes": {"colour": ["blue", 5], "season": {"from": 2}}}
+    policy = ServingPolicy.from_settings(settings)
+    _, _, (query,) = serve_all(record(0, "request", placement="shop", where=own), policy=policy)
+    assert json.loads(query.where) == own
+    only_tags = {"tags": "new"}
+    _, _, (query,) = serve_all(record(0, "request", placement="shop", where=only_tags), policy=policy)
+    assert json.loads(query.where) == only_tags | where
+    writes, _, _ = serve_all(record(0, "request", where={"attributes": {"weight": 3}}), policy=policy)
+    ((_, _, headers),) = writes.outputs["dead-letter"][3]
+    assert dict(headers)["reason"] == b"unknown-filter"
+    assert b"where: weight not in the setting catalog_filters" in dict(headers)["detail"]
+
+
 def test_what_a_list_starts_from():
     events = [
         record(0, "view", "a"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.catalog import Catalog, Entry, columns
+from models.catalog import Catalog, Entry, Kept, columns
 from models.core import BOUGHT, HISTORY, RETURNED, QueryBatch, attribute_code, code
 from models.ranking.best import PINNED, Best
 from models.ranking.pool import Pool
@@ -275,9 +275,10 @@ def test_diversity_prefers_what_is_unlike_and_its_slider_goes_from_nothing_to_al
 
 
 def test_diversity_over_a_vector_of_the_shop_reads_that_one(data):
-    catalog = Catalog(ITEMS, vectors={"image": 2})
+    images = Kept({"image": 2})
+    catalog = Catalog(ITEMS, kept=images)
     entries = [Entry(vectors={"image": vector}) for vector in ([1, 0], [2, 0], [0, 1])]
-    catalog.put(np.array([10, 11, 12]), columns(entries, {"image": 2}))
+    catalog.put(np.array([10, 11, 12]), columns(entries, images))
     rule = {"rule": "diversity", "weight": 0.6}
     planted = data._replace(catalog=catalog)
     assert listed(planted, rule | {"over": "image"})[:2] == [10, 12]

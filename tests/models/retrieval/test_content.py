@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.catalog import Catalog, Entry, columns
+from models.catalog import Catalog, Entry, Kept, columns
 from models.core import Example, Query
 from models.model import Model
 from models.recommender import Recommender
@@ -13,6 +13,7 @@ from models.retrieval.covisitation import CoVisitation
 from models.small_batches import query_batch, session_batch
 from models.statistics import ItemStatistics
 
+IMAGES = Kept({"image": 2})
 TITLES = ("dome tent", "kettle", "tent for two", "spoon")
 
 
@@ -116,14 +117,14 @@ def test_a_refresh_that_runs_out_of_time_goes_on_later():
 
 def vectors_shop(*vectors):
     """Items 0 and 1 are bought together, 2 is new; no item has words."""
-    catalog, statistics, lender = Catalog(50, vectors={"image": 2}), ItemStatistics(50), CoVisitation(50)
+    catalog, statistics, lender = Catalog(50, kept=IMAGES), ItemStatistics(50), CoVisitation(50)
     for part in (statistics, lender):
         part.learn(session_batch([[0, 1]] * 10))
     content = Content(50, catalog, statistics)
     content.borrow_from([lender])
     catalog.begin()
     entries = [Entry(vectors={} if vector is None else {"image": vector}) for vector in vectors]
-    catalog.put(np.arange(len(vectors)), columns(entries, {"image": 2}))
+    catalog.put(np.arange(len(vectors)), columns(entries, IMAGES))
     content.refresh()
     return catalog, content
 
@@ -134,14 +135,14 @@ def test_an_item_without_words_borrows_from_what_looks_alike():
     assert (lender, likeness > 0.9) == (0, True)
     assert content.lenders_of(3) == []
     assert 1 in content.propose(query_batch([[2]]), 5).rows[0]
-    catalog.put(np.array([0]), columns([Entry()], {"image": 2}))
+    catalog.put(np.array([0]), columns([Entry()], IMAGES))
     content.refresh()
     assert 0 not in dict(content.lenders_of(2)), "it has lost its vector"
 
 
 def test_vectors_count_half_as_much_as_words():
     """2 has the words of 0 and the looks of 1, and borrows from both."""
-    catalog, statistics = Catalog(50, vectors={"image": 2}), ItemStatistics(50)
+    catalog, statistics = Catalog(50, kept=IMAGES), ItemStatistics(50)
     statistics.learn(session_batch([[0, 1]] * 10))
     content = Content(50, catalog, statistics)
     catalog.begin()
@@ -150,7 +151,7 @@ def test_vectors_count_half_as_much_as_words():
         Entry(text="kettle", vectors={"image": [0.0, 1.0]}),
         Entry(text="tent", vectors={"image": [0.0, 5.0]}),
     ]
-    catalog.put(np.arange(3), columns(entries, {"image": 2}))
+    catalog.put(np.arange(3), columns(entries, IMAGES))
     content.refresh()
     assert dict(content.lenders_of(2)) == {0: pytest.approx(2 / 3), 1: pytest.approx(1 / 3)}
 
