@@ -44,7 +44,9 @@ def warm_up_catalog(settings: Settings) -> None:
         model.items.reserve(item)
     model.catalog.begin()
     rows = np.array(model.items.rows(items), np.int32)
-    model.catalog.put(rows, columns(Entry(text="warm up") for _ in items))
+    kept = model.catalog.kept
+    entry = Entry(text="warm up", vectors={name: [1.0] * size for name, size in kept.vectors.items()})
+    model.catalog.put(rows, columns([entry] * len(items), kept))
     model.refresh()
     recommender = make_recommender(small, model)
     plain = Query(("1",), 1, 0)
