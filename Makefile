@@ -14,8 +14,8 @@ demo: .venv/.installed ## Everything in one terminal on an embedded broker; DATA
 run: .venv/.installed ## One serving worker (start `make kafka` and `freshet topics` first)
 	@$(BIN)/freshet worker $(ARGS)
 
-test: .venv/.installed ## All tests; ARGS="-k kafka" picks some, ARGS="-n 2 --dist loadfile" is faster
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/.installed ## All tests, in two processes; ARGS="-k kafka" picks some, ARGS="-n 0" runs them one by one
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.installed ## ruff, mypy and the floors of the rooms (import-linter)
 	@$(BIN)/ruff check .

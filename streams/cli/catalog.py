@@ -6,8 +6,15 @@ import click
 
 from streams.cli.connection import connect
 from streams.cli.event_log import Remarks, SkippedRows, log_file, refuse_row
-from streams.cli.options import brokers, examples, option_group, options
-from streams.cli.types import COLUMNS, DELIMITER, ENCODER
+from streams.cli.options import (
+    brokers,
+    delimiter_option,
+    examples,
+    on_error_option,
+    option_group,
+    options,
+)
+from streams.cli.types import COLUMNS, ENCODER
 from streams.errors import INTERRUPTED
 from streams.printable import printable
 
@@ -60,14 +67,8 @@ table_options = options(
         metavar="NAME,...",
         help="Names of all columns, of a table without a header; - where one is not read.",
     ),
-    click.option("--delimiter", type=DELIMITER, metavar="TEXT", help="Between the cells of a table."),
-    click.option(
-        "--on-error",
-        type=click.Choice(["stop", "skip"]),
-        default="stop",
-        show_default=True,
-        help="What to do at a row that is not a valid item.",
-    ),
+    delimiter_option,
+    on_error_option,
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from streams.cli.event_log import SkippedRows, log_file, refuse_row
-from streams.cli.options import examples, option_group
+from streams.cli.options import delimiter_option, examples, on_error_option, option_group
 from streams.cli.types import POSITIVE
 from streams.printable import printable, printable_lines
 
@@ -45,10 +45,8 @@ column_options = option_group(
     "--switch", type=POSITIVE, default=10, show_default=True, metavar="WEIGHT",
     help="Weight above which switch-DR believes the predicted reward.",
 )  # fmt: skip
-@click.option(
-    "--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
-    help="What to do at a row that cannot be used.",
-)  # fmt: skip
+@delimiter_option
+@on_error_option
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Seed of the intervals.  [0]")
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 def counterfactual(
@@ -56,6 +54,7 @@ def counterfactual(
     columns: dict[str, str | None],
     policy: str | None,
     switch: float,
+    delimiter: str | None,
     on_error: str,
     seed: int,
     as_json: bool,
@@ -73,7 +72,7 @@ def counterfactual(
         raise click.UsageError("--policy and --target are two ways to name the other policy: give one")
     skipped = SkippedRows("rows")
     try:
-        log = read_propensity_log(file, columns, skipped if on_error == "skip" else refuse_row)
+        log = read_propensity_log(file, columns, skipped if on_error == "skip" else refuse_row, delimiter)
     except BadLog as error:
         raise click.ClickException(f"{file} {error}") from None
     matched = " ".join(f"{field}={column}" for field, column in log.columns.items())

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from streams.cli.options import option_group
-from streams.cli.types import COLUMNS, DELIMITER
+from streams.cli.options import delimiter_option, on_error_option, option_group
+from streams.cli.types import COLUMNS
 from streams.printable import printable
 
 if TYPE_CHECKING:
@@ -47,19 +47,8 @@ reading_options = option_group(
         metavar="NAME,...",
         help="Names of all columns, of a table without a header; - where one is not read.",
     ),
-    click.option(
-        "--delimiter",
-        type=DELIMITER,
-        metavar="TEXT",
-        help="Between the cells of a table: any characters, or tab.  [of , tab ; | :: the most frequent]",
-    ),
-    click.option(
-        "--on-error",
-        type=click.Choice(["stop", "skip"]),
-        default="stop",
-        show_default=True,
-        help="What to do at a row that is not a valid event.",
-    ),
+    delimiter_option,
+    on_error_option,
 )
 
 

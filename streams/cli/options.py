@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from streams.cli.types import DELIMITER
+
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -44,3 +46,16 @@ def option_group(name: str, *decorators: Decorator) -> Decorator:
 
 
 brokers = click.option("--brokers", metavar="HOST:PORT,...", help="Kafka; overrides FRESHET_BROKERS.")
+delimiter_option = click.option(
+    "--delimiter",
+    type=DELIMITER,
+    metavar="TEXT",
+    help="Between the cells of a table: any characters, or tab.  [of , tab ; | :: the most frequent]",
+)
+on_error_option = click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="What to do at a row that cannot be used.",
+)

@@ -68,13 +68,15 @@ def read_propensity_log(
     source: str | BinaryIO,
     columns: Mapping[str, str | None] = MappingProxyType({}),
     on_bad: Callable[[BadRow], None] = stop,
+    delimiter: str | None = None,
 ) -> PropensityLog:
     """Read a table, a path, `-` for stdin or a binary file; `BadLog` where it is not one.
 
     columns: column by field (`NAMES`) where the common names are not right.
     on_bad: called with every row that cannot be used; it is skipped if that returns.
+    delimiter: characters between two cells; None: the most frequent one of the first line.
     """
-    matched, rows = _rows(source, NAMES, columns, REQUIRED, on_bad)
+    matched, rows = _rows(source, NAMES, columns, REQUIRED, on_bad, delimiter)
     numbers = [name for name in ("reward", "propensity", "target") if name in matched]
     texts = [name for name in ("item", "position", "user", "slate") if name in matched]
     values: dict[str, list[float]] = {name: [] for name in numbers}
@@ -140,10 +142,11 @@ def _rows(
     chosen: Mapping[str, str | None],
     required: Sequence[str],
     on_bad: Callable[[BadRow], None],
+    delimiter: str | None = None,
 ) -> tuple[dict[str, str], Iterator[tuple[int, dict[str, str]]]]:
     """Column by field, and the cells of each row by field."""
     first, lines, _ = open_lines(source)
-    cells = read_cells(first, lines, find_delimiter(first), on_bad)
+    cells = read_cells(first, lines, delimiter or find_delimiter(first), on_bad)
     header = [name.strip() for name in next(cells)[1]]
     by_lower = {name.lower(): name for name in reversed(header)}
     matched = {}

@@ -99,6 +99,11 @@ def test_a_row_that_cannot_be_used_is_named_or_skipped(row, says):
     assert log.names == ["b"]
 
 
+def test_another_delimiter_is_read():
+    log = read_propensity_log(io.BytesIO(b"item~reward~propensity\na,b~1~0.5\n"), delimiter="~")
+    assert log.names == ["a,b"]
+
+
 def test_a_column_that_is_missing_is_named():
     with pytest.raises(BadLog, match="has no column for the propensity; it has item, click"):
         read_propensity_log(io.BytesIO(b"item,click\na,1\n"))
