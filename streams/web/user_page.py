@@ -73,9 +73,8 @@ class UserPage:
         changes = counterfactual(request.query.items(), default_type)
         placement = request.query.get(PLACEMENT, DEFAULT)
         if placement not in (DEFAULT, *self._serving.policy.placements):
-            raise Problem(
-                400, f"unknown placement “{placement}”: {', '.join(self._serving.policy.placements)}"
-            )
+            known = ", ".join(self._serving.policy.placements) or "none, the setting placements is empty"
+            raise Problem(400, f"unknown placement “{placement}”: expected {known}")
         return user_figures(self._serving, user_id, *stored, changes, now_ms(), placement)
 
     async def _ask_peers(self, request: web.Request, user_id: str) -> dict[str, Any] | None:

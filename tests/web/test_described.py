@@ -115,7 +115,9 @@ def test_a_users_page_has_the_profile_and_the_list_of_each_placement(worker):
     assert "often after a" in [entry["reason"] for entry in basket["now"]["items"]]
     text = Page(get(worker, "/users?id=eve&placement=basket", BROWSER)[1]).text
     assert "Hidden brands" in text
-    assert get(worker, "/users?id=eve&placement=none")[0] == 400
+    status, text, _ = get(worker, "/users?id=eve&placement=none")
+    assert status == 400
+    assert "unknown placement “none”: expected basket" in text
     worker.put("opted out", record=User(7, 2, profiling=False))
     assert "does not want to be profiled" in get(worker, "/users?id=opted%20out", BROWSER)[1]
 
