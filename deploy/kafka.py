@@ -11,6 +11,7 @@ One node keeps one replica of everything and takes plain text: not for productio
 
 import argparse
 import base64
+import fcntl
 import os
 import random
 import re
@@ -225,6 +226,14 @@ def fetch_jars(jars: Path = JARS) -> None:
     if _are_fetched(jars):
         return
     jars.parent.mkdir(parents=True, exist_ok=True)
+    # Tests in several processes begin at once, and two Mavens would fill one local repository.
+    with open(jars.parent / "jars.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _are_fetched(jars):
+            _fetch(jars)
+
+
+def _fetch(jars: Path) -> None:
     # Fetched beside it and renamed: an interrupted fetch leaves no folder that looks complete.
     fetched = Path(tempfile.mkdtemp(prefix="jars-", dir=jars.parent))
     try:
@@ -242,9 +251,8 @@ def fetch_jars(jars: Path = JARS) -> None:
             errors = [line for line in result.stdout.splitlines() if line.startswith("[ERROR]")]
             raise KafkaFailed(f"Maven could not fetch Kafka's jars: {(errors or ['no output'])[0]}")
         shutil.copy(POM, fetched / POM.name)
-        if not _are_fetched(jars):  # another process may have been faster
-            shutil.rmtree(jars, ignore_errors=True)
-            fetched.rename(jars)
+        shutil.rmtree(jars, ignore_errors=True)
+        fetched.rename(jars)
     finally:
         shutil.rmtree(fetched, ignore_errors=True)
 
