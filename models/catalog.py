@@ -64,8 +64,6 @@ RECORD = np.dtype(
 )  # fmt: skip
 """The columns of an item; times are s since the epoch, names are codes, words are hashed features."""
 _pack = struct.Struct(f"<???IIfIIII{CATEGORIES}I{2 * FEATURES}s").pack
-
-
 _pack_facet = struct.Struct("<If").pack
 
 

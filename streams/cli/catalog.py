@@ -8,10 +8,10 @@ from streams.cli.connection import connect
 from streams.cli.event_log import Remarks, SkippedRows, log_file, refuse_row
 from streams.cli.options import (
     brokers,
+    column_options,
     delimiter_option,
     examples,
     on_error_option,
-    option_group,
     options,
 )
 from streams.cli.types import COLUMNS, ENCODER
@@ -38,13 +38,6 @@ _COLUMNS = {
     "image": "the address of a picture",
     "adult": "whether the item is for adults only",
 }
-column_options = option_group(
-    "columns",
-    *(
-        click.option(f"--{name}", name, metavar="COLUMN", help=f"Column of {about}.")
-        for name, about in _COLUMNS.items()
-    ),
-)
 table_options = options(
     click.option(
         "--attribute", "attributes", metavar="COLUMN", multiple=True, help="Attribute column; repeatable."
@@ -81,7 +74,7 @@ table_options = options(
     )
 )
 @log_file
-@column_options
+@column_options(_COLUMNS)
 @table_options
 @brokers
 @click.option(

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from streams.cli.event_log import SkippedRows, log_file, refuse_row
-from streams.cli.options import delimiter_option, examples, on_error_option, option_group
+from streams.cli.options import column_options, delimiter_option, examples, on_error_option
 from streams.cli.types import POSITIVE
 from streams.printable import printable, printable_lines
 
@@ -19,13 +19,6 @@ _COLUMNS = {
     "user": "the user; rows of one are resampled together",
     "slate": "the list that it was shown in",
 }
-column_options = option_group(
-    "columns",
-    *(
-        click.option(f"--{name}", name, metavar="COLUMN", help=f"Column of {about}.")
-        for name, about in _COLUMNS.items()
-    ),
-)
 
 
 @click.command(
@@ -36,7 +29,7 @@ column_options = option_group(
     )
 )
 @log_file
-@column_options
+@column_options(_COLUMNS)
 @click.option(
     "--policy", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
     help="The other policy: a table of item, probability and, if it differs, position.",

@@ -1,7 +1,7 @@
 """Options that several commands have, and decorators that keep them together."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -46,6 +46,19 @@ def option_group(name: str, *decorators: Decorator) -> Decorator:
 
 
 brokers = click.option("--brokers", metavar="HOST:PORT,...", help="Kafka; overrides FRESHET_BROKERS.")
+
+
+def column_options(columns: Mapping[str, str]) -> Decorator:
+    """An option for the column of each field, by what the field is; the command gets them as `columns`."""
+    return option_group(
+        "columns",
+        *(
+            click.option(f"--{name}", name, metavar="COLUMN", help=f"Column of {about}.")
+            for name, about in columns.items()
+        ),
+    )
+
+
 delimiter_option = click.option(
     "--delimiter",
     type=DELIMITER,

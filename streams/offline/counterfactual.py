@@ -13,7 +13,7 @@ from models.evaluation.counterfactual import (
     support,
 )
 from streams.errors import UserError
-from streams.offline.propensity_log import PropensityLog, read_policy
+from streams.offline.propensity_log import PropensityLog, never_shown, read_policy
 from streams.offline.report_text import interval, table
 
 
@@ -28,20 +28,12 @@ def worth(
 
     `NoSupport` where the log cannot tell.
     """
-    probabilities, missing = None, float("nan")
-    if policy is not None:
-        probabilities, missing = read_policy(policy, log)
-    elif log.targets is None:
-        probabilities = np.full((len(log.names), len(log.places)), 1 / len(log.names))
-        seen = np.zeros(probabilities.shape, np.bool_)
-        seen[log.items, log.positions] = True
-        often = np.bincount(log.positions) / len(log.positions)
-        missing = float((np.where(seen, 0, probabilities).sum(0) * often).sum())
-    if probabilities is None:
-        assert log.targets is not None
-        shown = Shown(log.rewards, log.propensities, log.targets)
+    if policy is None and log.targets is not None:
+        shown, missing = Shown(log.rewards, log.propensities, log.targets), float("nan")
     else:
-        targets = probabilities[log.items, log.positions]
+        uniform = np.full((len(log.names), len(log.places)), 1 / len(log.names))
+        probabilities = uniform if policy is None else read_policy(policy, log)
+        targets, missing = probabilities[log.items, log.positions], never_shown(probabilities, log)
         predicted = predicted_rewards(log.items, log.positions, log.rewards, probabilities)
         shown = Shown(log.rewards, log.propensities, targets, *predicted)
     rows = np.arange(len(log.rewards))

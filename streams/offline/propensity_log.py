@@ -53,7 +53,7 @@ class PropensityLog:
     """Ids of the items by their codes."""
     items: Codes
     positions: Codes
-    """Codes of the positions; 0 where the log has none."""
+    """Codes of the positions, from the top; 0 where the log has none."""
     places: list[str]
     """Positions by their codes."""
     rewards: Values
@@ -94,7 +94,7 @@ def read_propensity_log(
     if not ids["item"]:
         raise BadLog("has no row that can be used")
     names, items = _coded(ids["item"])
-    places, positions = _coded(ids["position"]) if "position" in ids else ([""], np.zeros_like(items))
+    places, positions = _in_order(ids["position"]) if "position" in ids else ([""], np.zeros_like(items))
     return PropensityLog(
         matched, names, items, positions, places,
         np.array(values["reward"]), np.array(values["propensity"]),
@@ -104,11 +104,10 @@ def read_propensity_log(
     )  # fmt: skip
 
 
-def read_policy(source: str | BinaryIO, log: PropensityLog) -> tuple[Values, float]:
+def read_policy(source: str | BinaryIO, log: PropensityLog) -> Values:
     """Probability of each item at each position, float64[items, positions], by a table of them.
 
-    Its columns: item, probability and, if it differs by it, position.  With the share of the policy that is
-    of items which the log never shows there.  `BadLog` where it is no policy.
+    Its columns: item, probability and, if it differs by it, position.  `BadLog` where it is no policy.
     """
     _, rows = _rows(source, POLICY_NAMES, {}, ("item", "probability"), stop)
     codes = {name: n for n, name in enumerate(log.names)}
@@ -130,10 +129,15 @@ def read_policy(source: str | BinaryIO, log: PropensityLog) -> tuple[Values, flo
         if abs(total - 1) > 1e-3:
             of = f" at position {place}" if place else ""
             raise BadLog(f"is no policy: its probabilities{of} have the sum {total:.4f}, and not 1")
+    return policy
+
+
+def never_shown(policy: Values, log: PropensityLog) -> float:
+    """Share of a policy, float64[items, positions], that is of items which the log never has there."""
     seen = np.zeros(policy.shape, np.bool_)
     seen[log.items, log.positions] = True
-    often = np.bincount(log.positions, minlength=len(places)) / len(log.positions)
-    return policy, max(float(((1 - np.where(seen, policy, 0).sum(0)) * often).sum()), 0.0)
+    often = np.bincount(log.positions, minlength=len(log.places)) / len(log.positions)
+    return max(float(((1 - np.where(seen, policy, 0).sum(0)) * often).sum()), 0.0)
 
 
 def _rows(
@@ -183,3 +187,17 @@ def _coded(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     codes: dict[str, int] = {}
     numbers = [codes.setdefault(text, len(codes)) for text in texts]
     return list(codes), np.array(numbers, np.int64)
+
+
+def _in_order(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Codes in the order of the positions, whichever the log has first."""
+
+    def place(text: str) -> tuple[float, str]:
+        try:
+            return float(text), text
+        except ValueError:
+            return math.inf, text
+
+    names = sorted(set(texts), key=place)
+    codes = {name: n for n, name in enumerate(names)}
+    return names, np.array([codes[text] for text in texts], np.int64)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streams.clients.log_errors import BadLog, BadRow
-from streams.offline.propensity_log import read_policy, read_propensity_log
+from streams.offline.propensity_log import never_shown, read_policy, read_propensity_log
 from tests.cli.invoke import error_line, run
 
 
@@ -112,8 +112,16 @@ def test_a_column_that_is_missing_is_named():
 def test_a_policy_by_position_is_read_by_position():
     log = read_propensity_log(io.BytesIO(b"item,slot,reward,propensity\na,1,0,1\na,2,0,0.5\nb,2,0,0.5\n"))
     text = b"item,position,probability\na,1,0.9\nb,1,0.1\na,2,0.3\nb,2,0.7\nc,3,1\n"
-    policy, missing = read_policy(io.BytesIO(text), log)
+    policy = read_policy(io.BytesIO(text), log)
+    missing = never_shown(policy, log)
     assert policy.tolist() == [[0.9, 0.3], [0.1, 0.7]]
     assert missing == pytest.approx(0.1 / 3), (
         "b is never at the first position, where a third of the rows are"
     )
+
+
+def test_positions_are_in_their_order_whichever_comes_first():
+    """A cascade goes from the top down, also in a log whose first row is of another place."""
+    rows = b"a,10,0,1\na,2,0,1\na,1,0,1\na,2,0,1\n"
+    log = read_propensity_log(io.BytesIO(b"item,position,reward,propensity\n" + rows))
+    assert (log.places, log.positions.tolist()) == (["1", "2", "10"], [2, 1, 0, 1])
